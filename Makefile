@@ -1,0 +1,27 @@
+# `make demo` and `make test` each set up all they need in .venv first; what is there is kept.
+# PYTHON=/path/to/python3.11 names the interpreter, VENV=folder another environment.
+
+VENV ?= .venv
+export VENV PYTHON
+PY = $(VENV)/bin/python
+
+.PHONY: demo test install lint clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo     install, then compare BN with DN-B by COCO mAP on the embedded data"
+	@echo "make test     install, then run the tests"
+	@echo "make install  install alone"
+	@echo "make lint     ruff and the pre-commit checks"
+
+install:
+	@requirements/install.sh
+
+demo: install
+	@$(PY) tools/demo.py $(ARGS)
+
+test: install
+	@$(PY) -m pytest $(ARGS)
+
+lint: install
+	@$(PY) -m ruff check .

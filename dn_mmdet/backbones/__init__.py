@@ -1,0 +1,5 @@
+"""Backbones, registered in mmengine's root registry for detectors and classifiers alike."""
+
+from .mobilenet_v2_dn import MobileNetV2DN
+
+__all__ = ['MobileNetV2DN']

@@ -1,0 +1,108 @@
+"""MobileNetV2 for dynamic norms: paper Sec. 4.1 (classification) and 4.3 (SSDLite's backbone)."""
+
+import torch.utils.checkpoint as cp
+from mmdet.models.backbones import MobileNetV2
+from mmengine.registry import MODELS
+
+__all__ = ['MobileNetV2DN']
+
+
+# The root registry: mmdet's and mmpretrain's registries fall back to it, so that one name serves
+# the detector and the classifier that pretrains its backbone.
+@MODELS.register_module()
+class MobileNetV2DN(MobileNetV2):
+    """mmdet's MobileNetV2 with any norm layer, and with SSDLite's expansion feature.
+
+    It differs from :class:`mmdet.models.MobileNetV2` in three things: a stage may hand out the
+    expansion of its first block, ``frozen_stages`` puts the stem in evaluation too, and bad
+    arguments raise errors that name them.
+
+    Args:
+        widen_factor (float): multiplies every width; the last convolution keeps 1280 channels
+            below 1.0. Default: 1.0.
+        out_indices (Sequence[int]): stages whose output is returned, 0 to 6 for the seven stages
+            of inverted residuals and 7 for the last convolution. Default: (1, 2, 4, 7).
+        expansion_indices (Sequence[int]): those of ``out_indices``, 1 to 6, that return the
+            *expansion* of the stage's first block (its 1x1 convolution, norm and activation)
+            in place of the stage's output: for 5 at width 1.0, 576 channels at stride 16.
+            Default: ().
+        frozen_stages (int): the stem and the stages up to this one are frozen: no gradient, and
+            running statistics that stand still; 0 freezes the stem alone, -1 nothing.
+            Default: -1.
+        norm_cfg (dict): the norm layer: ``dict(type='BN')``, ``dict(type='DNB', r=16, g='oup')``
+            or any other that mmcv can build. Default: ``dict(type='BN')``.
+        norm_eval (bool): all running statistics stand still in training. Default: False.
+        **kwargs: ``conv_cfg``, ``act_cfg``, ``with_cp``, ``pretrained`` and ``init_cfg`` of
+            :class:`mmdet.models.MobileNetV2`.
+
+    Shape:
+        - Input: (N, 3, H, W), normalised pixels, floating point.
+        - Output: tuple of (N, C_i, H_i, W_i), one for each of ``out_indices``, in stage order.
+
+    Raises:
+        ValueError: ``widen_factor``, ``out_indices``, ``expansion_indices`` or
+            ``frozen_stages`` out of range.
+    """
+
+    def __init__(self,
+                 widen_factor=1.0,
+                 out_indices=(1, 2, 4, 7),
+                 expansion_indices=(),
+                 frozen_stages=-1,
+                 norm_cfg=dict(type='BN'),  # noqa: B006 - mmdet's convention, never written to
+                 norm_eval=False,
+                 **kwargs):
+        if widen_factor <= 0:
+            raise ValueError(f'widen_factor must be above 0, but got {widen_factor}')
+        bad = set(expansion_indices) - (set(out_indices) & set(range(1, 7)))
+        if bad:
+            raise ValueError(
+                'expansion_indices must be a subset of out_indices and of 1 to 6 (stage 0 has no '
+                f'expansion and 7 is a single convolution), but got {tuple(expansion_indices)} '
+                f'with out_indices={tuple(out_indices)}')
+        super().__init__(
+            widen_factor=widen_factor,
+            out_indices=out_indices,
+            frozen_stages=frozen_stages,
+            norm_cfg=norm_cfg,
+            norm_eval=norm_eval,
+            **kwargs)
+        self.expansion_indices = tuple(expansion_indices)
+
+    def forward(self, x):
+        """Return the features of ``out_indices`` as a tuple."""
+        x = self.conv1(x)
+        outs = []
+        for i, name in enumerate(self.layers):
+            stage = getattr(self, name)
+            if i in self.expansion_indices:
+                expansion, x = _forward_with_expansion(stage, x)
+                outs.append(expansion)
+            else:
+                x = stage(x)
+                if i in self.out_indices:
+                    outs.append(x)
+        return tuple(outs)
+
+    def _freeze_stages(self):
+        super()._freeze_stages()
+        # mmdet takes the stem's gradients away but leaves its running statistics moving.
+        if self.frozen_stages >= 0:
+            self.conv1.eval()
+
+
+def _forward_with_expansion(stage, x):
+    """Run a stage; return its first block's expansion beside its output."""
+    block = stage[0]
+    expansion = block.expand_conv(x)
+
+    def project(expansion):
+        return block.linear_conv(block.depthwise_conv(expansion))
+
+    if block.with_cp and expansion.requires_grad:
+        out = cp.checkpoint(project, expansion, use_reentrant=False)
+    else:
+        out = project(expansion)
+    if block.with_res_shortcut:
+        out = x + block.drop_path(out)
+    return expansion, stage[1:](out)

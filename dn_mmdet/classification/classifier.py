@@ -1,0 +1,80 @@
+"""The classifier of the paper's Sec. 4.1: a backbone, global average pooling, one linear layer."""
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS
+from torch import nn
+
+__all__ = ['ImageClassifier']
+
+
+@MODELS.register_module()
+class ImageClassifier(BaseModel):
+    """A backbone's last feature, pooled, and a linear layer to the class scores.
+
+    The backbone lies under ``backbone.`` in the state dict, so that a detector takes it over with
+    ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')``.
+
+    Args:
+        backbone (dict): config of a registered backbone that returns a tuple of features; the
+            last one is pooled.
+        num_classes (int): number of classes, at least 2.
+        in_channels (int): channels of the backbone's last feature.
+        label_smoothing (float): share of the target that is spread over all classes, in [0, 1).
+            Default: 0.0.
+        data_preprocessor (dict, optional): default: none but moving to the device; configs use
+            ``ImgDataPreprocessor``, which normalises the pixels.
+        init_cfg (dict, optional): see :class:`mmengine.model.BaseModule`.
+
+    Raises:
+        ValueError: ``num_classes`` or ``label_smoothing`` out of range.
+    """
+
+    def __init__(self,
+                 backbone,
+                 num_classes,
+                 in_channels,
+                 label_smoothing=0.0,
+                 data_preprocessor=None,
+                 init_cfg=None):
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        if num_classes < 2:
+            raise ValueError(f'num_classes must be 2 or more, but got {num_classes}')
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f'label_smoothing must be in [0, 1), but got {label_smoothing}')
+        self.backbone = MODELS.build(backbone)
+        self.fc = nn.Linear(in_channels, num_classes)
+        self.label_smoothing = label_smoothing
+
+    def init_weights(self):
+        """Initialise the backbone by its own ``init_cfg`` and the linear layer with std 0.01."""
+        super().init_weights()
+        nn.init.normal_(self.fc.weight, std=0.01)
+        nn.init.zeros_(self.fc.bias)
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        """Run the classifier.
+
+        Args:
+            inputs (Tensor): (N, 3, H, W), normalised pixels.
+            data_samples (list[BaseDataElement], optional): one for each image, with the integer
+                ``gt_label`` where ``mode`` is 'loss'.
+            mode (str): 'tensor' returns the scores (N, num_classes), 'loss' a dict of losses,
+                'predict' the data samples with ``pred_score`` (num_classes,), which sums to 1.
+
+        Raises:
+            ValueError: another ``mode``.
+        """
+        scores = self.fc(self.backbone(inputs)[-1].mean(dim=(2, 3)))
+        if mode == 'tensor':
+            return scores
+        if mode == 'loss':
+            target = torch.tensor([s.gt_label for s in data_samples], device=scores.device)
+            return dict(
+                loss=F.cross_entropy(scores, target, label_smoothing=self.label_smoothing))
+        if mode == 'predict':
+            for sample, score in zip(data_samples, scores.float().softmax(dim=1), strict=True):
+                sample.pred_score = score
+            return data_samples
+        raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', but got {mode!r}")

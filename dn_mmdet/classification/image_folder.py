@@ -1,0 +1,50 @@
+"""Images in the ImageNet folder layout: one folder a class."""
+
+from pathlib import Path
+
+from mmengine.dataset import BaseDataset
+from mmengine.registry import DATASETS
+
+__all__ = ['ImageFolder']
+
+
+@DATASETS.register_module()
+class ImageFolder(BaseDataset):
+    """A folder of class folders; the sorted folder names are the classes.
+
+    Args:
+        data_root (str): root that ``data_prefix`` is relative to. Default: ''.
+        data_prefix (dict): ``img_path``, the folder of class folders. Default: ``data_root``.
+        extensions (Sequence[str]): suffixes that count as images, lower case.
+        **kwargs: those of :class:`mmengine.dataset.BaseDataset`.
+
+    Each item is a dict of ``img_path`` (str) and ``gt_label`` (int).
+
+    Raises:
+        FileNotFoundError: the folder, or a class's images, are missing.
+    """
+
+    def __init__(self,
+                 data_root='',
+                 data_prefix=dict(img_path=''),  # noqa: B006 - BaseDataset copies it
+                 extensions=('.jpg', '.jpeg', '.png'),
+                 **kwargs):
+        self.extensions = tuple(extensions)
+        super().__init__(data_root=data_root, data_prefix=data_prefix, **kwargs)
+
+    def load_data_list(self):
+        """List the images, class by class, in sorted order."""
+        root = Path(self.data_prefix['img_path'])
+        if not root.is_dir():
+            raise FileNotFoundError(f'there is no image folder {root}')
+        folders = sorted(p for p in root.iterdir() if p.is_dir())
+        if not folders:
+            raise FileNotFoundError(f'{root} holds no class folders')
+        self._metainfo.setdefault('classes', tuple(p.name for p in folders))
+        items = []
+        for label, folder in enumerate(folders):
+            images = sorted(p for p in folder.iterdir() if p.suffix.lower() in self.extensions)
+            if not images:
+                raise FileNotFoundError(f'the class folder {folder} holds no image')
+            items += [dict(img_path=str(p), gt_label=label) for p in images]
+        return items

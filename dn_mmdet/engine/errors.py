@@ -1,0 +1,60 @@
+"""Errors for people: one sentence instead of a traceback.
+
+This module imports the standard library alone, so that a tool can report a missing dependency with it.
+"""
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ['UserError', 'user_errors']
+
+
+class UserError(Exception):
+    """A mistake that the user can mend.
+
+    Args:
+        message (str): One or two plain sentences: what is wrong, where (file, key, image), and
+            what to do about it.
+    """
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Wrap the body of a command-line tool.
+
+    A :class:`UserError` is printed to stderr as ``error: <message>`` and ends the process with
+    status 1. A ``KeyboardInterrupt`` ends it with status 130 and one line, which carries the
+    exception's own message if it has one (code that knows how to resume raises
+    ``KeyboardInterrupt('resume with ...')``). Every other exception is a bug and keeps its
+    traceback. In a distributed run rank 0 speaks for all: the other ranks end with the same
+    status and print nothing.
+
+    Example:
+        >>> with user_errors():
+        ...     train(**vars(parse_args()))
+    """
+    try:
+        yield
+    except UserError as error:
+        _leave(f'error: {error}', status=1)
+    except KeyboardInterrupt as interrupt:
+        hint = str(interrupt)
+        _leave(f'interrupted: {hint}' if hint else 'interrupted', status=130)
+
+
+def _leave(line: str, status: int) -> None:
+    if _rank() == 0:
+        sys.stdout.flush()
+        print(line, file=sys.stderr, flush=True)
+    # SystemExit, not os._exit: worker processes and open files are still to be closed.
+    raise SystemExit(status) from None
+
+
+def _rank() -> int:
+    """Rank of this process, from the variables that torchrun, Slurm or Open MPI set."""
+    # An sbatch shell sets SLURM_PROCID too, to 0, so a run of one process speaks as well.
+    for name in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'):
+        if os.environ.get(name, '').isdigit():
+            return int(os.environ[name])
+    return 0

@@ -1,0 +1,5 @@
+"""Detection heads."""
+
+from .ssdlite_head import SSDLiteHead
+
+__all__ = ['SSDLiteHead']

@@ -1,0 +1,8 @@
+"""Normalisation layers; torch is all they need."""
+
+from .dnb import DNB
+from .dnc import DNC
+from .sc_module import SCModule
+from .se_bn import SEBN
+
+__all__ = ['DNB', 'DNC', 'SEBN', 'SCModule']

@@ -1,0 +1,114 @@
+"""DN-B: batch normalisation with scale and shift made per sample and channel."""
+
+import torch
+from torch import Tensor
+
+from ..ops.reference import modulate
+from .dynamic_norm import DynamicNorm
+from .precision import cast, without_autocast
+from .validation import check_choice, check_flag
+
+__all__ = ['DNB']
+
+SC_INPUTS = ('raw', 'normalized')
+
+
+class DNB(DynamicNorm):
+    """Dynamic Normalization, batch- and channel-wise (DN-B; equations 6 and 7 of the paper).
+
+    ``Y = (X - E[X]) / sqrt(Var[X] + eps) * alpha + lambda`` over (N, C, H, W), where alpha and
+    lambda, of shape (N, C), are ``alpha_offset`` and ``lambda_offset`` plus what the SC-Module
+    makes of the spatial mean of X. There is no trained gamma or beta. At start the layer equals
+    ``nn.BatchNorm2d(affine=False)``.
+
+    Statistics and SC-Module are computed in float32 (float64 for a float64 layer) also under
+    autocast; the output has dtype and memory format of the input.
+
+    Args:
+        num_features (int): Number of channels C.
+        eps (float): Added to the variance inside the root. Defaults to 1e-5.
+        momentum (float, optional): Weight of the batch in the running statistics; None averages
+            over all batches. Defaults to 0.1.
+        r (int): Reduction ratio of the SC-Module. Defaults to 16.
+        g (int | str): Channels of each group of its second layer, or 'oup' for a dense layer.
+            Defaults to 1.
+        start (str): 'identity', or 'paper' for the literal form of the paper, in which offsets
+            are 0 and the SC-Module starts at random (deep networks do not train from there; kept
+            for ablation). Defaults to 'identity'.
+        track_running_stats (bool): As in ``nn.BatchNorm2d``. Defaults to True.
+        requires_grad (bool): Whether the SC-Module is trained. Defaults to True.
+        sc_input (str): 'raw' feeds the spatial mean g of X to the SC-Module, 'normalized' feeds
+            ``(g - E[X]) / sqrt(Var[X] + eps)``. Defaults to 'raw'.
+        detach_gap (bool): Let no gradient pass through the input of the SC-Module.
+            Defaults to False.
+        device (torch.device, optional): Where parameters and buffers are made.
+        dtype (torch.dtype, optional): Their dtype.
+
+    Raises:
+        TypeError: An argument is not of the type above.
+        ValueError: An argument is out of range.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        r: int = 16,
+        g: int | str = 1,
+        start: str = 'identity',
+        track_running_stats: bool = True,
+        requires_grad: bool = True,
+        sc_input: str = 'raw',
+        detach_gap: bool = False,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        super().__init__(
+            num_features,
+            eps=eps,
+            momentum=momentum,
+            r=r,
+            g=g,
+            start=start,
+            track_running_stats=track_running_stats,
+            requires_grad=requires_grad,
+            device=device,
+            dtype=dtype,
+        )
+        self.sc_input = check_choice('sc_input', sc_input, SC_INPUTS)
+        self.detach_gap = check_flag('detach_gap', detach_gap)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise a batch.
+
+        Args:
+            x (Tensor): Shape (N, C, H, W), any floating-point dtype up to the layer's.
+
+        Returns:
+            Tensor: Same shape, dtype and memory format.
+
+        Raises:
+            TypeError: ``x`` is of another dtype or no tensor.
+            ValueError: ``x`` is not 4-D, has not ``num_features`` channels, or has one value per
+                channel while its statistics are needed.
+        """
+        self._check_input(x)
+        return self._compose(x)
+
+    def _compose(self, x: Tensor) -> Tensor:
+        with without_autocast(x):
+            work = cast(x, self._compute_dtype)
+            y = modulate(
+                work,
+                self._normalize(work),
+                self.sc,
+                cast(self.alpha_offset, self._compute_dtype),
+                cast(self.lambda_offset, self._compute_dtype),
+                self.sc_input,
+                self.detach_gap,
+            )
+            return cast(y, x.dtype)
+
+    def extra_repr(self) -> str:
+        return f'{super().extra_repr()}, sc_input={self.sc_input!r}, detach_gap={self.detach_gap}'

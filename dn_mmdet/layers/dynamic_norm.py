@@ -1,0 +1,132 @@
+"""What DN-B and DN-C have in common: the inner BatchNorm, the SC-Module and the offsets."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from .bn_checkpoint import dynamic_norm_from_bn_state
+from .precision import compute_dtype
+from .sc_module import SCModule
+from .validation import check_eps, check_flag, check_input, check_momentum, check_positive_int
+
+__all__ = ['DynamicNorm']
+
+
+class DynamicNorm(nn.Module):
+    """Base of the layers that normalise by ``bn`` and make scale and shift by ``sc``.
+
+    The BatchNorm is a member and not the base class: tools that look for BatchNorm (freezing,
+    conversion to SyncBN, fusion with convolutions) then treat the statistics as BatchNorm's and
+    leave scale and shift alone. Whether the statistics of the batch or the running ones are used
+    is therefore for ``self.bn.training`` to say.
+
+    ``alpha_offset`` (ones at start) and ``lambda_offset`` (zeros at start) are buffers of shape
+    (C,): they are saved, but not trained. A state dict of a plain BatchNorm loads: its gamma and
+    beta become the offsets, and the layer then computes what the BatchNorm did.
+    """
+
+    _abbr_ = 'bn'
+    _version = 1
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        r: int = 16,
+        g: int | str = 1,
+        start: str = 'identity',
+        track_running_stats: bool = True,
+        requires_grad: bool = True,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        super().__init__()
+        self.num_features = check_positive_int('num_features', num_features)
+        self.bn = nn.BatchNorm2d(
+            num_features,
+            eps=check_eps(eps),
+            momentum=check_momentum(momentum),
+            affine=False,
+            track_running_stats=check_flag('track_running_stats', track_running_stats),
+            device=device,
+            dtype=dtype,
+        )
+        self.sc = SCModule(num_features, r=r, g=g, start=start, device=device, dtype=dtype)
+        offset = torch.empty(num_features, device=device, dtype=dtype)
+        self.register_buffer('alpha_offset', offset)
+        self.register_buffer('lambda_offset', offset.clone())
+        self._reset_offsets()
+        for parameter in self.parameters():
+            parameter.requires_grad = check_flag('requires_grad', requires_grad)
+
+    @classmethod
+    def from_bn(cls, bn: _BatchNorm, **kwargs: Any) -> 'DynamicNorm':
+        """A layer that computes what a trained BatchNorm does.
+
+        Args:
+            bn (_BatchNorm): Gives the number of channels, eps, momentum, statistics, gamma, beta,
+                device, dtype and mode.
+            **kwargs: Further arguments of the layer, as ``r`` and ``g``.
+
+        Raises:
+            TypeError: ``bn`` is not a BatchNorm layer.
+        """
+        if not isinstance(bn, _BatchNorm):
+            raise TypeError(f'bn must be a BatchNorm layer, got {type(bn).__name__}')
+        state = bn.state_dict()
+        like = next((t for t in state.values() if t.is_floating_point()), torch.empty(0))
+        layer = cls(
+            bn.num_features,
+            eps=bn.eps,
+            momentum=bn.momentum,
+            track_running_stats=bn.track_running_stats,
+            device=like.device,
+            dtype=like.dtype,
+            **kwargs,
+        )
+        nn.init.zeros_(layer.sc.fc2_weight)
+        if state:
+            layer.load_state_dict(state)
+        return layer.train(bn.training)
+
+    def reset_parameters(self) -> None:
+        """Back to the start: weights of the SC-Module, offsets and running statistics."""
+        self.bn.reset_parameters()
+        self.sc.reset_parameters()
+        self._reset_offsets()
+
+    def extra_repr(self) -> str:
+        return f'{self.num_features}'
+
+    def _reset_offsets(self) -> None:
+        nn.init.constant_(self.alpha_offset, 0.0 if self.sc.start == 'paper' else 1.0)
+        nn.init.zeros_(self.lambda_offset)
+
+    @property
+    def _uses_batch_statistics(self) -> bool:
+        return self.bn.training or self.bn.running_mean is None
+
+    @property
+    def _compute_dtype(self) -> torch.dtype:
+        return compute_dtype(self.alpha_offset.dtype)
+
+    def _check_input(self, x: Tensor) -> None:
+        # A converted BatchNorm may count the values of all processes, so it checks for itself.
+        alone = type(self.bn) is nn.BatchNorm2d
+        check_input(
+            x, self.num_features, self.alpha_offset.dtype, alone and self._uses_batch_statistics
+        )
+
+    def _normalize(self, x: Tensor) -> Tensor:
+        """The inner BatchNorm, which wants the dtype of its own buffers."""
+        buffers = self.bn.running_mean
+        if buffers is None or buffers.dtype == self._compute_dtype:
+            return self.bn(x)
+        return self.bn(x.to(buffers.dtype)).to(self._compute_dtype)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
+        dynamic_norm_from_bn_state(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

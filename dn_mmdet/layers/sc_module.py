@@ -1,0 +1,121 @@
+"""The SC-Module of Dynamic Normalization (sections 3 and 4.4 of the paper)."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..ops.scale_shift import grouped_linear
+from .precision import cast
+from .validation import check_choice, check_groups, check_positive_int
+
+__all__ = ['SCModule', 'hidden_width']
+
+STARTS = ('identity', 'paper')
+
+
+class SCModule(nn.Module):
+    """Two fully connected layers that make scale and shift from per-channel statistics.
+
+    ``h = sigmoid(W1 x + b1)``, ``delta_alpha, delta_lambda = split(W2 h)``, where W2 has no bias
+    and works in H // g groups of g inputs and 2C / groups outputs.
+
+    The weights are bare parameters, not ``nn.Linear`` or ``nn.Conv2d`` modules, and none is
+    called ``weight`` or ``bias``: the weight initialisation of a detector (``init_cfg`` with
+    ``layer='Conv2d'``, mmcv's ``ConvModule.init_weights``) would otherwise overwrite them.
+
+    Args:
+        num_channels (int): Number of channels C.
+        r (int): Reduction ratio; H is ``hidden_width(num_channels, r, g)``. Defaults to 16.
+        g (int | str): Input channels of each group of W2, or 'oup' for one dense layer.
+            Defaults to 1.
+        start (str): 'identity' starts with W2 = 0, so that both outputs are 0. 'paper' draws W1
+            and W2 as the classification code that the paper builds on does (normal, He fan-out;
+            b1 = 0). Defaults to 'identity'.
+        device (torch.device, optional): Where the weights are made.
+        dtype (torch.dtype, optional): Dtype of the weights.
+
+    Raises:
+        TypeError: ``num_channels``, ``r`` or ``g`` is not of the type above.
+        ValueError: ``num_channels``, ``r``, ``g`` or ``start`` is out of range.
+    """
+
+    def __init__(
+        self,
+        num_channels: int,
+        r: int = 16,
+        g: int | str = 1,
+        start: str = 'identity',
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        super().__init__()
+        self.num_channels = check_positive_int('num_channels', num_channels)
+        self.r = check_positive_int('r', r)
+        self.g = check_groups(g)
+        self.start = check_choice('start', start, STARTS)
+        hidden = hidden_width(num_channels, r, g)
+        inputs = hidden if g == 'oup' else g
+        self.groups = hidden // inputs
+        options = {'device': device, 'dtype': dtype}
+        self.fc1_weight = nn.Parameter(torch.empty(hidden, num_channels, **options))
+        self.fc1_bias = nn.Parameter(torch.empty(hidden, **options))
+        self.fc2_weight = nn.Parameter(torch.empty(2 * num_channels, inputs, **options))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights anew, as ``start`` says."""
+        if self.start == 'paper':
+            nn.init.kaiming_normal_(self.fc1_weight, mode='fan_out')
+            nn.init.zeros_(self.fc1_bias)
+            nn.init.kaiming_normal_(self.fc2_weight, mode='fan_out')
+            return
+        # The start of nn.Linear.
+        bound = 1 / math.sqrt(self.num_channels)
+        nn.init.kaiming_uniform_(self.fc1_weight, a=math.sqrt(5))
+        nn.init.uniform_(self.fc1_bias, -bound, bound)
+        nn.init.zeros_(self.fc2_weight)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Make the changes of scale and shift.
+
+        Args:
+            x (Tensor): Shape (N, C).
+
+        Returns:
+            tuple[Tensor, Tensor]: What is added to the offsets of alpha and lambda, each of shape
+            (N, C) and of the dtype of ``x``.
+        """
+        return self.fc2(self.fc1(x).sigmoid())
+
+    def fc1(self, x: Tensor) -> Tensor:
+        """First layer before its sigmoid, (N, C) to (N, H)."""
+        return F.linear(x, cast(self.fc1_weight, x.dtype), cast(self.fc1_bias, x.dtype))
+
+    def fc2(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Second layer, (N, H) to two tensors of shape (N, C)."""
+        weight = cast(self.fc2_weight, hidden.dtype)
+        return grouped_linear(hidden, weight, self.groups).chunk(2, dim=1)
+
+    def extra_repr(self) -> str:
+        return (
+            f'{self.num_channels}, hidden={self.fc1_bias.numel()}, r={self.r}, g={self.g!r}, '
+            f'start={self.start!r}'
+        )
+
+
+def hidden_width(num_channels: int, r: int, g: int | str) -> int:
+    """Width H of the hidden layer.
+
+    ``max(C // r, 1)``, rounded up to a multiple of g. The 2C outputs must divide evenly among
+    the H // g groups; where they do not, H is the next multiple of g with which they do. No
+    configuration of the paper needs that last step. For ``g='oup'`` H is ``max(C // r, 1)``.
+    """
+    hidden = max(num_channels // r, 1)
+    if g == 'oup':
+        return hidden
+    groups = -(-hidden // g)
+    while 2 * num_channels % groups:
+        groups += 1
+    return groups * g

@@ -1,0 +1,77 @@
+"""Dynamic batch normalisation in plain PyTorch, differentiated by autograd.
+
+It runs for every dtype and device, can be differentiated twice, traced and exported, and is
+what the faster paths are tested against.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from .scale_shift import scale_shift
+
+__all__ = ['modulate', 'reference_dynamic_batch_norm']
+
+
+def reference_dynamic_batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    fc1_weight: Tensor,
+    fc1_bias: Tensor,
+    fc2_weight: Tensor,
+    alpha_offset: Tensor,
+    lambda_offset: Tensor,
+    training: bool,
+    momentum: float,
+    eps: float,
+    sc_input: str,
+    detach_gap: bool,
+) -> Tensor:
+    """See :func:`dn_mmdet.ops.dynamic_batch_norm`; all tensors share one dtype here."""
+    normalized = F.batch_norm(
+        x, running_mean, running_var, training=training, momentum=momentum, eps=eps
+    )
+    sc = partial(
+        scale_shift,
+        fc1_weight=fc1_weight,
+        fc1_bias=fc1_bias,
+        fc2_weight=fc2_weight,
+        groups=fc1_weight.shape[0] // fc2_weight.shape[1],
+    )
+    return modulate(x, normalized, sc, alpha_offset, lambda_offset, sc_input, detach_gap)
+
+
+def modulate(
+    x: Tensor,
+    normalized: Tensor,
+    sc: Callable[[Tensor], tuple[Tensor, Tensor]],
+    alpha_offset: Tensor,
+    lambda_offset: Tensor,
+    sc_input: str = 'raw',
+    detach_gap: bool = False,
+) -> Tensor:
+    """Scale and shift a normalised map per sample and channel (equation 7).
+
+    Args:
+        x (Tensor): The raw input, shape (N, C, H, W).
+        normalized (Tensor): The normalised input, same shape.
+        sc (Callable): Maps (N, C) to the changes of alpha and lambda, each (N, C).
+        alpha_offset (Tensor): Shape (C,).
+        lambda_offset (Tensor): Shape (C,).
+        sc_input (str): 'raw' pools ``x``, 'normalized' pools ``normalized``.
+        detach_gap (bool): Stop the gradient at the pooled values.
+
+    Returns:
+        Tensor: Shape (N, C, H, W).
+    """
+    # The mean of the normalised map is (g - E[X]) / sqrt(Var[X] + eps).
+    context = (normalized if sc_input == 'normalized' else x).mean((2, 3))
+    if detach_gap:
+        context = context.detach()
+    alpha, shift = sc(context)
+    alpha = (alpha + alpha_offset)[:, :, None, None]
+    shift = (shift + lambda_offset)[:, :, None, None]
+    return normalized * alpha + shift

@@ -1,0 +1,22 @@
+"""What `import dn_mmdet` registers, by what is installed."""
+
+from mmengine.registry import MODELS
+
+from .engine.safe_globals import register_safe_globals
+from .environment import installed_version
+from .layers import DNB, DNC, SEBN
+
+__all__ = []
+
+# The root registry: children (mmdet, mmpretrain, mmseg ...) fall back to it, so that one name
+# serves all of them. mmcv's build_norm_layer looks there too.
+for layer in (DNB, DNC, SEBN):
+    MODELS.register_module(name=layer.__name__, module=layer)
+
+register_safe_globals()
+
+if installed_version('mmcv'):
+    from . import classification  # noqa: F401
+
+    if installed_version('mmdet'):
+        from . import backbones, engine, heads  # noqa: F401
