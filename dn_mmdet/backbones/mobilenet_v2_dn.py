@@ -84,6 +84,11 @@ class MobileNetV2DN(MobileNetV2):
                     outs.append(x)
         return tuple(outs)
 
+    def train(self, mode=True):
+        """Set the mode, keep what is frozen in evaluation, and return the module."""
+        super().train(mode)
+        return self  # mmdet's returns None, and so would eval()
+
     def _freeze_stages(self):
         super()._freeze_stages()
         # mmdet takes the stem's gradients away but leaves its running statistics moving.

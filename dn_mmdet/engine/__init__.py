@@ -1,0 +1,28 @@
+"""Training and testing: checks before a run, safe and atomic checkpoints, errors in a sentence.
+
+Without mmengine only the errors are there.
+"""
+
+from importlib.util import find_spec
+
+from .errors import UserError, user_errors
+
+__all__ = ['UserError', 'user_errors']
+
+if find_spec('mmengine'):
+    from . import check_coco, check_image_folder  # noqa: F401 - they register their checks
+    from .amp import CPUAmpOptimWrapper
+    from .atomic import AtomicLocalBackend, atomic_write
+    from .check_data import register_dataset_check
+    from .checkpoint_hook import AtomicCheckpointHook
+    from .config import CfgOptions, load_config
+    from .preflight import preflight
+    from .safe_globals import register_safe_globals
+    from .testing import test
+    from .training import train
+
+    __all__ += [
+        'AtomicCheckpointHook', 'AtomicLocalBackend', 'CPUAmpOptimWrapper', 'CfgOptions',
+        'atomic_write', 'load_config', 'preflight', 'register_dataset_check',
+        'register_safe_globals', 'test', 'train'
+    ]

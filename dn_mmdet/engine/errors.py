@@ -4,6 +4,7 @@ This module imports the standard library alone, so that a tool can report a miss
 """
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -47,6 +48,9 @@ def _leave(line: str, status: int) -> None:
     if _rank() == 0:
         sys.stdout.flush()
         print(line, file=sys.stderr, flush=True)
+    else:
+        # The launcher ends all processes as soon as one has ended: let the first one speak.
+        time.sleep(2)
     # SystemExit, not os._exit: worker processes and open files are still to be closed.
     raise SystemExit(status) from None
 

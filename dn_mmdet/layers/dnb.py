@@ -1,11 +1,13 @@
 """DN-B: batch normalisation with scale and shift made per sample and channel."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..ops.dispatch import choose_path
+from ..ops.dynamic_batch_norm import dynamic_batch_norm
+from ..ops.precision import cast, without_autocast
 from ..ops.reference import modulate
 from .dynamic_norm import DynamicNorm
-from .precision import cast, without_autocast
 from .validation import check_choice, check_flag
 
 __all__ = ['DNB']
@@ -94,7 +96,43 @@ class DNB(DynamicNorm):
                 channel while its statistics are needed.
         """
         self._check_input(x)
+        if self._fusable(x):
+            return self._fused(x)
         return self._compose(x)
+
+    def _fusable(self, x: Tensor) -> bool:
+        # A converted BatchNorm normalises otherwise, and hooks expect the members to be called.
+        return (
+            type(self.bn) is nn.BatchNorm2d
+            and choose_path(x) != 'reference'
+            and not any(
+                member._forward_hooks or member._forward_pre_hooks for member in (self.bn, self.sc)
+            )
+        )
+
+    def _fused(self, x: Tensor) -> Tensor:
+        bn, sc = self.bn, self.sc
+        momentum, keep = 0.0, not bn.training or bn.track_running_stats
+        if bn.training and bn.track_running_stats:
+            bn.num_batches_tracked.add_(1)
+            momentum = bn.momentum
+            if momentum is None:
+                momentum = 1 / float(bn.num_batches_tracked)
+        return dynamic_batch_norm(
+            x,
+            bn.running_mean if keep else None,
+            bn.running_var if keep else None,
+            sc.fc1_weight,
+            sc.fc1_bias,
+            sc.fc2_weight,
+            self.alpha_offset,
+            self.lambda_offset,
+            training=self._uses_batch_statistics,
+            momentum=momentum,
+            eps=bn.eps,
+            sc_input=self.sc_input,
+            detach_gap=self.detach_gap,
+        )
 
     def _compose(self, x: Tensor) -> Tensor:
         with without_autocast(x):
@@ -111,4 +149,5 @@ class DNB(DynamicNorm):
             return cast(y, x.dtype)
 
     def extra_repr(self) -> str:
+        """Arguments that the members do not show."""
         return f'{super().extra_repr()}, sc_input={self.sc_input!r}, detach_gap={self.detach_gap}'

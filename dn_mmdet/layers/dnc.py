@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from ..ops.precision import cast, without_autocast
 from .dynamic_norm import DynamicNorm
-from .precision import cast, without_autocast
 from .validation import check_choice
 
 __all__ = ['DNC']
@@ -102,4 +102,5 @@ class DNC(DynamicNorm):
         return alpha[:, :, None, None], shift[:, :, None, None]
 
     def extra_repr(self) -> str:
+        """Arguments that the members do not show."""
         return f'{super().extra_repr()}, fuse={self.fuse!r}'

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..ops.precision import compute_dtype
 from .bn_checkpoint import dynamic_norm_from_bn_state
-from .precision import compute_dtype
 from .sc_module import SCModule
 from .validation import check_eps, check_flag, check_input, check_momentum, check_positive_int
 
@@ -99,6 +99,7 @@ class DynamicNorm(nn.Module):
         self._reset_offsets()
 
     def extra_repr(self) -> str:
+        """Arguments that the members do not show."""
         return f'{self.num_features}'
 
     def _reset_offsets(self) -> None:

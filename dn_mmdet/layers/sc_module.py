@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..ops.precision import cast
 from ..ops.scale_shift import grouped_linear
-from .precision import cast
 from .validation import check_choice, check_groups, check_positive_int
 
 __all__ = ['SCModule', 'hidden_width']
@@ -99,6 +99,7 @@ class SCModule(nn.Module):
         return grouped_linear(hidden, weight, self.groups).chunk(2, dim=1)
 
     def extra_repr(self) -> str:
+        """Sizes and arguments."""
         return (
             f'{self.num_channels}, hidden={self.fc1_bias.numel()}, r={self.r}, g={self.g!r}, '
             f'start={self.start!r}'

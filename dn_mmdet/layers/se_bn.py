@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..ops.precision import cast, compute_dtype, without_autocast
 from .bn_checkpoint import inner_bn_from_bn_state
-from .precision import cast, compute_dtype, without_autocast
 from .validation import check_eps, check_flag, check_input, check_momentum, check_positive_int
 
 __all__ = ['SEBN']
@@ -98,6 +98,7 @@ class SEBN(nn.Module):
             return cast(self.bn(cast(weighted, self.fc1_bias.dtype)), x.dtype)
 
     def extra_repr(self) -> str:
+        """Arguments that the members do not show."""
         return f'{self.num_features}, r={self.r}'
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:

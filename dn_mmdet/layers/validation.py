@@ -20,6 +20,7 @@ __all__ = [
 
 
 def check_positive_int(name: str, value: int) -> int:
+    """The value, a whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f'{name} must be an int, got {value!r} of type {type(value).__name__}')
     if value < 1:
@@ -28,6 +29,7 @@ def check_positive_int(name: str, value: int) -> int:
 
 
 def check_groups(g: int | str) -> int | str:
+    """The value, a whole number of at least 1 or 'oup'."""
     if isinstance(g, str):
         if g != 'oup':
             raise ValueError(f"g must be a positive int or 'oup', got {g!r}")
@@ -36,6 +38,7 @@ def check_groups(g: int | str) -> int | str:
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
+    """The value, one of the choices."""
     if value not in choices:
         options = ' or '.join(repr(choice) for choice in choices)
         raise ValueError(f'{name} must be {options}, got {value!r}')
@@ -43,12 +46,14 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
 
 
 def check_flag(name: str, value: bool) -> bool:
+    """The value, True or False."""
     if not isinstance(value, bool):
         raise TypeError(f'{name} must be a bool, got {value!r} of type {type(value).__name__}')
     return value
 
 
 def check_eps(eps: float) -> float:
+    """The value, positive and finite."""
     _check_real('eps', eps)
     if not (eps > 0 and math.isfinite(eps)):
         raise ValueError(f'eps must be a positive finite number, got {eps}')
@@ -56,6 +61,7 @@ def check_eps(eps: float) -> float:
 
 
 def check_momentum(momentum: float | None) -> float | None:
+    """The value, None or between 0 and 1."""
     if momentum is None:
         return None
     _check_real('momentum', momentum)

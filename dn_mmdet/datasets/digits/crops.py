@@ -25,8 +25,9 @@ def compose_crop(glyphs: Glyphs, photographs: dict[str, Image.Image], label: int
     """
     _, canvas = random_background(photographs, size, rng)
     cells = glyphs.cells[glyphs.draw(rng, label)]
-    # The limit decides the size: a box of the crop's full area never fits.
-    alpha = render_glyph(cells, size, round(size * rng.uniform(0.5, 0.95)), rng)
+    # The limit decides the size: a box of the crop's full area never fits. It counts the soft edge
+    # of the ink as well, about 5 % of a crop of 80 pixels.
+    alpha = render_glyph(cells, size, round(size * rng.uniform(0.55, 1.0)), rng)
     left = int(rng.integers(size - alpha.shape[1] + 1))
     top = int(rng.integers(size - alpha.shape[0] + 1))
     paint(canvas, alpha, left, top, light_colour(rng))

@@ -92,7 +92,8 @@ def random_background(photographs: dict[str, Image.Image], size: int,
     photo = photographs[name]
     side = min(photo.size) * rng.uniform(0.3, 1.0)
     left, top = rng.uniform(0, photo.width - side), rng.uniform(0, photo.height - side)
-    cut = photo.resize((size, size), Image.Resampling.BILINEAR, (left, top, left + side, top + side))
+    cut = photo.resize((size, size), Image.Resampling.BILINEAR,
+                       (left, top, left + side, top + side))
     pixels = np.asarray(cut, np.float32) / 255
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]

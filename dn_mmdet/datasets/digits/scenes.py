@@ -15,6 +15,8 @@ __all__ = ['Scene', 'compose_scene']
 _SMALL, _MEDIUM, _LARGE = (0.1125, 0.195), (0.205, 0.575), (0.61, 0.75)
 _MAX_IOU, _MAX_COVERED, _MAX_HIDDEN = 0.3, 0.3, 1 / 3
 
+Box = tuple[int, int, int, int]
+
 
 @dataclass
 class Scene:
@@ -25,7 +27,7 @@ class Scene:
         photograph (str): Name of the photograph behind.
         labels (list[int]): Digit written, K of 0..9.
         digits (list[int]): Position in ``sklearn.datasets.load_digits``, K.
-        boxes (list[tuple[int, int, int, int]]): Tight boxes (x, y, width, height) in pixels, K.
+        boxes (list[Box]): Tight boxes (x, y, width, height) in pixels, K.
         masks (np.ndarray): Ink, hidden parts included, (K, size, size), bool.
     """
 
@@ -33,7 +35,7 @@ class Scene:
     photograph: str
     labels: list[int]
     digits: list[int]
-    boxes: list[tuple[int, int, int, int]]
+    boxes: list[Box]
     masks: np.ndarray
 
 
@@ -85,7 +87,8 @@ def _sides(rng: np.random.Generator) -> list[float]:
     return [float(np.exp(rng.uniform(*np.log(r)))) for r in ranges]
 
 
-def _find_place(scene: Scene, alpha: np.ndarray, rng: np.random.Generator):
+def _find_place(scene: Scene, alpha: np.ndarray,
+                rng: np.random.Generator) -> tuple[int, int, Box, np.ndarray] | None:
     """A place (left, top, box, mask) for a digit that leaves the others to be seen, or None."""
     size = scene.masks.shape[-1]
     x, y, width, height = ink_box(alpha)
@@ -102,7 +105,7 @@ def _find_place(scene: Scene, alpha: np.ndarray, rng: np.random.Generator):
     return None
 
 
-def _apart(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
+def _apart(a: Box, b: Box) -> bool:
     across = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     down = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     both = max(across, 0) * max(down, 0)

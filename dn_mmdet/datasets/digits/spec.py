@@ -5,9 +5,12 @@ from dn_mmdet.engine.errors import UserError
 
 __all__ = ['DigitsSpec']
 
-_LOWEST = dict(train=1, val=1, crops_train=1, crops_val=1, image_size=64, crop_size=32, seed=0)
+_LOWEST = {
+    'train': 1, 'val': 1, 'crops_train': 1, 'crops_val': 1, 'image_size': 64, 'crop_size': 32,
+    'seed': 0
+}
 # Beyond this an upscaled 8x8 scan shows nothing more and a scene no longer fits in memory.
-_HIGHEST = dict(image_size=2048, crop_size=2048)
+_HIGHEST = {'image_size': 2048, 'crop_size': 2048}
 
 
 @dataclass(frozen=True)

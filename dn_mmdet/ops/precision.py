@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx import Proxy
 
 __all__ = ['cast', 'compute_dtype', 'without_autocast']
 
@@ -15,9 +16,13 @@ def compute_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    # A conversion to the same dtype is free when run, but would stay in a traced graph.
-    # torch.fx traces with proxies, whose dtype is not known.
-    if isinstance(tensor, Tensor) and tensor.dtype == dtype:
+    """Convert, unless there is nothing to do.
+
+    A conversion to the same dtype is free when run, but would stay in a traced graph. The proxies
+    of torch.fx do not know their dtype; they stay as they are, because tools that look for a
+    convolution followed by a BatchNorm must find nothing between the two.
+    """
+    if isinstance(tensor, Proxy) or tensor.dtype == dtype:
         return tensor
     return tensor.to(dtype)
 

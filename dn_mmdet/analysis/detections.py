@@ -1,0 +1,88 @@
+"""Detections of several models beside the ground truth, drawn by mmdet's visualizer."""
+
+from pathlib import Path
+
+import mmcv
+import numpy as np
+import torch
+from mmdet.registry import DATASETS
+from mmdet.structures import DetDataSample
+from mmdet.visualization import DetLocalVisualizer
+from mmengine.fileio import load
+from mmengine.structures import InstanceData
+
+from ..engine.atomic import atomic_write
+
+__all__ = ['draw_detections']
+
+# Small images are enlarged, so that the labels of the boxes can be read.
+SIDE = 480
+
+
+def draw_detections(dataset_cfg, results, file, num_images=6, score_thr=0.5):
+    """Draw one row for each image: the ground truth, then what each model found.
+
+    The images are taken evenly from the data set, among those that show anything.
+
+    Args:
+        dataset_cfg (dict): config of the test data set.
+        results (dict[str, str | Path]): label to the file that ``tools/test.py --out`` wrote.
+        file (str | Path): where the picture goes.
+        num_images (int): number of rows. Default: 6.
+        score_thr (float): detections below this score are not drawn. Default: 0.5.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    dataset = DATASETS.build(dataset_cfg)
+    shown = [i for i in range(len(dataset)) if dataset.get_data_info(i)['instances']]
+    shown = [shown[i] for i in np.linspace(0, len(shown) - 1, num_images).astype(int)]
+    found = {
+        label: {sample['img_id']: sample['pred_instances'] for sample in load(path)}
+        for label, path in results.items()
+    }
+    columns = ['ground truth', *(f'{label}, score >= {score_thr}' for label in results)]
+    figure = Figure(
+        figsize=(3 * len(columns), 3 * len(shown)), dpi=100, layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(shown), len(columns), squeeze=False)
+    for axis in axes.flat:
+        axis.axis('off')
+    for axis, title in zip(axes[0], columns, strict=True):
+        axis.set_title(title, fontsize=10)
+
+    for row, index in zip(axes, shown, strict=True):
+        info = dataset.get_data_info(index)
+        image = mmcv.imread(info['img_path'], channel_order='rgb')
+        pictures = [_draw(image, _ground_truth(info), dataset.metainfo, 0)]
+        pictures += [
+            _draw(image, InstanceData(**by_id[info['img_id']]), dataset.metainfo, score_thr)
+            for by_id in found.values()
+        ]
+        for axis, picture in zip(row, pictures, strict=True):
+            axis.imshow(picture)
+    with atomic_write(file) as picture:
+        figure.savefig(picture, format=Path(file).suffix[1:])
+
+
+def _ground_truth(info):
+    boxes = [instance['bbox'] for instance in info['instances']]
+    labels = [instance['bbox_label'] for instance in info['instances']]
+    return InstanceData(bboxes=torch.tensor(boxes), labels=torch.tensor(labels))
+
+
+def _draw(image, instances, metainfo, score_thr):
+    """The image with its boxes, enlarged to :data:`SIDE`."""
+    scale = SIDE / max(image.shape[:2])
+    image = mmcv.imrescale(image, scale)
+    sample = DetDataSample()
+    instances = instances[instances.scores >= score_thr] if 'scores' in instances else instances
+    instances.bboxes = instances.bboxes * scale
+    visualizer = DetLocalVisualizer()
+    visualizer.dataset_meta = metainfo
+    if 'scores' in instances:
+        sample.pred_instances = instances
+    else:
+        sample.gt_instances = instances
+    visualizer.add_datasample('', image, sample, pred_score_thr=score_thr)
+    return visualizer.get_image()

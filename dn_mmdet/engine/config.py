@@ -1,0 +1,120 @@
+"""Reading a configuration file and its overrides, with the user's mistakes told in a sentence."""
+
+import argparse
+import inspect
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from numbers import Number
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+from .errors import UserError
+
+__all__ = ['CfgOptions', 'load_config']
+
+# Keys that a configuration may gain on the command line, beside those of the Runner.
+OPTIONAL_KEYS = ('work_dir', 'runner_type', 'model_wrapper_cfg', 'find_unused_parameters',
+                 'sync_bn', 'compile', 'activation_checkpointing', 'efficient_conv_bn_eval',
+                 'tta_model', 'tta_pipeline', 'preflight', 'allow_bn_checkpoint')
+
+
+def load_config(path: str,
+                options: Mapping[str, Any] | None = None,
+                work_dir: str | None = None,
+                launcher: str = 'none') -> Config:
+    """Read a configuration file, apply overrides and choose the work folder.
+
+    Args:
+        path (str): A .py, .json or .yaml configuration of mmengine.
+        options (Mapping, optional): Dotted key to value, what ``--cfg-options`` gave.
+        work_dir (str, optional): Default: the configuration's own ``work_dir``, and without one
+            ``./work_dirs/<name of the file>``, as in mmdet.
+        launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'.
+
+    Returns:
+        Config: With ``work_dir`` and ``launcher`` set.
+
+    Raises:
+        UserError: The file is missing or cannot be read, or an option does not fit it.
+    """
+    cfg = _read(path)
+    if options:
+        _check_options(cfg, options, path)
+        try:
+            cfg.merge_from_dict(dict(options))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(f'--cfg-options do not fit {path}: {_text(error)}') from error
+    cfg.launcher = launcher
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = os.path.join('work_dirs', Path(path).stem)
+    return cfg
+
+
+class CfgOptions(DictAction):
+    """argparse action for ``--cfg-options KEY=VALUE ...``; what is not KEY=VALUE is a usage error."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        for item in values:
+            if not item.partition('=')[0] or '=' not in item:
+                raise argparse.ArgumentError(self, f'{item!r} is not of the form KEY=VALUE')
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except AssertionError as error:
+            raise argparse.ArgumentError(self, str(error)) from error
+
+
+def _read(path: str) -> Config:
+    if not os.path.isfile(path):
+        raise UserError(f'there is no configuration file {path}: check the path, which is taken '
+                        f'from the folder {os.getcwd()}.')
+    try:
+        return Config.fromfile(path)
+    except SyntaxError as error:
+        raise UserError(f'{path}, or a base of it, is not valid Python at line {error.lineno}: '
+                        f'{error.msg}.') from error
+    # The file is a program: whatever it raises is the file's mistake, or its author's.
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, ImportError) and error.__cause__ else error
+        raise UserError(f'{path} cannot be read as a configuration: {_text(cause)}.') from error
+
+
+def _check_options(cfg: Config, options: Mapping[str, Any], path: str) -> None:
+    known = {*cfg, *inspect.signature(Runner.__init__).parameters, *OPTIONAL_KEYS}
+    for key, value in options.items():
+        top = key.partition('.')[0]
+        close = get_close_matches(top, known, n=1, cutoff=0.8)
+        if top not in known and close:
+            raise UserError(f'--cfg-options {key}: {path} has no key {top!r}; did you mean '
+                            f'{close[0]!r}?')
+        old = _lookup(cfg, key)
+        if isinstance(old, Number) and not isinstance(old, bool) and isinstance(value, str):
+            raise UserError(f'--cfg-options {key}={value}: {key} is a number in {path}, {old}; '
+                            'give a number.')
+        if isinstance(old, dict) and isinstance(value, (str, Number)):
+            raise UserError(f'--cfg-options {key}={value}: {key} is a dict in {path}; set a key '
+                            f'in it, as in {key}.{next(iter(old), "type")}={value}.')
+
+
+def _lookup(cfg: Config, key: str) -> Any:
+    """The value at a dotted key, or None."""
+    node: Any = cfg
+    for part in key.split('.'):
+        if isinstance(node, (list, tuple)) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        elif isinstance(node, (dict, Config)) and part in node:
+            node = node[part]
+        else:
+            return None
+    return node
+
+
+def _text(error: BaseException) -> str:
+    """An exception in one line, the class first where the message alone says too little."""
+    message = ' '.join(str(error.args[0] if error.args else error).split())
+    return message if len(message.split()) > 3 else f'{type(error).__name__}: {message}'

@@ -1,0 +1,65 @@
+"""What training and testing have in common: the way from a configuration to a Runner."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pickle import UnpicklingError
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from .atomic import use_atomic_writes
+from .check_types import config_mistakes
+from .distributed import on_rank_zero, use_cpu_model_wrapper
+from .errors import UserError
+from .preflight import preflight
+from .read_checkpoint import force_weights_only, refusal
+
+__all__ = ['build_runner', 'prepare_process', 'told_in_a_sentence']
+
+
+def prepare_process() -> None:
+    """Set what holds for the whole process; to be called before any tensor work.
+
+    Checkpoints are loaded with ``weights_only``, files are written atomically, and on CPU
+    denormal numbers count as zero: a network that collapsed is full of them, and they make it
+    ten times slower. (The threads that torch starts later take that over from this one.)
+    """
+    force_weights_only()
+    use_atomic_writes()
+    if not torch.cuda.is_available():
+        torch.set_flush_denormal(True)
+
+
+def check(cfg: Config, mode: str) -> list[str]:
+    """Run the preflight in the first process and share its verdict; see :func:`preflight`."""
+    return on_rank_zero(cfg, lambda: preflight(cfg, mode))
+
+
+def build_runner(cfg: Config, notes: list[str]) -> Runner:
+    """Build the Runner of a configuration that passed the preflight, and log its notes."""
+    use_cpu_model_wrapper(cfg)
+    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    for note in notes:
+        runner.logger.info(note)
+    return runner
+
+
+@contextmanager
+def told_in_a_sentence(cfg: Config) -> Iterator[None]:
+    """Turn what a run meets outside its own code into a :class:`UserError`."""
+    try:
+        with config_mistakes(cfg):
+            yield
+    except UnpicklingError as error:
+        sentence = refusal(error, '')
+        if sentence is None:
+            raise
+        raise UserError(f'a checkpoint{sentence}') from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(f'no space is left to write to {error.filename or cfg.work_dir}: free '
+                        'some, then continue with --resume.') from error

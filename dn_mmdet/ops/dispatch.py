@@ -1,0 +1,77 @@
+"""Which implementation of an operator runs."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+__all__ = ['PATHS', 'choose_path', 'runs_eagerly', 'use_path']
+
+PATHS = ('auto', 'reference', 'aten')
+VARIABLE = 'DN_MMDET_OPS'
+
+
+def choose_path(x: Tensor) -> str:
+    """Name of the path, 'reference' or 'aten', that an operator takes for this input.
+
+    The environment variable ``DN_MMDET_OPS`` or :func:`use_path` may name one. 'auto', the
+    default, takes 'aten' where it is known to be faster: float32 on a CPU. Whatever is asked
+    for, traced and exported graphs, function transforms, forward-mode derivatives and empty
+    inputs take 'reference', which alone knows them.
+
+    Args:
+        x (Tensor): The input of the operator.
+
+    Raises:
+        ValueError: ``DN_MMDET_OPS`` names no path.
+    """
+    requested = _forced or _check(os.environ.get(VARIABLE, 'auto'), VARIABLE)
+    if requested == 'reference' or not runs_eagerly(x) or x.numel() == 0:
+        return 'reference'
+    if requested == 'auto':
+        fast = x.device.type == 'cpu' and x.dtype == torch.float32
+        return 'aten' if fast else 'reference'
+    return requested
+
+
+@contextmanager
+def use_path(name: str) -> Iterator[None]:
+    """Name the path of all operators inside a ``with`` block; it overrides ``DN_MMDET_OPS``.
+
+    The choice holds for the whole process, other threads included.
+
+    Args:
+        name (str): 'auto', 'reference' or 'aten'.
+
+    Raises:
+        ValueError: There is no such path.
+    """
+    global _forced
+    before, _forced = _forced, _check(name, 'name')
+    try:
+        yield
+    finally:
+        _forced = before
+
+
+def runs_eagerly(x: Tensor) -> bool:
+    """Whether ``x`` is an ordinary tensor and nothing records or transforms the computation."""
+    return (
+        type(x) in (Tensor, torch.nn.Parameter)
+        and not torch.jit.is_tracing()
+        and not torch.compiler.is_compiling()
+        and not torch._C._are_functorch_transforms_active()
+        and forward_ad._current_level < 0
+    )
+
+
+_forced: str | None = None
+
+
+def _check(name: str, source: str) -> str:
+    if name not in PATHS:
+        raise ValueError(f'{source} must be one of {", ".join(PATHS)}, got {name!r}')
+    return name

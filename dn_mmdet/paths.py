@@ -1,0 +1,34 @@
+"""Where the configurations and tools of this installation lie.
+
+``python -m dn_mmdet.paths configs`` and ``... tools`` print them, for use from another repository.
+"""
+
+import sys
+from pathlib import Path
+
+__all__ = ['configs_root', 'tools_root']
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def configs_root():
+    """Folder of the configurations: in the wheel, else of the source tree."""
+    return _find('configs')
+
+
+def tools_root():
+    """Folder of the command-line tools: in the wheel, else of the source tree."""
+    return _find('tools')
+
+
+def _find(name):
+    for root in (PACKAGE / '.mim', PACKAGE.parent):
+        if (root / name).is_dir():
+            return root / name
+    raise FileNotFoundError(f'this installation of dn_mmdet has no {name}: install it again')
+
+
+if __name__ == '__main__':
+    if sys.argv[1:] not in (['configs'], ['tools']):
+        sys.exit('usage: python -m dn_mmdet.paths configs|tools')
+    print(_find(sys.argv[1]))

@@ -1,0 +1,105 @@
+import pytest
+import torch
+from mmdet.models.backbones import MobileNetV2
+from mmdet.utils import register_all_modules
+from mmengine.registry import MODELS
+from torch.nn.modules.batchnorm import _BatchNorm
+
+import dn_mmdet  # noqa: F401
+from dn_mmdet.backbones import MobileNetV2DN
+from dn_mmdet.layers import DNB
+
+register_all_modules()
+
+NORMS = [dict(type='BN'), dict(type='DNB', r=16, g=1), dict(type='DNB', r=16, g='oup'),
+         dict(type='DNC'), dict(type='SEBN'), dict(type='GN', num_groups=4)]
+
+
+def build(**kwargs):
+    kwargs = dict(widen_factor=0.25, norm_cfg=dict(type='DNB', r=16, g='oup')) | kwargs
+    return MODELS.build(dict(type='MobileNetV2DN', **kwargs))
+
+
+@pytest.mark.parametrize('norm_cfg', NORMS, ids=lambda n: '-'.join(map(str, n.values())))
+def test_any_norm_trains_a_step(norm_cfg):
+    model = build(norm_cfg=norm_cfg, out_indices=(5, 7), expansion_indices=(5, ))
+    outs = model(torch.randn(2, 3, 64, 64))
+    sum(o.square().mean() for o in outs).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_features_at_full_width_are_those_of_ssdlite():
+    model = build(widen_factor=1.0, out_indices=(5, 7), expansion_indices=(5, )).eval()
+    with torch.no_grad():
+        expansion, last = model(torch.zeros(1, 3, 320, 320))
+    assert expansion.shape == (1, 576, 20, 20)
+    assert last.shape == (1, 1280, 10, 10)
+
+
+def test_52_norms_of_17056_channels():
+    layers = [m for m in build(widen_factor=1.0).modules() if isinstance(m, DNB)]
+    assert len(layers) == 52
+    assert sum(layer.num_features for layer in layers) == 17056
+
+
+def test_without_an_expansion_it_is_mmdets():
+    torch.manual_seed(0)
+    theirs = MobileNetV2(widen_factor=0.5)
+    theirs.eval()
+    ours = MobileNetV2DN(widen_factor=0.5).eval()
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(1, 3, 64, 64)
+    for a, b in zip(ours(x), theirs(x), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize('with_cp', [False, True])
+def test_the_expansion_leaves_the_other_features_and_gradients_alone(with_cp):
+    torch.manual_seed(0)
+    plain = build(out_indices=(4, 7))
+    tapped = build(out_indices=(4, 5, 7), expansion_indices=(5, ), with_cp=with_cp)
+    tapped.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 3, 64, 64)
+    a, b = plain(x), tapped(x)
+    assert torch.equal(a[0], b[0]) and torch.equal(a[1], b[2])
+    a[1].square().sum().backward()
+    b[2].square().sum().backward()
+    for p, q in zip(plain.parameters(), tapped.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad)
+
+
+def statistics(module):
+    return [m.running_mean.clone() for m in module.modules() if isinstance(m, _BatchNorm)]
+
+
+def test_frozen_stages_stand_still_the_stem_too():
+    model = build(frozen_stages=2).train()
+    frozen = [model.conv1, model.layer1, model.layer2]
+    before = [statistics(m) for m in (*frozen, model.layer3)]
+    model(torch.randn(2, 3, 64, 64) + 1)[-1].mean().backward()
+    after = [statistics(m) for m in (*frozen, model.layer3)]
+    for old, new in zip(before[:3], after[:3], strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(old, new, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(before[3], after[3], strict=True))
+    assert all(p.grad is None and not p.requires_grad for m in frozen for p in m.parameters())
+    assert all(p.requires_grad for p in model.layer3.parameters())
+
+
+def test_norm_eval_stops_all_statistics_and_trains_on():
+    model = build(norm_eval=True).train()
+    before = statistics(model)
+    model(torch.randn(2, 3, 64, 64) + 1)[-1].square().mean().backward()
+    assert all(torch.equal(a, b) for a, b in zip(before, statistics(model), strict=True))
+    assert all(p.grad is not None for n, p in model.named_parameters() if 'layer7' in n)
+
+
+@pytest.mark.parametrize('kwargs, words', [
+    (dict(widen_factor=0), 'widen_factor must be above 0, but got 0'),
+    (dict(out_indices=(0, 7), expansion_indices=(0, )), r'expansion_indices .* got \(0,\)'),
+    (dict(out_indices=(7, ), expansion_indices=(5, )), r'expansion_indices .* got \(5,\)'),
+    (dict(out_indices=(9, )), 'out_indices'),
+    (dict(frozen_stages=8), 'frozen_stages'),
+])
+def test_bad_arguments_are_named(kwargs, words):
+    with pytest.raises(ValueError, match=words):
+        MobileNetV2DN(**kwargs)

@@ -1,0 +1,147 @@
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import MODELS
+from mmengine.structures import BaseDataElement
+
+import dn_mmdet  # noqa: F401
+from dn_mmdet.classification import (
+    ImageClassifier,
+    ImageFolder,
+    PackClassInputs,
+    RandomResizedCrop,
+    TopKAccuracy,
+)
+
+BACKBONE = dict(type='MobileNetV2DN', widen_factor=0.25, out_indices=(7, ),
+                norm_cfg=dict(type='DNB', r=16, g='oup'))
+
+
+def samples(labels):
+    found = []
+    for label in labels:
+        found.append(BaseDataElement())
+        found[-1].gt_label = label
+    return found
+
+
+def test_loss_is_the_smoothed_cross_entropy_of_the_scores():
+    torch.manual_seed(0)
+    model = ImageClassifier(BACKBONE, num_classes=5, in_channels=1280, label_smoothing=0.1).eval()
+    x = torch.randn(3, 3, 32, 32)
+    log = model(x).log_softmax(1)
+    target = torch.full((3, 5), 0.1 / 5)
+    target[range(3), [0, 4, 2]] += 0.9
+    expected = -(target * log).sum(1).mean()
+    torch.testing.assert_close(model(x, samples([0, 4, 2]), mode='loss')['loss'], expected)
+
+
+def test_predictions_are_probabilities_in_the_order_of_the_images():
+    torch.manual_seed(0)
+    model = ImageClassifier(BACKBONE, num_classes=5, in_channels=1280).eval()
+    x = torch.randn(3, 3, 32, 32)
+    results = model(x, samples([0, 1, 2]), mode='predict')
+    torch.testing.assert_close(torch.stack([r.pred_score for r in results]), model(x).softmax(1))
+
+
+def test_a_detector_takes_the_backbone_over_whole(tmp_path):
+    classifier = ImageClassifier(BACKBONE, num_classes=5, in_channels=1280)
+    for tensor in classifier.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.uniform_(0.5, 1.5)
+    torch.save(dict(state_dict=classifier.state_dict()), tmp_path / 'c.pth')
+    backbone = MODELS.build(BACKBONE | dict(init_cfg=dict(
+        type='Pretrained', checkpoint=str(tmp_path / 'c.pth'), prefix='backbone.')))
+    backbone.init_weights()
+    expected = classifier.backbone.state_dict()
+    found = backbone.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[k], expected[k]) for k in expected)
+
+
+@pytest.mark.parametrize('kwargs, words', [
+    (dict(num_classes=1), 'num_classes must be 2 or more, but got 1'),
+    (dict(num_classes=5, label_smoothing=1.0), 'label_smoothing must be in'),
+])
+def test_bad_arguments_are_named(kwargs, words):
+    with pytest.raises(ValueError, match=words):
+        ImageClassifier(BACKBONE, in_channels=1280, **kwargs)
+
+
+def test_unknown_mode_is_named():
+    model = ImageClassifier(BACKBONE, num_classes=5, in_channels=1280).eval()
+    with pytest.raises(ValueError, match="got 'losses'"):
+        model(torch.zeros(1, 3, 32, 32), mode='losses')
+
+
+def test_top_k_accuracy():
+    metric = TopKAccuracy(topk=(1, 2))
+    score = torch.tensor([0.1, 0.6, 0.3])
+    metric.process({}, [dict(pred_score=score, gt_label=label) for label in (0, 1, 2, 1)])
+    found = metric.evaluate(size=4)
+    assert found == {'accuracy/top1': 50.0, 'accuracy/top2': 75.0}
+
+
+def test_repeated_images_of_the_last_batch_are_cut_off():
+    metric = TopKAccuracy(topk=(1, ))
+    score = torch.tensor([0.1, 0.9])
+    metric.process({}, [dict(pred_score=score, gt_label=label) for label in (1, 1, 0)])
+    assert metric.evaluate(size=2) == {'accuracy/top1': 100.0}
+
+
+def test_top_k_above_the_classes_is_named():
+    metric = TopKAccuracy(topk=(1, 5))
+    with pytest.raises(ValueError, match=r'topk=\(1, 5\) asks for more classes than the 3'):
+        metric.process({}, [dict(pred_score=torch.rand(3), gt_label=0)])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ('b', 'a'):
+        (tmp_path / 'train' / name).mkdir(parents=True)
+        (tmp_path / 'train' / name / '1.jpg').touch()
+    (tmp_path / 'train' / 'a' / '0.PNG').touch()
+    (tmp_path / 'train' / 'a' / 'notes.txt').touch()
+    return tmp_path
+
+
+def test_image_folder_lists_sorted_classes_and_images(folder):
+    dataset = ImageFolder(data_root=str(folder), data_prefix=dict(img_path='train'))
+    assert dataset.metainfo['classes'] == ('a', 'b')
+    found = [(dataset.get_data_info(i)['img_path'].split('/train/')[1],
+              dataset.get_data_info(i)['gt_label']) for i in range(len(dataset))]
+    assert found == [('a/0.PNG', 0), ('a/1.jpg', 0), ('b/1.jpg', 1)]
+
+
+def test_missing_folder_and_empty_class_are_named(folder):
+    with pytest.raises(FileNotFoundError, match='no image folder .*nowhere'):
+        ImageFolder(data_root=str(folder), data_prefix=dict(img_path='nowhere'))
+    (folder / 'train' / 'c').mkdir()
+    with pytest.raises(FileNotFoundError, match='class folder .*c holds no image'):
+        ImageFolder(data_root=str(folder), data_prefix=dict(img_path='train'))
+
+
+def test_random_resized_crop_takes_areas_and_ratios_of_its_ranges():
+    np.random.seed(0)
+    transform = RandomResizedCrop(20, area_range=(0.2, 0.5), ratio_range=(0.5, 2.0))
+    # Pixels hold their own place, so that the crop's extent can be read off.
+    rows, columns = np.mgrid[:100, :200].astype(np.float32)
+    image = np.stack([rows, columns, rows], axis=-1)
+    areas, ratios = [], []
+    for _ in range(200):
+        out = transform.transform(dict(img=image))
+        assert out['img'].shape == (20, 20, 3) and out['img_shape'] == (20, 20)
+        height = (out['img'][-1, 0, 0] - out['img'][0, 0, 0]) * 20 / 19
+        width = (out['img'][0, -1, 1] - out['img'][0, 0, 1]) * 20 / 19
+        areas.append(height * width / 20000)
+        ratios.append(width / height)
+    assert 0.19 < min(areas) < 0.25 and 0.45 < max(areas) < 0.51
+    assert 0.45 < min(ratios) < 0.65 and 1.6 < max(ratios) < 2.2
+
+
+def test_pack_class_inputs():
+    image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    packed = PackClassInputs().transform(dict(img=image, img_path='x.jpg', gt_label=3))
+    assert packed['inputs'].shape == (3, 2, 4)
+    assert packed['inputs'][1, 0, 2] == image[0, 2, 1]
+    assert packed['data_samples'].gt_label == 3

@@ -1,0 +1,139 @@
+"""Every shipped configuration is built and run; pairs of BN and DN-B differ where they should."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.structures import BaseDataElement, InstanceData
+
+import dn_mmdet  # noqa: F401
+from dn_mmdet.analysis import count_complexity
+from dn_mmdet.layers import DNB
+
+register_all_modules()
+
+ROOT = Path(__file__).resolve().parents[2] / 'configs'
+CONFIGS = sorted(p for p in ROOT.rglob('*.py') if '_base_' not in p.parts)
+DETECTORS = [p for p in CONFIGS if 'ssdlite' in p.name]
+PAIRS = [(p, p.with_name(p.name.replace('_bn_', '_dnb_'))) for p in CONFIGS if '_bn_' in p.name]
+
+
+def ids(value):
+    return str(value.relative_to(ROOT)) if isinstance(value, Path) else None
+
+
+def load(path, pretrained=False):
+    config = Config.fromfile(path)
+    init_default_scope(config.default_scope)
+    if not pretrained:
+        config.model.backbone.pop('init_cfg', None)
+    return config
+
+
+def batch_of(config, size, count=2):
+    """Random images with one object each, as the config's loader would collate them."""
+    images = [torch.randint(0, 256, (3, size, size), dtype=torch.uint8) for _ in range(count)]
+    samples = []
+    for _ in range(count):
+        if config.model.type == 'ImageClassifier':
+            sample = BaseDataElement()
+            sample.gt_label = 1
+        else:
+            sample = DetDataSample(metainfo=dict(
+                img_shape=(size, size), ori_shape=(size, size), scale_factor=(1., 1.)))
+            sample.gt_instances = InstanceData(
+                bboxes=torch.tensor([[0.1, 0.1, 0.6, 0.7]]) * size, labels=torch.tensor([1]))
+        samples.append(sample)
+    return dict(inputs=images, data_samples=samples)
+
+
+def image_side(config):
+    return config.input_size[0] if 'input_size' in config else 80
+
+
+def test_there_are_configs():
+    assert {p.name for p in CONFIGS} >= {'ssdlite_mbv2_bn_coco.py', 'ssdlite_mbv2_dnb_coco.py'}
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=ids)
+def test_one_training_step_and_one_prediction(path):
+    torch.manual_seed(0)
+    config = load(path)
+    model = MODELS.build(config.model)
+    model.init_weights()
+    wrapper = build_optim_wrapper(model, config.optim_wrapper)
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    losses = model.train_step(batch_of(config, image_side(config)), wrapper)
+    assert losses['loss'].isfinite() and losses['loss'] > 0
+    moved = [n for n, p in model.named_parameters() if not torch.equal(p, before[n])]
+    # With W2 = 0 no gradient reaches W1 in the first step; everything else moves.
+    still = {n for n in before if n not in moved and '.sc.fc1_' not in n}
+    assert not {n for n in still if not n.endswith('.bias')}
+
+    model.eval()
+    results = model.test_step(batch_of(config, image_side(config)))
+    if config.model.type == 'ImageClassifier':
+        assert results[0].pred_score.shape == (config.model.num_classes, )
+    else:
+        labels = results[0].pred_instances.labels
+        assert len(labels) == 0 or labels.max() < config.model.bbox_head.num_classes
+
+
+def flat(value, prefix=''):
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in flat(item, f'{prefix}.{key}').items()}
+    return {prefix: repr(value)}
+
+
+@pytest.mark.parametrize('bn, dnb', PAIRS, ids=ids)
+def test_bn_and_dnb_differ_in_norm_and_checkpoint_alone(bn, dnb):
+    a, b = (flat(Config.fromfile(p).to_dict()) for p in (bn, dnb))
+    different = {k for k in a.keys() | b.keys() if a.get(k) != b.get(k)}
+    assert different, 'the two configurations are the same'
+    allowed = ('.model.backbone.norm_cfg.', '.model.backbone.init_cfg.checkpoint')
+    assert {k for k in different if not k.startswith(allowed)} == set()
+    assert a['.model.backbone.norm_cfg.type'] == "'BN'"
+    assert b['.model.backbone.norm_cfg.type'] == "'DNB'"
+
+
+@pytest.mark.parametrize('name, params, mult_adds, norms', [
+    ('ssdlite_mbv2_bn_coco.py', 4.32, 0.81, 0),
+    ('ssdlite_mbv2_dnb_coco.py', 6.33, 0.81, 52),
+])
+def test_size_and_cost_of_table_5(name, params, mult_adds, norms):
+    model = MODELS.build(load(ROOT / name).model)
+    found = count_complexity(model, (320, 320))
+    assert round(found.params / 1e6, 2) == params
+    assert round(found.mult_adds / 1e9, 2) == mult_adds
+    assert sum(isinstance(m, DNB) for m in model.modules()) == norms
+
+
+@pytest.mark.parametrize('path', DETECTORS, ids=ids)
+def test_init_cfg_of_ssdlite_leaves_the_sc_weights_alone(path):
+    config = load(path)
+    # What the paper's recipe asks of the neck and the head, put on the whole detector.
+    config.model.init_cfg = [dict(type='TruncNormal', layer='Conv2d', std=0.03),
+                             dict(type='Constant', val=3, layer=['_BatchNorm', 'Linear'])]
+    config.model.backbone.norm_cfg = dict(type='DNB', r=16, g='oup')
+    model = MODELS.build(config.model)
+    before = {n: v.clone() for n, v in model.backbone.state_dict().items()
+              if '.sc.' in n or '_offset' in n}
+    assert len(before) == 52 * 5
+    model.init_weights()
+    after = model.backbone.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_the_recipe_is_the_papers():
+    config = Config.fromfile(ROOT / 'ssdlite_mbv2_dnb_coco.py')
+    assert config.train_cfg.max_epochs == 30
+    assert config.optim_wrapper.optimizer.lr == 0.05
+    assert config.param_scheduler[1].milestones == [18, 25, 28]
+    assert config.train_dataloader.batch_size == 64
+    assert config.auto_scale_lr.base_batch_size == 128
+    assert config.test_dataloader.dataset.data_prefix.img == 'val2017/'

@@ -1,0 +1,245 @@
+import copy
+import io
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from dn_mmdet.layers import DNB
+from dn_mmdet.ops import use_path
+
+from . import equations
+from .comparison import assert_equals_equations, random_maps, randomize, trained_bn
+from .tolerances import assert_near
+
+SHAPES = [(4, 24, 5, 7), (3, 32, 1, 1), (1, 16, 6, 6), (3, 40, 33, 32)]
+
+
+@pytest.fixture(params=['reference', 'aten'], autouse=True)
+def path(request):
+    with use_path(request.param):
+        yield request.param
+
+
+@pytest.mark.parametrize('channels_last', [False, True])
+@pytest.mark.parametrize('batch', [True, False])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('shape', SHAPES)
+def test_equations(shape, dtype, batch, channels_last):
+    layer = randomize(DNB(shape[1], r=4, g='oup').train(batch).to(dtype))
+    x = random_maps(shape, dtype, channels_last)
+    assert_equals_equations(layer, equations.dnb, x, batch)
+
+
+@pytest.mark.parametrize('batch', [True, False])
+@pytest.mark.parametrize(('r', 'g'), [(16, 1), (4, 1), (4, 2), (8, 4), (2, 8), (4, 'oup'), (99, 1)])
+def test_equations_of_r_and_g(r, g, batch):
+    layer = randomize(DNB(24, r=r, g=g).train(batch))
+    assert_equals_equations(layer, equations.dnb, random_maps(SHAPES[0]), batch)
+
+
+@pytest.mark.parametrize('batch', [True, False])
+@pytest.mark.parametrize('detach_gap', [True, False])
+@pytest.mark.parametrize('sc_input', ['raw', 'normalized'])
+def test_equations_of_options(sc_input, detach_gap, batch):
+    options = {'sc_input': sc_input, 'detach_gap': detach_gap}
+    layer = randomize(DNB(24, r=4, g=2, **options).train(batch))
+    assert_equals_equations(layer, equations.dnb, random_maps(SHAPES[0]), batch, **options)
+
+
+@pytest.mark.parametrize('channels_last', [False, True])
+@pytest.mark.parametrize('batch', [True, False])
+@pytest.mark.parametrize('mean', [10.0, 100.0, 1000.0])
+def test_equations_far_from_zero(mean, batch, channels_last):
+    layer = randomize(DNB(24, r=4), mean).train(batch)
+    x = random_maps((4, 24, 20, 21), channels_last=channels_last, mean=mean)
+    assert_equals_equations(layer, equations.dnb, x, batch, mean_over_std=mean)
+
+
+@pytest.mark.parametrize('channels_last', [False, True])
+@pytest.mark.parametrize('batch', [True, False])
+def test_equations_in_bfloat16(batch, channels_last):
+    layer = randomize(DNB(24, r=4).train(batch))
+    x = random_maps(SHAPES[0], torch.bfloat16, channels_last)
+    assert_equals_equations(layer, equations.dnb, x, batch)
+
+
+@pytest.mark.parametrize('shape', [(4, 24, 7, 9), (32, 24, 28, 28)])
+@pytest.mark.parametrize('channels_last', [False, True])
+def test_constant_channel_is_finite(shape, channels_last):
+    x = torch.full(shape, 1e6)
+    if channels_last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    y = DNB(24)(x.requires_grad_())
+    y.sum().backward()
+    assert y.isfinite().all() and x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('channels_last', [False, True])
+@pytest.mark.parametrize('batch', [True, False])
+def test_starts_as_bn_without_affine(batch, channels_last, path):
+    layer, bn = DNB(24, eps=1e-3).train(batch), nn.BatchNorm2d(24, eps=1e-3, affine=False)
+    bn.train(batch)
+    x = random_maps(SHAPES[0], channels_last=channels_last)
+    if path == 'reference':
+        assert torch.equal(layer(x), bn(x))
+    else:
+        torch.testing.assert_close(layer(x), bn(x), rtol=0, atol=1e-6)
+    for name, value in bn.state_dict().items():
+        torch.testing.assert_close(layer.bn.state_dict()[name], value, rtol=1e-6, atol=1e-7)
+
+
+def test_paper_start_is_random_around_zero():
+    layer = DNB(64, start='paper')
+    assert not layer.alpha_offset.any() and not layer.sc.fc1_bias.any()
+    assert layer.sc.fc2_weight.std().item() == pytest.approx((2 / 128) ** 0.5, rel=0.3)
+
+
+@pytest.mark.parametrize('shape', SHAPES[:1])
+def test_inner_bn_alone_decides_about_statistics(shape):
+    layer = randomize(DNB(24, r=4)).train()
+    layer.bn.eval()
+    before = copy.deepcopy(layer.bn.state_dict())
+    assert_equals_equations(layer, equations.dnb, random_maps(shape), batch=False)
+    for name, value in before.items():
+        assert torch.equal(layer.bn.state_dict()[name], value)
+
+
+@pytest.mark.parametrize('momentum', [0.3, None])
+def test_running_statistics_over_batches(momentum):
+    layer, bn = DNB(24, momentum=momentum), nn.BatchNorm2d(24, momentum=momentum)
+    for seed in range(3):
+        layer(random_maps(SHAPES[0], seed=seed))
+        bn(random_maps(SHAPES[0], seed=seed))
+    for name in ('running_mean', 'running_var', 'num_batches_tracked'):
+        torch.testing.assert_close(layer.bn.state_dict()[name], bn.state_dict()[name])
+
+
+def test_without_running_statistics_uses_the_batch():
+    layer = randomize(DNB(24, track_running_stats=False)).eval()
+    x = random_maps(SHAPES[0])
+    numbers, exact_x = equations.float64_copy(layer, x)
+    numbers |= {'bn.running_mean': torch.zeros(24), 'bn.running_var': torch.ones(24)}
+    assert_near(layer(x), equations.dnb(exact_x, numbers), torch.float32)
+
+
+def test_samples_do_not_mix_in_evaluation():
+    layer = randomize(DNB(24, r=4)).eval()
+    x = random_maps(SHAPES[0])
+    whole, alone = layer(x), torch.cat([layer(sample[None]) for sample in x])
+    torch.testing.assert_close(whole, alone)
+
+
+@pytest.mark.parametrize('view', ['sliced', 'transposed', 'expanded gradient'])
+def test_input_of_any_strides(view):
+    x = random_maps((4, 24, 6, 6))
+    x = {'sliced': x[:, :, ::2, 1:], 'transposed': x.transpose(2, 3)}.get(view, x)
+    layer = randomize(DNB(24, r=4))
+    grads = []
+    for given in (x.detach().requires_grad_(), x.detach().contiguous().requires_grad_()):
+        layer(given).sum().backward()
+        grads.append(given.grad)
+    torch.testing.assert_close(*grads)
+
+
+def test_inplace_activation_behind():
+    x = random_maps(SHAPES[0]).requires_grad_()
+    layer = randomize(DNB(24, r=4))
+    expected = nn.ReLU6()(layer(x))
+    torch.testing.assert_close(nn.ReLU6(inplace=True)(layer(x)), expected)
+
+
+def test_empty_batch():
+    x = torch.empty(0, 24, 5, 5, requires_grad=True)
+    layer = DNB(24)
+    layer(x).sum().backward()
+    assert layer.eval()(x).shape == x.shape
+    assert not layer.bn.running_mean.any()
+
+
+@pytest.mark.parametrize('use_reentrant', [True, False])
+def test_gradient_checkpointing(use_reentrant):
+    layer = randomize(DNB(24, r=4))
+    grads = []
+    for run in (layer, lambda x: checkpoint(layer, x, use_reentrant=use_reentrant)):
+        x = random_maps(SHAPES[0]).requires_grad_()
+        layer.zero_grad()
+        run(x).square().sum().backward()
+        grads.append([x.grad, *(parameter.grad for parameter in layer.parameters())])
+    torch.testing.assert_close(*grads)
+
+
+def test_deepcopy_and_pickle_after_training_step():
+    layer = randomize(DNB(24, r=4))
+    x = random_maps(SHAPES[0]).requires_grad_()
+    layer(x).sum().backward()
+    file = io.BytesIO()
+    torch.save(layer, file)
+    file.seek(0)
+    layer.eval()
+    for other in (copy.deepcopy(layer), torch.load(file, weights_only=False).eval()):
+        assert torch.equal(other(x), layer(x))
+    holds = [name for name, value in vars(layer).items() if isinstance(value, torch.Tensor)]
+    assert not holds
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_autocast_contract(training):
+    layer = randomize(DNB(24, r=4)).train(training)
+    x = random_maps(SHAPES[0], torch.bfloat16)
+    expected = copy.deepcopy(layer)(x.float())
+    given = x.clone().requires_grad_()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        y = layer(given)
+        y.float().sum().backward()
+    assert y.dtype == torch.bfloat16 and given.grad.dtype == torch.bfloat16
+    assert torch.equal(y, expected.to(torch.bfloat16))
+    assert {value.dtype for value in layer.bn.state_dict().values()} == {
+        torch.float32,
+        torch.int64,
+    }
+    assert layer.sc.fc1_weight.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_layer_converted_to_half_precision(dtype):
+    layer = randomize(DNB(24, r=4)).eval()
+    x = random_maps(SHAPES[0])
+    y = copy.deepcopy(layer).to(dtype)(x.to(dtype))
+    assert y.dtype == dtype
+    assert_near(y, layer(x), torch.bfloat16)
+    trained = copy.deepcopy(layer).to(dtype).train()
+    trained(x.to(dtype)).sum().backward()
+    layer.train()(x)
+    assert_near(trained.bn.running_var, layer.bn.running_var, torch.bfloat16)
+
+
+@pytest.mark.parametrize('kwargs', [{}, {'start': 'paper'}, {'r': 2, 'g': 'oup'}])
+def test_from_bn_equals_the_bn(kwargs):
+    bn = trained_bn(24, eps=1e-3, momentum=0.2)
+    x = random_maps(SHAPES[0])
+    layer = DNB.from_bn(bn, **kwargs)
+    torch.testing.assert_close(layer(x), bn(x), rtol=1e-6, atol=2e-6)
+    torch.testing.assert_close(layer.train()(x), bn.train()(x), rtol=1e-6, atol=2e-6)
+    torch.testing.assert_close(layer.bn.running_var, bn.running_var)
+
+
+def test_hooks_on_members_run():
+    layer = DNB(24)
+    seen = []
+    layer.bn.register_forward_hook(lambda *_: seen.append('bn'))
+    layer.sc.register_forward_hook(lambda *_: seen.append('sc'))
+    layer(random_maps(SHAPES[0]))
+    assert seen == ['bn', 'sc']
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_sync_bn_inside(training):
+    x = random_maps(SHAPES[0])
+    layer = randomize(DNB(24, r=4)).train(training)
+    expected = layer(x)
+    synced = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(layer))
+    assert type(synced.bn) is nn.SyncBatchNorm and not synced.bn.affine
+    if not training:
+        torch.testing.assert_close(synced.eval()(x), expected, rtol=1e-6, atol=2e-6)

@@ -1,0 +1,16 @@
+"""How far a result may lie from the float64 equations, per dtype of input and output."""
+
+import torch
+
+# Relative to the largest number of the tensor.
+TOLERANCES = {torch.float64: 1e-11, torch.float32: 2e-5, torch.bfloat16: 2e-2}
+# float32 numbers of mean mu and deviation sigma say x - mu to about mu / sigma of their own
+# precision, in any BatchNorm.
+CANCELLATION = 3e-6
+
+
+def assert_near(actual, expected, dtype, mean_over_std=0, name=''):
+    tolerance = max(TOLERANCES[dtype], CANCELLATION * mean_over_std)
+    error = (actual.double() - expected.double()).abs().max()
+    scale = expected.double().abs().max()
+    assert error <= tolerance * scale, f'{name}: {error:.2e} of {scale:.2e}'

@@ -1,0 +1,112 @@
+import pytest
+import torch
+
+from dn_mmdet.ops import dynamic_batch_norm, use_path
+
+N, C, H, W = 3, 8, 4, 3
+
+
+def arguments(groups=2, dtype=torch.float64, training=True):
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape):
+        return torch.randn(shape, generator=generator, dtype=dtype)
+
+    hidden = 4
+    trained = [draw(N, C, H, W), draw(hidden, C), draw(hidden), draw(2 * C, hidden // groups)]
+    offsets = [draw(C) + 1, draw(C)]
+    running = None if training else [draw(C), torch.rand(C, dtype=dtype) + 0.5]
+    return [tensor.requires_grad_() for tensor in trained + offsets], running
+
+
+def run(path, tensors, running, sc_input='raw', detach_gap=False):
+    x, *parameters = tensors
+    with use_path(path):
+        return dynamic_batch_norm(
+            x,
+            *(running or (None, None)),
+            *parameters,
+            training=running is None,
+            sc_input=sc_input,
+            detach_gap=detach_gap,
+        )
+
+
+CASES = pytest.mark.parametrize(
+    ('groups', 'training', 'sc_input', 'detach_gap'),
+    [
+        (groups, training, sc_input, detach_gap)
+        for groups in (1, 2, 4)
+        for training in (True, False)
+        for sc_input in ('raw', 'normalized')
+        for detach_gap in (False, True)
+    ],
+)
+
+
+@CASES
+def test_closed_form_equals_autograd(groups, training, sc_input, detach_gap):
+    results = []
+    for path in ('reference', 'aten'):
+        tensors, running = arguments(groups, training=training)
+        y = run(path, tensors, running, sc_input, detach_gap)
+        weights = torch.linspace(-1, 2, y.numel(), dtype=y.dtype).view_as(y).cos()
+        results.append([y, *torch.autograd.grad((y * weights).sum(), tensors)])
+    torch.testing.assert_close(*results, rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize('path', ['reference', 'aten'])
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('sc_input', ['raw', 'normalized'])
+def test_gradcheck(path, training, sc_input):
+    tensors, running = arguments(training=training)
+    assert torch.autograd.gradcheck(lambda *t: run(path, t, running, sc_input), tensors)
+
+
+def test_reference_has_second_derivatives():
+    tensors, running = arguments()
+    assert torch.autograd.gradgradcheck(lambda *t: run('reference', t, running), tensors)
+
+
+def test_aten_refuses_second_derivatives():
+    tensors, running = arguments()
+    y = run('aten', tensors, running)
+    (grad,) = torch.autograd.grad(y.square().sum(), tensors[:1], create_graph=True)
+    with pytest.raises(RuntimeError, match='differentiate twice'):
+        grad.sum().backward()
+
+
+@pytest.mark.parametrize('path', ['reference', 'aten'])
+def test_only_what_needs_it_gets_a_gradient(path):
+    tensors, running = arguments()
+    for frozen in tensors[1:]:
+        frozen.requires_grad_(False)
+    run(path, tensors, running).square().sum().backward()
+    assert tensors[0].grad is not None and all(t.grad is None for t in tensors[1:])
+    tensors, running = arguments()
+    tensors[0].requires_grad_(False)
+    run(path, tensors, running).square().sum().backward()
+    assert tensors[0].grad is None and all(t.grad is not None for t in tensors[1:])
+
+
+def test_aten_keeps_the_input_and_little_else():
+    tensors, running = arguments(dtype=torch.float32)
+    kept = []
+
+    def pack(tensor):
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        run('aten', tensors, running)
+    assert sum(tensor.shape == tensors[0].shape for tensor in kept) == 1
+    assert all(t is tensors[0] or t.numel() <= max(N * C, 2 * C * 4) for t in kept)
+
+
+def test_frozen_statistics_may_change_before_the_backward():
+    tensors, running = arguments(training=False)
+    y = run('aten', tensors, running)
+    expected = torch.autograd.grad(y.sum(), tensors[:1], retain_graph=True)
+    running[0].add_(1)
+    running[1].add_(1)
+    torch.testing.assert_close(torch.autograd.grad(y.sum(), tensors[:1]), expected)

@@ -1,0 +1,26 @@
+"""Compare BN with DN-B on the embedded data; interrupted, the same command goes on."""
+
+import argparse
+
+from dn_mmdet.engine.errors import user_errors
+
+
+def parse_args():
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('--work-root', default='work_dirs', help='folder of the runs')
+    parser.add_argument('--seed', type=int, default=0, help='seed of every run')
+    return parser.parse_args()
+
+
+def main():
+    """Run the demonstration."""
+    args = parse_args()
+    with user_errors():
+        from dn_mmdet.demo import run_demo
+        run_demo(args.work_root, args.seed)
+
+
+if __name__ == '__main__':
+    main()
