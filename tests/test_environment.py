@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.mark.parametrize('version', ['3.9.18', '3.13.0', '2.7.18'])
 def test_wrong_python_is_refused_in_one_sentence(version):
-    with pytest.raises(ImportError, match=rf'needs Python .* and this is {re.escape(version)}: make'):
+    words = rf'needs Python .* and this is {re.escape(version)}: make'
+    with pytest.raises(ImportError, match=words):
         check_python(version)
 
 
@@ -74,8 +75,9 @@ def test_import_with_an_unsupported_mmcv_says_what_to_do(tmp_path):
     (tmp_path / 'mmcv').mkdir()
     (tmp_path / 'mmcv' / '__init__.py').write_text('')
     (tmp_path / 'mmcv' / 'version.py').write_text("__version__ = '1.7.0'\n")
-    ended = subprocess.run([sys.executable, '-c', 'import dn_mmdet'], capture_output=True, text=True,
-                           cwd=ROOT, env={'PYTHONPATH': str(tmp_path), 'PATH': ''}, check=False)
+    ended = subprocess.run(
+        [sys.executable, '-c', 'import dn_mmdet'], capture_output=True, text=True, cwd=ROOT,
+        env={'PYTHONPATH': str(tmp_path), 'PATH': ''}, check=False)
     assert ended.returncode != 0
     assert 'ImportError: dn_mmdet supports mmcv >=2.0.0,<2.2.0' in ended.stderr.splitlines()[-1]
 

@@ -17,8 +17,8 @@ model = dict(
         num_classes=10,
         anchor_generator=dict(
             strides=[16, 32, 54, 80, 160, 160],
-            min_sizes=[16, 32, 60, 89, 118, 147],
-            max_sizes=[32, 60, 89, 118, 147, 176])))
+            min_sizes=[28, 56, 84, 108, 130, 150],
+            max_sizes=[56, 84, 108, 130, 150, 160])))
 
 # No flip: a mirrored digit is another sign, or none.
 train_pipeline = [

@@ -63,13 +63,14 @@ class Training:
         return self.checkpoint.is_file() and self._latest() == self.checkpoint
 
     def prepare(self):
-        """Set a folder of another configuration, seed or data aside; return its new name or None."""
+        """Set a folder of another configuration, seed or data aside; return where it is now."""
         stamp = self.work_dir / STAMP
         moved = None
         if self.work_dir.exists():
             known = stamp.is_file() and json.loads(stamp.read_text()) == self.fingerprint()
             if not known:
-                moved = self.work_dir.with_name(f'{self.work_dir.name}.{time.strftime("%Y%m%d_%H%M%S")}')
+                now = time.strftime('%Y%m%d_%H%M%S')
+                moved = self.work_dir.with_name(f'{self.work_dir.name}.{now}')
                 self.work_dir.rename(moved)
         if not stamp.is_file():
             with atomic_write(stamp) as file:

@@ -79,7 +79,7 @@ def _check_lists(content: Any, path: str, labels: bool) -> None:
         raise UserError(f'{path} lacks the list{"s" if len(lacking) > 1 else ""} '
                         f'{" and ".join(map(repr, lacking))} of the COCO format.')
     if not content['images']:
-        raise UserError(f'{path} lists no images.')
+        raise UserError(f'{path} lists no images: make or download it again.')
 
 
 def _check_keys(entries: list, name: str, keys: Sequence[str], path: str) -> None:
@@ -90,7 +90,8 @@ def _check_keys(entries: list, name: str, keys: Sequence[str], path: str) -> Non
             entry = entries[lacking[0]]
             which = f' (id {entry["id"]})' if isinstance(entry, dict) and 'id' in entry else ''
             raise UserError(f'{path}: {len(lacking)} of {len(entries)} entries of {name!r} lack '
-                            f'the key {key!r}, the first is entry {lacking[0]}{which}.')
+                            f'the key {key!r}, the first is entry {lacking[0]}{which}: write the '
+                            'file anew with it.')
 
 
 def _check_unique(entries: list, name: str, path: str) -> None:
@@ -107,8 +108,8 @@ def _check_references(content: dict[str, list], path: str) -> None:
         if bad:
             values = sorted({str(entry[key]) for entry in bad})
             raise UserError(
-                f'{path}: {len(bad)} annotations (the first has id {bad[0]["id"]}) have a {key} '
-                f'that is not in {name!r}: {some(values)}. Remove them, or complete {name!r}.')
+                f'{path}: {len(bad)} annotations (the first has id {bad[0]["id"]}) give as {key} '
+                f'what is not in {name!r}: {some(values)}. Remove them, or complete {name!r}.')
 
 
 def _check_boxes(annotations: list[dict], path: str) -> None:
@@ -119,4 +120,5 @@ def _check_boxes(annotations: list[dict], path: str) -> None:
     bad = [entry for entry in annotations if not is_box(entry['bbox'])]
     if bad:
         raise UserError(f'{path}: the bbox of {len(bad)} annotations is not [x, y, width, height], '
-                        f'the first is {bad[0]["bbox"]!r} of id {bad[0]["id"]}.')
+                        f'the first is {bad[0]["bbox"]!r} of id {bad[0]["id"]}: write the file '
+                        'anew.')

@@ -61,11 +61,12 @@ def _reads_otherwise(cls: type) -> bool:
 
 
 def _classes(cfg: Mapping, cls: type, key: str) -> Sequence[str]:
-    classes = cls._load_metainfo(cfg.get('metainfo')).get('classes')
-    if isinstance(classes, str):
-        raise UserError(f'{key}.metainfo.classes is the text {classes!r} and not a list of names: '
-                        f"write a comma after a single name, classes=({classes!r}, ).")
-    return classes
+    given = (cfg.get('metainfo') or {}).get('classes')
+    if isinstance(given, str) and not os.path.isfile(given):
+        raise UserError(f'{key}.metainfo.classes is the text {given!r} and not a list of names: '
+                        f'write a comma after a single name, classes=({given!r}, ), or give a '
+                        'file with one name a line.')
+    return cls._load_metainfo(cfg.get('metainfo'))['classes']
 
 
 def _check_classes(classes: Sequence[str], categories: list[dict], path: str, key: str,

@@ -49,6 +49,12 @@ def check_types(cfg: Config) -> None:
                 if name == 'METRICS' and find_type(registries.EVALUATOR, type_):
                     continue
                 raise _unknown(f'{key}.type', type_, cfg)
+    # mmcv builds these, and its message for an unknown one does not name it.
+    for key, part in _dicts(cfg.get('model'), 'model'):
+        if key.rpartition('.')[2] in ('norm_cfg', 'act_cfg', 'conv_cfg'):
+            type_ = part.get('type')
+            if isinstance(type_, str) and find_type(registries.MODELS, type_) is None:
+                raise _unknown(f'{key}.type', type_, cfg)
 
 
 @contextmanager
@@ -68,8 +74,9 @@ def config_mistakes(cfg: Config, building: str = '') -> Iterator[None]:
         yield
     except (KeyError, TypeError, ValueError, AssertionError) as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        text = ' '.join(str(error.args[0] if error.args else error).split())
-        unknown = re.match(r'(?:Cannot find )?(\S+) (?:is not in the \S+::|in registry)', text)
+        # str() of a KeyError is the repr of its text.
+        text = ' '.join(str(error.args[0] if isinstance(error, KeyError) else error).split())
+        unknown = re.match(r'(\S+) is not in the \S+::', text)
         if isinstance(error, KeyError) and unknown:
             raise _unknown(None, unknown[1], cfg) from error
         by_registry = frame.filename.endswith(os.path.join('registry', 'build_functions.py'))
@@ -88,7 +95,7 @@ def _unknown(key: str | None, name: str, cfg: Config) -> UserError:
     key = key or next((f'{place}.type' for place, part in _dicts(cfg, '')
                        if part.get('type') == name), 'a type')
     near = get_close_matches(name, _registered_names(), n=1, cutoff=0.6)
-    hint = f'did you mean {near[0]!r}?' if near else 'Check the spelling.'
+    hint = f'did you mean {near[0]!r}?' if near else 'check the spelling.'
     return UserError(f'{cfg.filename}: {key} is {name!r}, which is registered nowhere; {hint} A '
                      'class of your own must be imported with custom_imports.')
 

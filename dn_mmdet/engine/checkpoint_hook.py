@@ -10,7 +10,7 @@ from mmengine.fileio.backends import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 
-from .atomic import atomic_write
+from .atomic import atomic_write, remove_leftovers
 
 __all__ = ['AtomicCheckpointHook']
 
@@ -35,6 +35,8 @@ class AtomicCheckpointHook(CheckpointHook):
             if isinstance(get_file_backend(out_dir), LocalBackend):
                 self.backend_args = {'backend': 'atomic'}
         super().before_train(runner)
+        if self.backend_args == {'backend': 'atomic'} and is_main_process():
+            remove_leftovers(self.out_dir, '.pth')
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
         expired = self._expire(runner, step)

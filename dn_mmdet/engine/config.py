@@ -116,5 +116,7 @@ def _lookup(cfg: Config, key: str) -> Any:
 
 def _text(error: BaseException) -> str:
     """An exception in one line, the class first where the message alone says too little."""
-    message = ' '.join(str(error.args[0] if error.args else error).split())
+    # str() of a KeyError is the repr of its text.
+    message = ' '.join(str(error.args[0] if isinstance(error, KeyError) else error).split())
+    message = message if len(message) <= 300 else f'{message[:300]} ...'
     return message if len(message.split()) > 3 else f'{type(error).__name__}: {message}'

@@ -1,6 +1,7 @@
 """Starting a distributed run, on GPUs or, with gloo, on CPU, and ending it as one."""
 
 import os
+import warnings
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -73,6 +74,8 @@ def start_process_group(cfg: Config) -> None:
     if cfg.launcher != 'pytorch':
         raise UserError(f'without a GPU the launcher {cfg.launcher} is not supported: use '
                         'tools/dist_train.sh or tools/dist_test.sh.')
+    # mmengine's own argument; torch renamed it.
+    warnings.filterwarnings('ignore', message='`broadcast_buffers` is deprecated')
     dist.init_process_group('gloo')
 
 

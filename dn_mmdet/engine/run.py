@@ -1,12 +1,14 @@
 """What training and testing have in common: the way from a configuration to a Runner."""
 
 import errno
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pickle import UnpicklingError
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -47,12 +49,20 @@ def build_runner(cfg: Config, notes: list[str]) -> Runner:
     return runner
 
 
+def _tidy_up() -> None:
+    # mmengine gathers the predictions of several processes through files in this folder.
+    if is_main_process():
+        with suppress(OSError):
+            os.rmdir('.dist_test')
+
+
 @contextmanager
 def told_in_a_sentence(cfg: Config) -> Iterator[None]:
     """Turn what a run meets outside its own code into a :class:`UserError`."""
     try:
         with config_mistakes(cfg):
             yield
+        _tidy_up()
     except UnpicklingError as error:
         sentence = refusal(error, '')
         if sentence is None:

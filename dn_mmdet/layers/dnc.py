@@ -96,7 +96,9 @@ class DNC(DynamicNorm):
         if self.fuse == 'fc1':
             alpha, shift = sc.fc2((sc.fc1(mean) + sc.fc1(std)).sigmoid())
         else:
-            alpha, shift = map(torch.add, sc(mean), sc(std))
+            alpha, shift = sc(mean)
+            more_alpha, more_shift = sc(std)
+            alpha, shift = alpha + more_alpha, shift + more_shift
         alpha = alpha + cast(self.alpha_offset, self._compute_dtype)
         shift = shift + cast(self.lambda_offset, self._compute_dtype)
         return alpha[:, :, None, None], shift[:, :, None, None]

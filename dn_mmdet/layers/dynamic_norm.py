@@ -77,19 +77,20 @@ class DynamicNorm(nn.Module):
         if not isinstance(bn, _BatchNorm):
             raise TypeError(f'bn must be a BatchNorm layer, got {type(bn).__name__}')
         state = bn.state_dict()
-        like = next((t for t in state.values() if t.is_floating_point()), torch.empty(0))
+        like = next(iter(state.values()), torch.empty(0))
+        options = {'device': like.device, 'dtype': like.dtype}
+        if not bn.affine:
+            state['weight'] = torch.ones(bn.num_features, **options)
+            state['bias'] = torch.zeros(bn.num_features, **options)
         layer = cls(
             bn.num_features,
             eps=bn.eps,
             momentum=bn.momentum,
             track_running_stats=bn.track_running_stats,
-            device=like.device,
-            dtype=like.dtype,
+            **options,
             **kwargs,
         )
-        nn.init.zeros_(layer.sc.fc2_weight)
-        if state:
-            layer.load_state_dict(state)
+        layer.load_state_dict(state)
         return layer.train(bn.training)
 
     def reset_parameters(self) -> None:

@@ -1,7 +1,8 @@
 """Dynamic batch normalisation from ATen's batch-norm kernels, with the backward in closed form.
 
-x is read twice forwards, and x and O(N C) numbers are kept for the backward. With S = H W,
-M = N S, r = (var + eps)^-1/2, mu the mean and dg the gradient of the pooled input:
+The forward is one pass for the statistics and one for an affine map; x and O(N C) numbers are
+kept for the backward. With S = H W, M = N S, r = (var + eps)^-1/2, mu the mean and dg the gradient
+of the pooled input:
 
     S1 = sum dy,  S2 = r sum dy (x - mu)              over the S places of a sample and channel
     d lambda = S1,  d alpha = S2

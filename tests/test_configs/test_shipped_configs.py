@@ -86,7 +86,8 @@ def test_one_training_step_and_one_prediction(path):
 
 def flat(value, prefix=''):
     if isinstance(value, dict):
-        return {k: v for key, item in value.items() for k, v in flat(item, f'{prefix}.{key}').items()}
+        inner = (flat(item, f'{prefix}.{key}') for key, item in value.items())
+        return {key: item for part in inner for key, item in part.items()}
     return {prefix: repr(value)}
 
 

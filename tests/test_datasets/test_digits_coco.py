@@ -19,6 +19,8 @@ TOOL = Path(__file__).parents[2] / 'tools/dataset_converters/digits_coco.py'
 SPEC = DigitsSpec(train=120, val=60, crops_train=30, crops_val=20)
 TINY = DigitsSpec(train=3, val=2, crops_train=4, crops_val=3)
 
+FEW = ('--train', 3, '--val', 2, '--crops-train', 4, '--crops-val', 3)
+
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
@@ -300,7 +302,7 @@ def test_a_wrong_argument_ends_in_a_sentence(tmp_path, monkeypatch, capsys, argu
     (tmp_path / 'file').write_text('kept')
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:
-        run_tool(monkeypatch, *(str(a).format(tmp=tmp_path) for a in arguments))
+        run_tool(monkeypatch, *FEW, *(str(a).format(tmp=tmp_path) for a in arguments))
     message = capsys.readouterr().err
     assert stop.value.code == 1 and message.count('\n') == 1
     assert all(word in message for word in words)
@@ -308,10 +310,14 @@ def test_a_wrong_argument_ends_in_a_sentence(tmp_path, monkeypatch, capsys, argu
     assert (tmp_path / 'file').read_text() == 'kept'
 
 
-@pytest.mark.parametrize('package', ['sklearn', 'skimage'])
-def test_a_missing_package_is_named(tmp_path, monkeypatch, package):
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=r'pip install "dn_mmdet\[demo\]"'):
+@pytest.mark.parametrize('module, words', [
+    ('sklearn.datasets', 'digits come with scikit-learn'),
+    ('sklearn', '(digits|photographs) come with scikit-learn'),
+    ('skimage', 'photographs come with scikit-image'),
+])
+def test_a_missing_package_is_named(tmp_path, monkeypatch, module, words):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UserError, match=words + r'.* pip install "dn_mmdet\[demo\]"'):
         build_digits_coco(tmp_path / 'digits', TINY)
     assert not list(tmp_path.iterdir())
 

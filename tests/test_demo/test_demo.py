@@ -21,8 +21,8 @@ for epoch in (1, 2):
     file = folder / f'epoch_{epoch}.pth'
     if file.exists():
         continue
-    print(f'x - INFO - Epoch(train)  [{epoch}][ 5/10]  lr: 1.0e-02  eta: 0:00:01  loss: 2.5', flush=True)
-    print(f'x - INFO - Epoch(val) [{epoch}][10/10]    coco/bbox_mAP: 0.1{epoch}0  time: 1.0', flush=True)
+    print(f'x - INFO - Epoch(train)  [{epoch}][ 5/10]  lr: 1.0e-02  eta: 0:01  loss: 2.5')
+    print(f'x - INFO - Epoch(val) [{epoch}][10/10]    coco/bbox_mAP: 0.1{epoch}0  time: 1')
     if epoch == 2 and (folder / 'fail').exists():
         sys.exit('error: the disk is full')
     file.write_text('weights')
@@ -67,7 +67,8 @@ def test_another_config_or_seed_sets_the_folder_aside_and_loses_nothing(training
     training.config.write_text(CONFIG.format(lr=0.2))
     moved = training.prepare()
     assert (moved / 'epoch_2.pth').is_file()
-    assert not training.done and list(training.work_dir.iterdir()) == [training.work_dir / 'demo.json']
+    assert not training.done
+    assert list(training.work_dir.iterdir()) == [training.work_dir / 'demo.json']
 
 
 def test_what_a_run_starts_from_counts(training, tmp_path):
@@ -96,7 +97,7 @@ def test_progress_tells_step_status_and_time_left(capsys, monkeypatch):
 
 def test_table_holds_every_metric_and_the_ratio():
     rows = {
-        name: dict(metrics={key: value for key in METRICS.values()},
+        name: dict(metrics=dict.fromkeys(METRICS.values(), value),
                    complexity=Complexity(1_234_567, 98_765_432), seconds=seconds)
         for name, value, seconds in (('BN', 0.41, 0.5), ('DN-B', 0.47, 0.6))
     }

@@ -96,10 +96,10 @@ def test_sizes_of_the_paper(cost, kwargs, millions, mega_madds):
         (144, 16, 4, 12),
         (144, 16, 'oup', 9),
         (8, 16, 'oup', 1),
-        # 7 groups do not divide 2 * 112, nor do they at C = 114; 12 do.
-        (112, 16, 1, 7),
-        (114, 16, 1, 12),
-        (114, 16, 2, 8),
+        # Neither 5 groups of 2 nor 3 groups of 4 divide the outputs.
+        (144, 16, 2, 8),
+        (160, 16, 4, 8),
+        (113, 16, 1, 2),
     ],
 )
 def test_hidden_width(c, r, g, hidden):

@@ -37,6 +37,12 @@ def test_export(layer):
     torch.testing.assert_close(program.module()(other), layer(other), rtol=1e-5, atol=1e-5)
 
 
+def test_compile_without_graph_break(layer):
+    x = random_maps(SHAPE).requires_grad_()
+    compiled = torch.compile(layer, backend='eager', fullgraph=True)
+    torch.testing.assert_close(compiled(x), layer(x), rtol=1e-5, atol=1e-5)
+
+
 def test_symbolic_trace(layer):
     x = random_maps(SHAPE)
     torch.testing.assert_close(fx.symbolic_trace(layer)(x), layer(x), rtol=1e-5, atol=1e-5)

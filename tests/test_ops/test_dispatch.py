@@ -12,7 +12,7 @@ X = torch.zeros(2, 3, 4, 4)
         (X, 'aten'),
         (torch.nn.Parameter(X), 'aten'),
         (X.double(), 'reference'),
-        (X.bfloat16(), 'reference'),
+        (X.bfloat16(), 'aten'),
         (X[:0], 'reference'),
         (X.to('meta'), 'reference'),
     ],
@@ -60,6 +60,7 @@ def test_transforms_take_the_reference():
         torch.func.jvp(record, (X,), (X,))
         torch.jit.trace(record, (X,), check_trace=False)
         torch.export.export(_Recorder(record), (X,))
+        torch.compile(record, backend='eager')(X)
     assert set(seen) == {'reference'}
 
 

@@ -15,7 +15,7 @@ def arguments(groups=2, dtype=torch.float64, training=True):
     hidden = 4
     trained = [draw(N, C, H, W), draw(hidden, C), draw(hidden), draw(2 * C, hidden // groups)]
     offsets = [draw(C) + 1, draw(C)]
-    running = None if training else [draw(C), torch.rand(C, dtype=dtype) + 0.5]
+    running = None if training else [draw(C), draw(C).exp()]
     return [tensor.requires_grad_() for tensor in trained + offsets], running
 
 
