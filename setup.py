@@ -24,6 +24,8 @@ class BuildWithConfigsAndTools(build_py):
         ignore = shutil.ignore_patterns('__pycache__', '*.pyc')
         for name in ('configs', 'tools'):
             shutil.copytree(ROOT / name, target / name, ignore=ignore, dirs_exist_ok=True)
+        (target / 'checkpoints').mkdir(exist_ok=True)
+        shutil.copy2(ROOT / 'checkpoints' / 'README.md', target / 'checkpoints')
 
 
 setup(cmdclass={'build_py': BuildWithConfigsAndTools})

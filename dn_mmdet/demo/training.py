@@ -97,7 +97,8 @@ class Training:
         log = self.work_dir / 'demo.log'
         command = [
             sys.executable, str(tools_root() / 'train.py'), str(self.config), '--work-dir',
-            str(self.work_dir), '--resume', '--cfg-options', f'randomness.seed={self.seed}'
+            str(self.work_dir), '--resume', '--cfg-options', f'randomness.seed={self.seed}',
+            *(f'model.backbone.init_cfg.checkpoint={run.checkpoint}' for run in self.after)
         ]
         with open(log, 'a', encoding='utf-8') as file:
             process = subprocess.Popen(

@@ -100,10 +100,10 @@ def check_pretrained(model: nn.Module, cfg: Config) -> None:
             raise UserError(f'{key}.checkpoint is {path!r} and no file: to train from scratch, '
                             f'set {key}=None.')
         content = read_checkpoint(path, key, _where_to_get(path, key))
-        state = _without_prefix(state_dict_of(content, path), init.get('prefix'), path, key)
+        own = {child for child, _ in module.named_children()}
+        state = _without_prefix(state_dict_of(content, path), init.get('prefix'), own, path, key)
         if type(module).init_weights is not BaseModule.init_weights:
             continue  # it converts what it loads in its own way
-        own = {child for child, _ in module.named_children()}
         match = _match(module, state, path, cfg)
         # A classifier's last layer may lie beside the backbone in the file.
         foreign = [k for k in match.unexpected if k.partition('.')[0] in own]
@@ -156,15 +156,16 @@ def _where_to_get(path: str, key: str) -> str:
     scratch = f'to train from scratch, add --cfg-options {key}=None'
     if 'checkpoints' in os.path.normpath(path).split(os.sep)[:-1]:
         return f'checkpoints/README.md says where to get it or how to make it; {scratch}'
-    return f'train the configuration that writes it, or name another with {key}.checkpoint; {scratch}'
+    return (f'train the configuration that writes it, or name another with {key}.checkpoint; '
+            f'{scratch}')
 
 
-def _without_prefix(state: dict[str, Tensor], prefix: str | None, path: str,
+def _without_prefix(state: dict[str, Tensor], prefix: str | None, own: set[str], path: str,
                     key: str) -> dict[str, Tensor]:
     if not prefix:
-        if state and all(k.startswith(('backbone.', 'fc.', 'head.')) for k in state):
-            raise UserError(f"the keys of {path} begin with 'backbone.': set "
-                            f"{key}.prefix='backbone.'.")
+        if 'backbone' not in own and any(k.startswith('backbone.') for k in state):
+            raise UserError(f"{path} is a whole model, whose backbone has keys that begin with "
+                            f"'backbone.': set {key}.prefix='backbone.'.")
         return state
     prefix = prefix.rstrip('.') + '.'
     inner = {k[len(prefix):]: v for k, v in state.items() if k.startswith(prefix)}

@@ -69,18 +69,18 @@ def check_data(cfg: Mapping, key: str, options: DataOptions,
         UserError: From the check of a data set, or if its type is unknown.
     """
     classes = []
-    for key, cfg in _unwrapped(cfg, key):
-        cls = _dataset_class(cfg.get('type'), key)
+    for at, part in _unwrapped(cfg, key):
+        cls = _dataset_class(part.get('type'), at)
         check = next((_CHECKS[c.__name__] for c in cls.__mro__ if c.__name__ in _CHECKS), None)
         if check is None:
             continue
         # The pipeline and the filter do not change what is read.
-        identity = (cls, options, *(repr(cfg.get(name)) for name in
+        identity = (cls, options, *(repr(part.get(name)) for name in
                                     ('data_root', 'ann_file', 'data_prefix', 'metainfo')))
         if identity not in done:
-            done[identity] = check(cfg, cls, key, options)
+            done[identity] = check(part, cls, at, options)
         if done[identity] is not None:
-            classes.append((key, done[identity]))
+            classes.append((at, done[identity]))
     return classes
 
 

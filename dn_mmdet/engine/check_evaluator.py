@@ -27,12 +27,12 @@ def check_evaluator(evaluator: Any, key: str, dataset: Any) -> None:
         UserError: The file is missing or no COCO annotation file, or does not list the images
             of the data set.
     """
-    for key, metric in _coco_metrics(evaluator, key):
+    for at, metric in _coco_metrics(evaluator, key):
         path = metric.get('ann_file')
         if not path or metric.get('backend_args'):
             continue
         labels = not metric.get('format_only', False)
-        content = read_annotation_file(path, f'{key}.ann_file', labels, evaluated=labels)
+        content = read_annotation_file(path, f'{at}.ann_file', labels, evaluated=labels)
         known = {image['id'] for image in content['images']}
         own = _ann_file(dataset)
         if own is None or os.path.realpath(own) == os.path.realpath(path):
@@ -41,7 +41,7 @@ def check_evaluator(evaluator: Any, key: str, dataset: Any) -> None:
         unknown = [image['file_name'] for image in images if image['id'] not in known]
         if unknown:
             raise UserError(
-                f'{key}.ann_file is {path}, but the images to evaluate come from {own}, and '
+                f'{at}.ann_file is {path}, but the images to evaluate come from {own}, and '
                 f'{len(unknown)} of them are not in it ({some(unknown)}): give both the same file.')
 
 

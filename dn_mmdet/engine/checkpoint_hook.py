@@ -31,9 +31,9 @@ class AtomicCheckpointHook(CheckpointHook):
     def before_train(self, runner) -> None:
         """Choose the atomic backend for a local folder, then as in mmengine."""
         out_dir = runner.work_dir if self.out_dir is None else str(self.out_dir)
-        if self.backend_args is None and self.file_client_args is None:
-            if isinstance(get_file_backend(out_dir), LocalBackend):
-                self.backend_args = {'backend': 'atomic'}
+        chosen = self.backend_args is not None or self.file_client_args is not None
+        if not chosen and isinstance(get_file_backend(out_dir), LocalBackend):
+            self.backend_args = {'backend': 'atomic'}
         super().before_train(runner)
         if self.backend_args == {'backend': 'atomic'} and is_main_process():
             remove_leftovers(self.out_dir, '.pth')

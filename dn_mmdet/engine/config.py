@@ -57,9 +57,10 @@ def load_config(path: str,
 
 
 class CfgOptions(DictAction):
-    """argparse action for ``--cfg-options KEY=VALUE ...``; what is not KEY=VALUE is a usage error."""
+    """argparse action for ``--cfg-options KEY=VALUE ...``."""
 
     def __call__(self, parser, namespace, values, option_string=None):
+        """As mmengine's, but what is not KEY=VALUE is a usage error and no traceback."""
         for item in values:
             if not item.partition('=')[0] or '=' not in item:
                 raise argparse.ArgumentError(self, f'{item!r} is not of the form KEY=VALUE')

@@ -36,7 +36,7 @@ def on_rank_zero(cfg: Config, function: Callable[[], T]) -> T:
     """
     if cfg.get('launcher', 'none') == 'none':
         return function()
-    _check_devices(cfg.launcher)
+    _check_devices(cfg['launcher'])
     outcome: list = [None, None]
     # Slurm and Open MPI count their processes in variables of their own.
     names = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')

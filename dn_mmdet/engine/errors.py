@@ -1,7 +1,8 @@
 """Errors for people: one sentence instead of a traceback.
 
-This module imports the standard library alone, so that a tool can report a missing dependency with it.
+This module imports the standard library alone, so that a tool can report a missing dependency.
 """
+
 import os
 import sys
 import time

@@ -120,7 +120,8 @@ def _check_number_of_classes(model: nn.Module, classes: Sequence[str], key: str,
     for name, module in model.named_modules():
         number = getattr(module, 'num_classes', None)
         # A region proposal head tells objects from background, whatever the data set.
-        if not isinstance(number, int) or number < 1 or name.endswith('rpn_head') or 'semantic' in name:
+        apart = name.endswith('rpn_head') or 'semantic' in name
+        if apart or not isinstance(number, int) or number < 1:
             continue
         if number != len(classes):
             at = f'model.{name}.num_classes' if name else 'model.num_classes'

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ..ops.dispatch import choose_path
+from ..ops.dispatch import runs_eagerly
 from ..ops.dynamic_batch_norm import dynamic_batch_norm
 from ..ops.precision import cast, without_autocast
 from ..ops.reference import modulate
@@ -96,21 +96,21 @@ class DNB(DynamicNorm):
                 channel while its statistics are needed.
         """
         self._check_input(x)
-        if self._fusable(x):
-            return self._fused(x)
+        if self._uses_operator(x):
+            return self._operate(x)
         return self._compose(x)
 
-    def _fusable(self, x: Tensor) -> bool:
-        # A converted BatchNorm normalises otherwise, and hooks expect the members to be called.
+    def _uses_operator(self, x: Tensor) -> bool:
+        # A converted BatchNorm normalises otherwise, hooks and tracers look at the members.
         return (
             type(self.bn) is nn.BatchNorm2d
-            and choose_path(x) != 'reference'
+            and runs_eagerly(x)
             and not any(
                 member._forward_hooks or member._forward_pre_hooks for member in (self.bn, self.sc)
             )
         )
 
-    def _fused(self, x: Tensor) -> Tensor:
+    def _operate(self, x: Tensor) -> Tensor:
         bn, sc = self.bn, self.sc
         momentum, keep = 0.0, not bn.training or bn.track_running_stats
         if bn.training and bn.track_running_stats:

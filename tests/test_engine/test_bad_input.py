@@ -202,7 +202,7 @@ CONFIGURATION = {
     'dict': ('tiny.py', None, set_option('model.backbone.norm_cfg', 'BN'), [
         'model.backbone.norm_cfg is a dict in tiny.py'
     ]),
-    'list place': ('tiny.py', None, set_option('train_dataloader.dataset.pipeline.9.type', 'Resize'),
+    'list place': ('tiny.py', None, set_option('train_dataloader.dataset.pipeline.9.type', 'Flip'),
                    ['--cfg-options do not fit tiny.py', 'Index 9']),
     'amp': ('tiny.py', None, (*set_option('optim_wrapper.type', 'ApexOptimWrapper'), '--amp'), [
         '--amp works with', 'ApexOptimWrapper'

@@ -16,8 +16,13 @@ from .tolerances import assert_near
 SHAPES = [(4, 24, 5, 7), (3, 32, 1, 1), (1, 16, 6, 6), (3, 40, 33, 32)]
 
 
-@pytest.fixture(params=['reference', 'aten'], autouse=True)
-def path(request):
+@pytest.fixture(params=['reference', 'aten', 'members'], autouse=True)
+def path(request, monkeypatch):
+    """Each implementation of the operator, and the layer calling its members one by one."""
+    if request.param == 'members':
+        monkeypatch.setattr(DNB, '_uses_operator', lambda self, x: False)
+        yield 'members'
+        return
     with use_path(request.param):
         yield request.param
 
@@ -82,7 +87,7 @@ def test_starts_as_bn_without_affine(batch, channels_last, path):
     layer, bn = DNB(24, eps=1e-3).train(batch), nn.BatchNorm2d(24, eps=1e-3, affine=False)
     bn.train(batch)
     x = random_maps(SHAPES[0], channels_last=channels_last)
-    if path == 'reference':
+    if path != 'aten':
         assert torch.equal(layer(x), bn(x))
     else:
         torch.testing.assert_close(layer(x), bn(x), rtol=0, atol=1e-6)
@@ -203,16 +208,19 @@ def test_autocast_contract(training):
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-def test_layer_converted_to_half_precision(dtype):
-    layer = randomize(DNB(24, r=4)).eval()
-    x = random_maps(SHAPES[0])
-    y = copy.deepcopy(layer).to(dtype)(x.to(dtype))
+@pytest.mark.parametrize('training', [True, False])
+def test_layer_converted_to_half_precision(training, dtype, path):
+    layer = randomize(DNB(24, r=4)).train(training).to(dtype)
+    exact = copy.deepcopy(layer).float()
+    x = random_maps(SHAPES[0], dtype)
+    y, exact_y = layer(x), exact(x.float())
+    y.sum().backward()
     assert y.dtype == dtype
-    assert_near(y, layer(x), torch.bfloat16)
-    trained = copy.deepcopy(layer).to(dtype).train()
-    trained(x.to(dtype)).sum().backward()
-    layer.train()(x)
-    assert_near(trained.bn.running_var, layer.bn.running_var, torch.bfloat16)
+    assert_near(layer.bn.running_var, exact.bn.running_var, torch.bfloat16)
+    if path == 'members':
+        assert_near(y, exact_y, torch.bfloat16)
+    else:
+        assert torch.equal(y, exact_y.to(dtype))
 
 
 @pytest.mark.parametrize('kwargs', [{}, {'start': 'paper'}, {'r': 2, 'g': 'oup'}])
@@ -223,6 +231,17 @@ def test_from_bn_equals_the_bn(kwargs):
     torch.testing.assert_close(layer(x), bn(x), rtol=1e-6, atol=2e-6)
     torch.testing.assert_close(layer.train()(x), bn.train()(x), rtol=1e-6, atol=2e-6)
     torch.testing.assert_close(layer.bn.running_var, bn.running_var)
+
+
+def test_replaced_bn_is_called():
+    class Doubled(nn.BatchNorm2d):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    layer, x = DNB(24).eval(), random_maps(SHAPES[0])
+    expected = 2 * layer(x)
+    layer.bn = Doubled(24, affine=False).eval()
+    torch.testing.assert_close(layer(x), expected)
 
 
 def test_hooks_on_members_run():

@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from torch import fx, nn
+from torch.autograd import forward_ad
 
 from dn_mmdet.layers import DNB, DNC, SEBN
 
@@ -28,6 +29,15 @@ def test_jit_trace(layer):
     traced = torch.jit.trace(layer, random_maps(SHAPE), check_trace=False)
     other = random_maps((2, 24, 9, 8), seed=5)
     torch.testing.assert_close(traced(other), layer(other), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('g', [1, 2, 'oup'])
+def test_mmengine_counts_both_layers(g):
+    analysis = pytest.importorskip('mmengine.analysis')
+    layer, x = DNB(96, g=g).eval(), torch.zeros(1, 96, 8, 8)
+    flops = analysis.FlopAnalyzer(layer, x).unsupported_ops_warnings(False).by_operator()
+    madds = layer.sc.fc1_weight.numel() + layer.sc.fc2_weight.numel()
+    assert flops['linear'] + flops.get('conv', 0) == madds
 
 
 def test_export(layer):
@@ -67,10 +77,15 @@ def test_function_transform():
     torch.testing.assert_close(grad, given.grad, rtol=1e-4, atol=1e-4)
 
 
-def test_forward_mode_derivative():
+@pytest.mark.parametrize('functional', [True, False])
+def test_forward_mode_derivative(functional):
     layer = randomize(DNB(24, r=4)).eval()
     x, dx, dy = (random_maps(SHAPE, seed=seed) for seed in range(3))
-    _, forward = torch.func.jvp(layer, (x,), (dx,))
+    if functional:
+        _, forward = torch.func.jvp(layer, (x,), (dx,))
+    else:
+        with forward_ad.dual_level():
+            forward = forward_ad.unpack_dual(layer(forward_ad.make_dual(x, dx))).tangent
     given = x.clone().requires_grad_()
     layer(given).backward(dy)
     assert (forward * dy).sum().item() == pytest.approx((given.grad * dx).sum().item(), rel=1e-3)

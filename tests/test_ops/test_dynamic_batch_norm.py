@@ -110,3 +110,16 @@ def test_frozen_statistics_may_change_before_the_backward():
     running[0].add_(1)
     running[1].add_(1)
     torch.testing.assert_close(torch.autograd.grad(y.sum(), tensors[:1]), expected)
+
+
+@pytest.mark.parametrize('path', ['reference', 'aten'])
+def test_running_statistics_of_lower_precision(path):
+    (x, *parameters), _ = arguments(dtype=torch.float32)
+    exact = torch.zeros(C), torch.ones(C)
+    half = tuple(buffer.bfloat16() for buffer in exact)
+    with use_path(path):
+        for running in (exact, half):
+            dynamic_batch_norm(x, *running, *parameters, training=True, momentum=0.5)
+    for buffer, expected in zip(half, exact, strict=True):
+        torch.testing.assert_close(buffer.float(), expected, rtol=1e-2, atol=1e-2)
+        assert not torch.equal(buffer, torch.ones_like(buffer)) and buffer.any()

@@ -20,6 +20,15 @@ def test_moments(layout, chunk, monkeypatch):
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)
+def test_moments_of_large_maps_far_from_zero(layout):
+    x = (torch.randn(4, 8, 128, 128) + 1000).contiguous(memory_format=layout)
+    _, mean, var = planes.plane_moments(x)
+    exact = x.double().transpose(0, 1).flatten(1)
+    torch.testing.assert_close(mean.double(), exact.mean(1), rtol=0, atol=2e-4)
+    torch.testing.assert_close(var.double(), exact.var(1, correction=0), rtol=2e-5, atol=0)
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
 @pytest.mark.parametrize('small', [0, 10**6])
 def test_products(layout, small, monkeypatch):
     monkeypatch.setattr(planes, 'SMALL', small)
