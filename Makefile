@@ -3,6 +3,8 @@
 
 VENV ?= .venv
 export VENV PYTHON
+# Threads that wait for each other asleep: spinning, they starve the data loader on few cores.
+export OMP_WAIT_POLICY ?= PASSIVE
 PY = $(VENV)/bin/python
 
 .PHONY: demo test install lint clean

@@ -1,8 +1,12 @@
 """Compare BN with DN-B on the embedded data; interrupted, the same command goes on."""
 
 import argparse
+import sys
 
-from dn_mmdet.engine.errors import user_errors
+try:
+    from dn_mmdet.engine.errors import user_errors
+except ImportError as error:  # a missing package or an unsupported version
+    sys.exit(f'error: {error}')
 
 
 def parse_args():

@@ -4,6 +4,8 @@ import argparse
 import json
 
 import pytest
+import torch
+from mmengine.registry import MODELS, DefaultScope
 from tiny import write_classifier, write_image_folder
 
 from dn_mmdet.engine import CfgOptions, load_config, preflight
@@ -226,6 +228,21 @@ def test_bad_configuration(case, place, refused, monkeypatch):
     sentence = refused('train.py', name, *options, folder=place)
     for word in words:
         assert word in sentence
+
+
+@pytest.mark.parametrize('options, words', [
+    (('--out', 'predictions.json'), '--out predictions.json must end in .pkl'),
+    (('--show-dir', 'shown', *set_option('default_hooks.visualization', 'None')),
+     '--show and --show-dir need default_hooks.visualization in tiny.py'),
+    (set_option('test_cfg', 'None'), 'tiny.py defines no test_cfg, so it cannot test'),
+    (set_option('test_dataloader.dataset.data_root', 'nowhere'),
+     'with --cfg-options test_dataloader.dataset.data_root=FOLDER'),
+])
+def test_bad_test(options, words, place, refused):
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(load_config('tiny.py').model)
+    torch.save(model.state_dict(), place / 'weights.pth')
+    assert words in refused('test.py', 'tiny.py', 'weights.pth', *options, folder=place)
 
 
 @pytest.mark.parametrize('argument', ['key', '=3', 'a=[1,2'])

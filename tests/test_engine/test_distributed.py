@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from tiny import run_tool, snapshot, write_coco, write_config
+from tiny import REPOSITORY, environment, run_tool, snapshot, write_coco, write_config
 
 from dn_mmdet.engine import UserError
 from dn_mmdet.engine.distributed import on_rank_zero
@@ -47,12 +47,16 @@ def test_two_processes_test(trained):
     assert 'coco/bbox_mAP' in metrics[0]
 
 
-def test_one_process_speaks_for_all(trained):
+def test_one_process_speaks_for_all(trained, monkeypatch, capfd):
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(trained)
     before = snapshot(trained)
-    done = run_tool('dist_train.sh', 'tiny.py', 2, '--resume', 'gone.pth', cwd=trained)
-    assert done.returncode == 1
-    assert done.stderr == ('error: the checkpoint gone.pth of --resume does not exist: check the '
-                           'path.\n')
+    tool = str(REPOSITORY / 'tools/train.py')
+    status = launch('2', [tool, 'tiny.py', '--launcher', 'pytorch', '--resume', 'gone.pth'])
+    assert status == 1
+    assert capfd.readouterr().err == (
+        'error: the checkpoint gone.pth of --resume does not exist: check the path.\n')
     assert snapshot(trained) == before
 
 
