@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.runner import find_latest_checkpoint
 
 from ..engine.atomic import atomic_write
 from ..engine.errors import UserError
@@ -60,7 +59,9 @@ class Training:
     @property
     def done(self):
         """Whether the run is whole: its last checkpoint is there and was written to the end."""
-        return self.checkpoint.is_file() and self._latest() == self.checkpoint
+        pointer = self.work_dir / 'last_checkpoint'  # names it once it is written to the end
+        return (self.checkpoint.is_file() and pointer.is_file()
+                and Path(pointer.read_text().strip()).resolve() == self.checkpoint.resolve())
 
     def prepare(self):
         """Set a folder of another configuration, seed or data aside; return where it is now."""
@@ -125,7 +126,3 @@ class Training:
             last = ''.join(log.read_text(errors='replace').splitlines(keepends=True)[-5:])
             raise UserError(f'{self.name} ended with status {status}; the whole log is {log} and '
                             f'its last lines are:\n{last}')
-
-    def _latest(self):
-        latest = find_latest_checkpoint(str(self.work_dir)) if self.work_dir.is_dir() else None
-        return Path(latest) if latest else None

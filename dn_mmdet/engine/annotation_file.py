@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from numbers import Real
@@ -56,6 +57,9 @@ def _load(path: str, key: str) -> Any:
         what = 'is a folder' if os.path.isdir(path) else 'does not exist'
         raise UserError(f'the annotation file {path} {what}: make or download it, or correct '
                         f'{key} in the configuration (or with --cfg-options {key}=PATH).')
+    size = os.path.getsize(path) / 2**20
+    if size > 100:
+        print(f'reading {path} ({size:.0f} MB)', file=sys.stderr, flush=True)
     try:
         with open(path, encoding='utf-8') as file:
             return json.load(file)

@@ -1,6 +1,7 @@
 """Checking every checkpoint that a run will load: it must be there, harmless, and fit the model."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 
 from mmengine.config import Config
@@ -23,8 +24,8 @@ def check_test_checkpoint(path: str, model: nn.Module, cfg: Config) -> None:
     Raises:
         UserError: It is missing, would run code, or does not fit.
     """
-    state = state_dict_of(read_checkpoint(path, 'the test'), path)
-    _demand(_match(model, state, path, cfg), path, cfg,
+    content = read_checkpoint(path, 'the test')
+    _demand(_match(model, content, state_dict_of(content, path), path, cfg), path, cfg,
             'Give a checkpoint that this configuration trained')
 
 
@@ -36,7 +37,7 @@ def check_resume(path: str, model: nn.Module, cfg: Config) -> None:
     """
     content = read_checkpoint(path, '--resume')
     state = state_dict_of(content, path)
-    _demand(_match(model, state, path, cfg), path, cfg,
+    _demand(_match(model, content, state, path, cfg), path, cfg,
             'Resume with the configuration that the run began with, or begin anew from these '
             'weights with --cfg-options load_from=PATH')
     meta = content.get('meta')
@@ -70,10 +71,11 @@ def check_load_from(path: str, model: nn.Module, cfg: Config, whole: bool = True
     Raises:
         UserError: As above; or something else than the shape of head weights does not fit.
     """
-    state = state_dict_of(read_checkpoint(path, 'load_from'), path)
+    content = read_checkpoint(path, 'load_from')
+    state = state_dict_of(content, path)
     if not whole:
         return [f'load_from={path}: {match_state(model, state)}.']
-    match = _match(model, state, path, cfg)
+    match = _match(model, content, state, path, cfg)
     heads = [key for key in match.reshaped if key.startswith(HEADS)]
     _demand(StateMatch(match.matched, match.missing, match.unexpected,
                        [key for key in match.reshaped if key not in heads]), path, cfg,
@@ -104,7 +106,7 @@ def check_pretrained(model: nn.Module, cfg: Config) -> None:
         state = _without_prefix(state_dict_of(content, path), init.get('prefix'), own, path, key)
         if type(module).init_weights is not BaseModule.init_weights:
             continue  # it converts what it loads in its own way
-        match = _match(module, state, path, cfg)
+        match = _match(module, content, state, path, cfg)
         # A classifier's last layer may lie beside the backbone in the file.
         foreign = [k for k in match.unexpected if k.partition('.')[0] in own]
         _demand(StateMatch(match.matched, match.missing, foreign, match.reshaped), path, cfg,
@@ -112,7 +114,9 @@ def check_pretrained(model: nn.Module, cfg: Config) -> None:
                 f'--cfg-options {key}=None', part=name)
 
 
-def _match(model: nn.Module, state: dict[str, Tensor], path: str, cfg: Config) -> StateMatch:
+def _match(model: nn.Module, content: Mapping, state: dict[str, Tensor], path: str,
+           cfg: Config) -> StateMatch:
+    _check_twins(model, content, path, cfg)
     other = norm_mismatch(model, state)
     match = match_state(model, state)
     if other and not (other[0] == 'BN' and cfg.get('allow_bn_checkpoint', False)):
@@ -125,6 +129,18 @@ def _match(model: nn.Module, state: dict[str, Tensor], path: str, cfg: Config) -
                         f'{count} norm layers: {plain}. Use a checkpoint and a configuration of '
                         f'the same norm{way}.')
     return match
+
+
+def _check_twins(model: nn.Module, content: Mapping, path: str, cfg: Config) -> None:
+    """DNB and DNC have the same keys and shapes: the configuration in the file tells them apart."""
+    meta = content.get('meta')
+    text = meta.get('cfg') if isinstance(meta, Mapping) else None
+    given = set(re.findall(r"type='(DNB|DNC)'", text)) if isinstance(text, str) else set()
+    own = {type(module).__name__ for module in model.modules()} & {'DNB', 'DNC'}
+    if given and own and not given & own:
+        raise UserError(f'{path} has {given.pop()} where the model of {cfg.filename} has '
+                        f'{own.pop()}, which has the same keys and computes something else. Use a '
+                        'checkpoint and a configuration of the same norm.')
 
 
 def _plain_match(model: nn.Module, state: Mapping[str, Tensor]) -> StateMatch:

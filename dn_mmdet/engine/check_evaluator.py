@@ -53,7 +53,10 @@ def wants_labels(evaluator: Any) -> bool:
 def _coco_metrics(evaluator: Any, key: str) -> Iterator[tuple[str, Mapping]]:
     if isinstance(evaluator, Mapping):
         cls = find_type(METRICS, evaluator.get('type'))
-        if isinstance(cls, type) and any(c.__name__ == 'CocoMetric' for c in cls.__mro__):
+        bases = cls.__mro__ if isinstance(cls, type) else ()
+        base = next((c for c in bases if c.__name__ == 'CocoMetric'), None)
+        # A subclass with an evaluation of its own, as LVIS has, reads files of its own.
+        if base is not None and cls.compute_metrics is base.compute_metrics:
             yield key, evaluator
     elif isinstance(evaluator, Sequence) and not isinstance(evaluator, str):
         for i, metric in enumerate(evaluator):

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 import torch
+from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import parse_args, run
 
@@ -30,7 +31,8 @@ def launch(processes: str, command: Sequence[str]) -> int:
         command (Sequence[str]): A Python script and its arguments.
 
     Returns:
-        int: 0, or the exit status of the process that failed first.
+        int: 0, or the exit status of the process that failed first, or 128 plus the number of
+        the signal that ended the run.
 
     Raises:
         UserError: ``processes`` is not a number above 0.
@@ -38,13 +40,14 @@ def launch(processes: str, command: Sequence[str]) -> int:
     if not processes.isdigit() or int(processes) < 1:
         raise UserError(f'the number of GPUs must be a number above 0, but it is {processes!r}.')
     args = parse_args([f'--nproc-per-node={processes}', *_rendezvous(os.environ), *command])
-    # That it ends processes and sets OMP_NUM_THREADS tells a user nothing new.
-    logging.getLogger('torch.distributed').setLevel(logging.CRITICAL)
     if not torch.cuda.is_available():
         # On CPU the processes share the cores; with GPUs torchrun's own choice of 1 is right.
         threads = max(1, (os.cpu_count() or 1) // int(processes))
         os.environ.setdefault('OMP_NUM_THREADS', str(threads))
         os.environ.setdefault('MKL_NUM_THREADS', os.environ['OMP_NUM_THREADS'])
+    # That torchrun ends processes and sets OMP_NUM_THREADS tells a user nothing new.
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         run(args)
     except ChildFailedError as error:
@@ -55,6 +58,10 @@ def launch(processes: str, command: Sequence[str]) -> int:
               'signal 9 often means that the memory was full: use a smaller batch or fewer '
               'workers.', file=sys.stderr)
         return 128 - failure.exitcode
+    except SignalException as error:
+        return 128 + error.sigval
+    finally:
+        logging.disable(disabled)
     return 0
 
 

@@ -1,6 +1,8 @@
 """All that can be known to be wrong before a run begins, checked before it writes a file."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
@@ -55,33 +57,46 @@ def preflight(cfg: Config, mode: str) -> list[str]:
                         f'{mode}: give a whole configuration, not a part for others to inherit.')
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
         check_types(cfg)
-        with config_mistakes(cfg, 'the model'):
+        with _silence(), config_mistakes(cfg, 'the model'):
             model = MODELS.build(cfg.model)
         if mode == 'train':
-            _check_optimizer(cfg, model)
+            with _silence(), config_mistakes(cfg, 'the optimizer'):
+                _build_optimizer(cfg, model)
         notes = _check_checkpoints(cfg, model, mode, switches['checkpoint'])
         _check_dataloaders(cfg, model, mode, switches)
     return notes
 
 
 def _switches(cfg: Config) -> dict[str, bool]:
-    given = cfg.get('preflight') or {}
-    unknown = sorted(set(given) - set(OPTIONS)) if isinstance(given, Mapping) else [given]
+    given = cfg.get('preflight', {})
+    if not isinstance(given, Mapping):
+        raise UserError(f'preflight is {given!r} and not a dict of the switches '
+                        f'{", ".join(OPTIONS)}.')
+    unknown = sorted(set(given) - set(OPTIONS))
     if unknown:
         raise UserError(f'preflight has no switch {unknown[0]!r}: there are {", ".join(OPTIONS)}.')
     return {'images': True, 'class_subset': False, 'checkpoint': True, **given}
 
 
-def _check_optimizer(cfg: Config, model: nn.Module) -> None:
-    """Build the optimizer: a wrong argument is then found here."""
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep what building logs for the Runner, which builds all of it again."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(disabled)
+
+
+def _build_optimizer(cfg: Config, model: nn.Module) -> None:
     wrapper = cfg.optim_wrapper
     if not isinstance(wrapper, Mapping) or not isinstance(wrapper.get('optimizer'), Mapping):
         return
     # A wrapper for mixed precision asks for a GPU, which is for the run to say.
     keys = ('optimizer', 'paramwise_cfg', 'constructor')
     part = deepcopy({key: wrapper[key] for key in keys if key in wrapper})
-    with config_mistakes(cfg, 'the optimizer'):
-        build_optim_wrapper(model, ConfigDict(part, type='OptimWrapper'))
+    build_optim_wrapper(model, ConfigDict(part, type='OptimWrapper'))
 
 
 def _check_checkpoints(cfg: Config, model: nn.Module, mode: str, whole: bool) -> list[str]:

@@ -69,7 +69,11 @@ def told_in_a_sentence(cfg: Config) -> Iterator[None]:
             raise
         raise UserError(f'a checkpoint{sentence}') from error
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise UserError(f'no space is left to write to {error.filename or cfg.work_dir}: free '
-                        'some, then continue with --resume.') from error
+        path = error.filename or cfg.work_dir
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(f'no space is left to write to {path}: free some, then continue with '
+                            '--resume.') from error
+        if error.errno in (errno.EACCES, errno.EROFS):
+            raise UserError(f'{path} cannot be written or read ({error.strerror}): correct its '
+                            'permissions, or choose another folder with --work-dir.') from error
+        raise

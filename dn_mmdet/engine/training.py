@@ -33,7 +33,7 @@ def train(config: str,
         work_dir (str, optional): Where logs and checkpoints go. Default: ``work_dir`` of the
             configuration, or ``work_dirs/<its name>``.
         amp (bool): Automatic mixed precision: float16 with a loss scale on a GPU, bfloat16 on
-            CPU. Default: False.
+            CPU, where ``AmpOptimWrapper`` in a configuration means that too. Default: False.
         auto_scale_lr (bool): Scale the learning rate with the batch size, by ``auto_scale_lr`` of
             the configuration. Default: False.
         resume (str, optional): A checkpoint to continue from, or 'auto' for the latest in the
@@ -51,7 +51,7 @@ def train(config: str,
     prepare_process()
     cfg = load_config(config, cfg_options, work_dir, launcher)
     _use_atomic_checkpoints(cfg)
-    if amp:
+    if amp or (cfg.get('optim_wrapper') or {}).get('type') == 'AmpOptimWrapper':
         _use_amp(cfg)
     if auto_scale_lr:
         _use_auto_scale_lr(cfg)
@@ -61,7 +61,9 @@ def train(config: str,
         with told_in_a_sentence(cfg):
             runner = build_runner(cfg, notes)
             runner.train()
-    except KeyboardInterrupt:
+    except BaseException as error:
+        if not _is_interrupt(error):
+            raise
         raise KeyboardInterrupt(_how_to_continue(cfg)) from None
     return runner
 
@@ -80,9 +82,11 @@ def _use_amp(cfg: Config) -> None:
                         f'{kind}: leave the option out or change the type.')
     if torch.cuda.is_available():
         wrapper['type'] = 'AmpOptimWrapper'
-        wrapper['loss_scale'] = 'dynamic'
+        wrapper.setdefault('loss_scale', 'dynamic')
     else:
         wrapper['type'] = 'CPUAmpOptimWrapper'
+        for key in ('loss_scale', 'dtype', 'use_fsdp'):
+            wrapper.pop(key, None)
 
 
 def _use_auto_scale_lr(cfg: Config) -> None:
@@ -91,6 +95,13 @@ def _use_auto_scale_lr(cfg: Config) -> None:
                         f'N) in {cfg.filename}, N being the batch size that its learning rate is '
                         'made for.')
     cfg.auto_scale_lr.enable = True
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C began it: mmengine makes a SyntaxError of one while it writes a config."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _how_to_continue(cfg: Config) -> str:

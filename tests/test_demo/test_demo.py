@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -26,7 +27,7 @@ for epoch in (1, 2):
     if epoch == 2 and (folder / 'fail').exists():
         sys.exit('error: the disk is full')
     file.write_text('weights')
-    (folder / 'last_checkpoint').write_text(str(file))
+    (folder / 'last_checkpoint').write_text(str(file.resolve()))
 """
 
 
@@ -37,7 +38,7 @@ def training(tmp_path, monkeypatch):
     (tmp_path / 'run.py').write_text(CONFIG.format(lr=0.1))
     monkeypatch.setattr('dn_mmdet.demo.training.tools_root', lambda: tmp_path / 'tools')
     monkeypatch.chdir(tmp_path)
-    return Training('train BN', tmp_path / 'run.py', tmp_path / 'work_dirs', seed=0)
+    return Training('train BN', tmp_path / 'run.py', Path('work_dirs'), seed=0)
 
 
 def test_a_run_is_followed_to_its_end(training):

@@ -4,7 +4,20 @@ import runpy
 import sys
 
 import pytest
+import torch
 from tiny import REPOSITORY, snapshot, write_coco, write_config
+
+
+@pytest.fixture(autouse=True)
+def process(monkeypatch):
+    """Undo what a run sets for its process."""
+    for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD',
+                 'LOCAL_RANK'):
+        monkeypatch.setenv(name, '')
+        monkeypatch.delenv(name)
+    torch.set_flush_denormal(False)
+    yield
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture
@@ -26,10 +39,6 @@ def refused(monkeypatch, capsys, request):
     def run(name, *arguments, folder):
         before = snapshot(folder)
         monkeypatch.setattr(sys, 'argv', [name, *map(str, arguments)])
-        # Set by the tool, and to be undone.
-        for variable in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'LOCAL_RANK'):
-            monkeypatch.setenv(variable, '')
-            monkeypatch.delenv(variable)
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
             runpy.run_path(str(REPOSITORY / 'tools' / name), run_name='__main__')

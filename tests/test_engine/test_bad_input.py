@@ -213,6 +213,9 @@ CONFIGURATION = {
         '--auto-scale-lr needs auto_scale_lr=dict('
     ]),
     'launcher': ('tiny.py', None, ('--launcher', 'pytorch'), ['tools/dist_train.sh CONFIG GPUS']),
+    'switches': ('tiny.py', None, set_option('preflight', 'False'), [
+        'preflight is False and not a dict'
+    ]),
     'switch': ('tiny.py', None, set_option('preflight.image', 'False'), [
         "preflight has no switch 'image'"
     ]),

@@ -181,6 +181,18 @@ def test_another_norm(norm, checkpoint, words, norms, refused):
         assert ' are missing (' in sentence and ' are unexpected (' in sentence
 
 
+def test_norms_with_the_same_keys(norms, refused):
+    """DNB and DNC differ only in what the checkpoint says of its configuration."""
+    content = torch.load(norms / 'dnb.pth', weights_only=True)
+    content['meta']['cfg'] = "norm_cfg=dict(type='DNC')"
+    torch.save(content, norms / 'dnc.pth')
+    for arguments in runs('dnb', 'dnc.pth'):
+        assert 'dnc.pth has DNC where the model of dnb' in refused(*arguments, folder=norms)
+    content['meta']['cfg'] = "norm_cfg=dict(type='DNB')"
+    torch.save(content, norms / 'dnb.pth')
+    assert preflight(load_config('dnb.py', {'load_from': 'dnb.pth'}), 'train') == []
+
+
 def test_bn_checkpoint_on_purpose(norms):
     """With the switch a BN checkpoint is accepted, and what loads computes what BN did."""
     options = {'load_from': 'bn.pth', 'allow_bn_checkpoint': True}

@@ -15,23 +15,12 @@ from dn_mmdet.engine.read_checkpoint import force_weights_only, read_checkpoint
 from dn_mmdet.engine.run import prepare_process, told_in_a_sentence
 
 
-@pytest.fixture
-def weights_only(monkeypatch):
-    """Undo what a run sets in the environment."""
-    for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'):
-        monkeypatch.setenv(name, '1')
-        monkeypatch.delenv(name)
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason='denormals are a matter of CPU runs')
-def test_denormals_count_as_zero_on_cpu(weights_only):
+def test_denormals_count_as_zero_on_cpu():
     small = torch.tensor([1e-40])
-    try:
-        prepare_process()
-        assert not (small * 0.5).any()
-    finally:
-        torch.set_flush_denormal(False)
     assert (small * 0.5).any()
+    prepare_process()
+    assert not (small * 0.5).any()
 
 
 class _Calls:
@@ -40,7 +29,7 @@ class _Calls:
         return os.mkdir, ('hacked', )
 
 
-def test_fetched_checkpoint_runs_no_code(tmp_path, monkeypatch, weights_only):
+def test_fetched_checkpoint_runs_no_code(tmp_path, monkeypatch):
     """torch.hub, which fetches, loads with the safety off."""
     path = tmp_path / 'fetched.pth'
     torch.save(dict(state_dict={}, meta=_Calls()), path)
@@ -57,7 +46,7 @@ def test_fetched_checkpoint_runs_no_code(tmp_path, monkeypatch, weights_only):
     assert torch.equal(content['state_dict']['a'], torch.ones(2))
 
 
-def test_fetching_that_fails(monkeypatch, weights_only):
+def test_fetching_that_fails(monkeypatch):
     def fail(*args, **kwargs):
         raise OSError('no route')
 
@@ -66,7 +55,16 @@ def test_fetching_that_fails(monkeypatch, weights_only):
         read_checkpoint('https://example.org/a.pth', 'load_from')
 
 
-def test_every_load_of_the_process_is_safe(tmp_path, monkeypatch, weights_only):
+def test_reading_is_safe_by_itself(tmp_path, monkeypatch):
+    torch.save(_Calls(), tmp_path / 'hostile.pth')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
+    with pytest.raises(UserError, match='hostile.pth is refused'):
+        read_checkpoint('hostile.pth', 'load_from')
+    assert not (tmp_path / 'hacked').exists()
+
+
+def test_every_load_of_the_process_is_safe(tmp_path, monkeypatch):
     torch.save(_Calls(), tmp_path / 'hostile.pth')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
@@ -104,6 +102,9 @@ def test_exceptions_of_a_run(place):
     with pytest.raises(UserError, match='no space is left to write to epoch_1.pth.*--resume'):
         with told_in_a_sentence(cfg):
             raise OSError(errno.ENOSPC, 'full', 'epoch_1.pth')
+    with pytest.raises(UserError, match='work cannot be written or read .*--work-dir'):
+        with told_in_a_sentence(cfg):
+            raise PermissionError(errno.EACCES, 'no', 'work')
     with pytest.raises(UserError, match="unexpected keyword argument 'metrics'"):
         with DefaultScope.overwrite_default_scope('mmdet'), told_in_a_sentence(cfg):
             METRICS.build(dict(type='CocoMetric', metrics='bbox'))

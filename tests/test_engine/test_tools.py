@@ -9,6 +9,7 @@ import time
 
 import pytest
 import torch
+from mmengine.config import config as mmengine_config
 from mmengine.fileio import load
 from tiny import (
     REPOSITORY,
@@ -19,6 +20,7 @@ from tiny import (
     write_config,
     write_image_folder,
 )
+from yapf.yapflib import yapf_api
 
 from dn_mmdet import engine
 
@@ -61,6 +63,9 @@ def test_resume_ends_where_an_uninterrupted_run_does(trained, monkeypatch):
     for key, value in whole['state_dict'].items():
         assert torch.equal(value, resumed['state_dict'][key]), key
     assert resumed['meta']['iter'] == whole['meta']['iter'] == 4
+    # It did not simply begin anew with the same seed.
+    log = next(work.glob('*/vis_data/scalars.json')).read_text()
+    assert {json.loads(line).get('epoch') for line in log.splitlines()} - {None} == {2}
     assert (resumed['optimizer']['param_groups'][0]['lr']
             == whole['optimizer']['param_groups'][0]['lr'])
 
@@ -83,6 +88,23 @@ def test_test_time_augmentation(trained, monkeypatch):
     assert 0 <= metrics['coco/bbox_mAP_50'] <= 1
     config = next((trained / 'augmented').glob('tiny.py')).read_text()
     assert "type='TestTimeAug'" in config
+
+
+def test_interrupt_in_the_middle_of_a_save(trained, monkeypatch):
+    """mmengine makes a SyntaxError of a Ctrl-C while it formats the configuration."""
+    monkeypatch.chdir(trained)
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    def train(*args):
+        for module in (mmengine_config, yapf_api):  # where releases of mmengine take it from
+            monkeypatch.setattr(module, 'FormatCode', interrupted, raising=False)
+        engine.load_config('tiny.py').pretty_text  # noqa: B018
+
+    monkeypatch.setattr('mmengine.runner.Runner.train', train)
+    with pytest.raises(KeyboardInterrupt, match='no checkpoint was written yet'):
+        engine.train('tiny.py', work_dir='interrupted')
 
 
 def test_classifier_is_interrupted(tmp_path):
