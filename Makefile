@@ -3,8 +3,8 @@
 
 VENV ?= .venv
 export VENV PYTHON
-# Threads that wait for each other asleep: spinning, they starve the data loader on few cores.
-export OMP_WAIT_POLICY ?= PASSIVE
+# See tools/train.py.
+export GOMP_SPINCOUNT ?= 2000
 PY = $(VENV)/bin/python
 
 .PHONY: demo test install lint clean

@@ -1,7 +1,11 @@
 """Compare BN with DN-B on the embedded data; interrupted, the same command goes on."""
 
 import argparse
+import os
 import sys
+
+# Threads that wait soon go to sleep, see tools/train.py. Read when torch is imported.
+os.environ.setdefault('GOMP_SPINCOUNT', '2000')
 
 try:
     from dn_mmdet.engine.errors import user_errors

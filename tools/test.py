@@ -4,6 +4,9 @@ import argparse
 import os
 import sys
 
+# Threads that wait soon go to sleep, see tools/train.py. Read when torch is imported.
+os.environ.setdefault('GOMP_SPINCOUNT', '2000')
+
 try:
     from dn_mmdet.engine import CfgOptions, test, user_errors
 except ImportError as error:  # a missing package or an unsupported version

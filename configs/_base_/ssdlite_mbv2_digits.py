@@ -24,7 +24,8 @@ model = dict(
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='MinIoURandomCrop', min_ious=(0.1, 0.3, 0.5, 0.7, 0.9), min_crop_size=0.3),
+    # Higher overlaps cannot be had with boxes this small and only cost tries.
+    dict(type='MinIoURandomCrop', min_ious=(0.1, 0.3), min_crop_size=0.3),
     dict(type='Resize', scale=input_size, keep_ratio=False),
     dict(type='PackDetInputs')
 ]
@@ -53,7 +54,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + 'annotations/instances_val2017.json')
 test_evaluator = val_evaluator
 
-max_epochs = 7
+max_epochs = 5
 train_cfg = dict(max_epochs=max_epochs)
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='SGD', lr=0.05, momentum=0.9, weight_decay=4e-5),
