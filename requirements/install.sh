@@ -60,7 +60,14 @@ if ! mmcv_works; then
     || fail "Python's headers are missing ($include/Python.h), and mmcv's operators need them: install them (Debian, Ubuntu: apt install python3.11-dev)."
   jobs=${MAX_JOBS:-$(nproc)}
   say "mmcv with its operators: built from source with $jobs jobs, about 8 minutes on 2 cores, unless pip has it in its cache"
-  build() { MMCV_WITH_OPS=1 FORCE_CUDA=${FORCE_CUDA:-0} MAX_JOBS=$jobs pip_install --no-build-isolation "$@" mmcv; }
+  build() {
+    (while sleep 60; do say "mmcv: still building, $((SECONDS / 60)) min"; done) &
+    ticker=$!
+    trap 'kill $ticker 2>/dev/null' EXIT
+    MMCV_WITH_OPS=1 FORCE_CUDA=${FORCE_CUDA:-0} MAX_JOBS=$jobs pip_install --no-build-isolation "$@" mmcv
+    kill $ticker
+    trap - EXIT
+  }
   build
   # opencv-python needs the system's libGL, which servers often lack; the headless build of the
   # same version serves as well.

@@ -54,7 +54,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + 'annotations/instances_val2017.json')
 test_evaluator = val_evaluator
 
-max_epochs = 5
+max_epochs = 4
 train_cfg = dict(max_epochs=max_epochs)
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='SGD', lr=0.05, momentum=0.9, weight_decay=4e-5),

@@ -1,5 +1,8 @@
 """Detections of several models beside the ground truth, drawn by mmdet's visualizer."""
 
+from contextlib import redirect_stdout
+from io import StringIO
+from itertools import cycle, islice
 from pathlib import Path
 
 import mmcv
@@ -15,11 +18,14 @@ from ..engine.atomic import atomic_write
 
 __all__ = ['draw_detections']
 
-# Small images are enlarged, so that the labels of the boxes can be read.
-SIDE = 480
+# All images are brought to one size, at which the labels of the boxes can be read.
+SIDE = 360
+# Boxes stand out on dark and light images alike; further classes begin anew.
+PALETTE = ((230, 25, 75), (60, 180, 75), (255, 225, 25), (67, 140, 255), (245, 130, 48),
+           (200, 80, 255), (70, 240, 240), (240, 50, 230), (210, 245, 60), (250, 190, 212))
 
 
-def draw_detections(dataset_cfg, results, file, num_images=6, score_thr=0.5):
+def draw_detections(dataset_cfg, results, file, num_images=4, score_thr=0.5):
     """Draw one row for each image: the ground truth, then what each model found.
 
     The images are taken evenly from the data set, among those that show anything.
@@ -28,13 +34,16 @@ def draw_detections(dataset_cfg, results, file, num_images=6, score_thr=0.5):
         dataset_cfg (dict): config of the test data set.
         results (dict[str, str | Path]): label to the file that ``tools/test.py --out`` wrote.
         file (str | Path): where the picture goes.
-        num_images (int): number of rows. Default: 6.
+        num_images (int): number of rows. Default: 4.
         score_thr (float): detections below this score are not drawn. Default: 0.5.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    dataset = DATASETS.build(dataset_cfg)
+    with redirect_stdout(StringIO()):  # pycocotools tells that it loads
+        dataset = DATASETS.build(dataset_cfg)
+    classes = dataset.metainfo['classes']
+    meta = dict(classes=classes, palette=list(islice(cycle(PALETTE), len(classes))))
     shown = [i for i in range(len(dataset)) if dataset.get_data_info(i)['instances']]
     shown = [shown[i] for i in np.linspace(0, len(shown) - 1, num_images).astype(int)]
     found = {
@@ -54,9 +63,9 @@ def draw_detections(dataset_cfg, results, file, num_images=6, score_thr=0.5):
     for row, index in zip(axes, shown, strict=True):
         info = dataset.get_data_info(index)
         image = mmcv.imread(info['img_path'], channel_order='rgb')
-        pictures = [_draw(image, _ground_truth(info), dataset.metainfo, 0)]
+        pictures = [_draw(image, _ground_truth(info), meta)]
         pictures += [
-            _draw(image, InstanceData(**by_id[info['img_id']]), dataset.metainfo, score_thr)
+            _draw(image, InstanceData(**by_id[info['img_id']]), meta, score_thr)
             for by_id in found.values()
         ]
         for axis, picture in zip(row, pictures, strict=True):
@@ -71,18 +80,19 @@ def _ground_truth(info):
     return InstanceData(bboxes=torch.tensor(boxes), labels=torch.tensor(labels))
 
 
-def _draw(image, instances, metainfo, score_thr):
-    """The image with its boxes, enlarged to :data:`SIDE`."""
-    scale = SIDE / max(image.shape[:2])
+def _draw(image, instances, meta, score_thr=None):
+    """The image with its boxes, ``score_thr`` being None for the ground truth."""
+    height, width = image.shape[:2]
+    scale = SIDE / max(height, width)
     image = mmcv.imrescale(image, scale)
-    sample = DetDataSample()
-    instances = instances[instances.scores >= score_thr] if 'scores' in instances else instances
-    instances.bboxes = instances.bboxes * scale
+    if score_thr is not None:
+        instances = instances[instances.scores >= score_thr]
+    limit = torch.tensor([width, height, width, height]) * scale - 1
+    instances.bboxes = (instances.bboxes * scale).clamp(min=0).minimum(limit)
+    sample = DetDataSample(gt_instances=instances, pred_instances=instances)
     visualizer = DetLocalVisualizer()
-    visualizer.dataset_meta = metainfo
-    if 'scores' in instances:
-        sample.pred_instances = instances
-    else:
-        sample.gt_instances = instances
-    visualizer.add_datasample('', image, sample, pred_score_thr=score_thr)
+    visualizer.dataset_meta = meta
+    truth = score_thr is None
+    visualizer.add_datasample(
+        '', image, sample, draw_gt=truth, draw_pred=not truth, pred_score_thr=score_thr or 0)
     return visualizer.get_image()

@@ -45,6 +45,7 @@ class ImageClassifier(BaseModel):
             raise ValueError(f'label_smoothing must be in [0, 1), but got {label_smoothing}')
         self.backbone = MODELS.build(backbone)
         self.fc = nn.Linear(in_channels, num_classes)
+        self.num_classes = num_classes
         self.label_smoothing = label_smoothing
 
     def init_weights(self):

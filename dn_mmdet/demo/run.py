@@ -28,7 +28,7 @@ __all__ = ['run_demo']
 
 NORMS = {'BN': 'bn', 'DN-B': 'dnb'}
 # Seconds of the steps on two cores: where the time left is guessed from until steps are timed.
-COSTS = {'pretrain': 110, 'train': 330, 'test': 15, 'time': 25, 'report': 10}
+COSTS = {'pretrain': 110, 'train': 270, 'test': 15, 'time': 25, 'report': 10}
 
 
 def run_demo(work_root='work_dirs', seed=0):

@@ -68,6 +68,14 @@ def told_in_a_sentence(cfg: Config) -> Iterator[None]:
         if sentence is None:
             raise
         raise UserError(f'a checkpoint{sentence}') from error
+    except ValueError as error:
+        if not str(error).startswith('Expected more than 1 value per channel when training'):
+            raise
+        # As torch and this package's layers word it: batch statistics of a single value.
+        raise UserError(
+            f'{error}: a norm layer has one value per channel to take statistics of, a map of one '
+            'pixel in a batch of one image. Use train_dataloader.batch_size=2 or more, and '
+            'drop_last=True where the last batch may be of one image.') from error
     except OSError as error:
         path = error.filename or cfg.work_dir
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -138,3 +138,15 @@ def test_the_recipe_is_the_papers():
     assert config.train_dataloader.batch_size == 64
     assert config.auto_scale_lr.base_batch_size == 128
     assert config.test_dataloader.dataset.data_prefix.img == 'val2017/'
+
+
+def test_sc_weights_decay_whatever_norms_and_biases_do():
+    config = load(ROOT / 'digits' / 'ssdlite_mbv2_dnb_digits.py')
+    model = MODELS.build(config.model)
+    wrapper = build_optim_wrapper(model, config.optim_wrapper | dict(
+        paramwise_cfg=dict(norm_decay_mult=0, bias_decay_mult=0)))
+    decay = {id(p): group['weight_decay'] for group in wrapper.param_groups
+             for p in group['params']}
+    sc = [decay[id(p)] for n, p in model.named_parameters() if '.sc.' in n]
+    assert sc == [4e-5] * (52 * 3)
+    assert decay[id(model.neck.extra_layers[0][0].bn.weight)] == 0

@@ -138,3 +138,15 @@ def test_user_errors(error, status, line, rank, monkeypatch, capsys):
 def test_user_errors_let_bugs_through():
     with pytest.raises(ZeroDivisionError), user_errors():
         1 / 0  # noqa: B018
+
+
+@pytest.mark.parametrize('layer', ['torch', 'dn_mmdet'])
+def test_one_value_per_channel_names_the_batch_size(layer, place):
+    from dn_mmdet.layers import DNB
+    norm = torch.nn.BatchNorm2d(4) if layer == 'torch' else DNB(4)
+    with pytest.raises(UserError, match='(?s)got input size .*train_dataloader.batch_size=2'):
+        with told_in_a_sentence(load_config('tiny.py')):
+            norm(torch.zeros(1, 4, 1, 1))
+    with pytest.raises(ValueError, match='something else'):
+        with told_in_a_sentence(load_config('tiny.py')):
+            raise ValueError('something else')
