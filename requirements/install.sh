@@ -22,13 +22,14 @@ if command -v flock >/dev/null; then flock 9; fi
 [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && exit 0
 
 # --- The interpreter: the pinned torch, numpy and mmcv were tried together on 3.11 alone.
+version() { "$1" --version 2>/dev/null || echo "cannot be run"; }
 is_311() { command -v "$1" >/dev/null && "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; }
 if [ -n "${PYTHON:-}" ]; then
-  is_311 "$PYTHON" || fail "PYTHON=$PYTHON is not Python 3.11 ($("$PYTHON" --version 2>&1 || true)): set PYTHON to a Python 3.11 interpreter."
+  is_311 "$PYTHON" || fail "PYTHON=$PYTHON is not Python 3.11 ($(version "$PYTHON")): set PYTHON to a Python 3.11 interpreter."
 elif is_311 python3.11; then PYTHON=python3.11
 elif is_311 python3; then PYTHON=python3
 else
-  fail "Python 3.11 was not found (python3 is $(python3 --version 2>&1 || echo absent)): install it (Debian, Ubuntu: apt install python3.11 python3.11-venv python3.11-dev) or name one, as in 'make test PYTHON=/path/to/python3.11'."
+  fail "Python 3.11 was not found (python3: $(version python3)): install it (Debian, Ubuntu: apt install python3.11 python3.11-venv python3.11-dev) or name one, as in 'make test PYTHON=/path/to/python3.11'."
 fi
 if [ ! -x "$VENV/bin/python" ]; then
   "$PYTHON" -c 'import venv, ensurepip' 2>/dev/null \
@@ -36,20 +37,18 @@ if [ ! -x "$VENV/bin/python" ]; then
   say "making $VENV with $("$PYTHON" --version)"
   "$PYTHON" -m venv "$VENV"
 fi
-is_311 "$VENV/bin/python" || fail "$VENV holds $("$VENV/bin/python" --version 2>&1), not Python 3.11: remove the folder $VENV and run again."
+is_311 "$VENV/bin/python" || fail "$VENV holds $(version "$VENV/bin/python"), not Python 3.11: remove the folder $VENV and run again."
 
-# --- torch first: mmcv compiles against it.
-say "setuptools, numpy and torch"
-pip_install setuptools wheel ninja numpy torch
-
-# --- mmcv with its operators.
+# --- What mmcv's build needs, told before anything large is downloaded.
 mmcv_works() { "$VENV/bin/python" - "$(sed -n 's/^mmcv==//p' "$PINS")" <<'PY' >/dev/null 2>&1
 import sys
 import mmcv.ops
 sys.exit(mmcv.__version__ != sys.argv[1])
 PY
 }
+have_mmcv=true
 if ! mmcv_works; then
+  have_mmcv=false
   compiler=${CXX:-c++}
   command -v "$compiler" >/dev/null \
     || fail "no C++ compiler ('$compiler'), and mmcv's operators are built from source: install one (Debian, Ubuntu: apt install build-essential) or set CXX."
@@ -58,6 +57,14 @@ if ! mmcv_works; then
   include=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
   [ -f "$include/Python.h" ] \
     || fail "Python's headers are missing ($include/Python.h), and mmcv's operators need them: install them (Debian, Ubuntu: apt install python3.11-dev)."
+fi
+
+# --- torch first: mmcv compiles against it.
+say "setuptools, numpy and torch"
+pip_install setuptools wheel ninja numpy torch
+
+# --- mmcv with its operators.
+if ! $have_mmcv; then
   jobs=${MAX_JOBS:-$(nproc)}
   say "mmcv with its operators: built from source with $jobs jobs, about 8 minutes on 2 cores, unless pip has it in its cache"
   build() {
