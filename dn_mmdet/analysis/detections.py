@@ -25,7 +25,7 @@ PALETTE = ((230, 25, 75), (60, 180, 75), (255, 225, 25), (67, 140, 255), (245, 1
            (200, 80, 255), (70, 240, 240), (240, 50, 230), (210, 245, 60), (250, 190, 212))
 
 
-def draw_detections(dataset_cfg, results, file, num_images=4, score_thr=0.5):
+def draw_detections(dataset_cfg, results, file, num_images=4, score_thr=0.3):
     """Draw one row for each image: the ground truth, then what each model found.
 
     The images are taken evenly from the data set, among those that show anything.
@@ -35,7 +35,8 @@ def draw_detections(dataset_cfg, results, file, num_images=4, score_thr=0.5):
         results (dict[str, str | Path]): label to the file that ``tools/test.py --out`` wrote.
         file (str | Path): where the picture goes.
         num_images (int): number of rows. Default: 4.
-        score_thr (float): detections below this score are not drawn. Default: 0.5.
+        score_thr (float): detections below this score are not drawn. Default: 0.3, as in
+            mmdet.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
