@@ -32,7 +32,7 @@ def scene(tmp_path):
     (tmp_path / 'val.json').write_text(json.dumps(dict(
         images=images, annotations=annotations,
         categories=[dict(id=1, name='a'), dict(id=2, name='b')])))
-    for name, label, score in (('sure', 1, 0.9), ('unsure', 1, 0.4)):
+    for name, label, score in (('sure', 1, 0.9), ('unsure', 1, 0.2)):
         dump([dict(img_id=i, pred_instances=dict(
             bboxes=torch.tensor([[10., 10., 90., 40.]]), labels=torch.tensor([label]),
             scores=torch.tensor([score]))) for i in (1, 2)], tmp_path / f'{name}.pkl')

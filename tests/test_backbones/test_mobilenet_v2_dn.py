@@ -68,6 +68,18 @@ def test_the_expansion_leaves_the_other_features_and_gradients_alone(with_cp):
         torch.testing.assert_close(p.grad, q.grad)
 
 
+def test_the_expansion_of_a_block_with_a_shortcut():
+    torch.manual_seed(0)
+    # So narrow that stage 6 keeps its 8 channels, and its first block adds its input.
+    plain = build(widen_factor=0.02, out_indices=(6, ))
+    tapped = build(widen_factor=0.02, out_indices=(6, 7), expansion_indices=(6, ))
+    assert tapped.layer7[0].with_res_shortcut
+    tapped.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 3, 64, 64)
+    expected = plain.conv2(plain(x)[0])
+    torch.testing.assert_close(tapped(x)[1], expected)
+
+
 def statistics(module):
     return [m.running_mean.clone() for m in module.modules() if isinstance(m, _BatchNorm)]
 

@@ -20,7 +20,7 @@ import pathlib, sys
 folder = pathlib.Path(sys.argv[sys.argv.index('--work-dir') + 1])
 for epoch in (1, 2):
     file = folder / f'epoch_{epoch}.pth'
-    if file.exists():
+    if file.exists() and '--resume' in sys.argv:
         continue
     print(f'x - INFO - Epoch(train)  [{epoch}][ 5/10]  lr: 1.0e-02  eta: 0:01  loss: 2.5')
     print(f'x - INFO - Epoch(val) [{epoch}][10/10]    coco/bbox_mAP: 0.1{epoch}0  time: 1')
