@@ -5,6 +5,7 @@ The ranges are those of the extras `mmdet` and `fork` in setup.cfg; a test holds
 
 import re
 import sys
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -68,8 +69,10 @@ def installed_version(name):
         return None
     for folder in spec.submodule_search_locations:
         file = Path(folder) / 'version.py'
-        found = file.is_file() and re.search(r"^__version__\s*=\s*['\"]([^'\"]+)",
-                                             file.read_text(encoding='utf-8'), re.MULTILINE)
-        if found:
+        text = file.read_text(encoding='utf-8') if file.is_file() else ''
+        if found := re.search(r"^__version__\s*=\s*['\"]([^'\"]+)", text, re.MULTILINE):
             return found.group(1)
+        # The fork's file asks for the version of the distribution that it names.
+        if found := re.search(r"\bversion\(['\"]([^'\"]+)", text):
+            return metadata.version(found.group(1))
     return None

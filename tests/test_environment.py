@@ -56,6 +56,16 @@ def test_installed_version_is_that_of_the_package():
     assert installed_version('no_such_package') is None
 
 
+def test_installed_version_of_a_package_that_asks_its_distribution(tmp_path, monkeypatch):
+    import torch
+    (tmp_path / 'forked').mkdir()
+    (tmp_path / 'forked' / '__init__.py').write_text('')
+    (tmp_path / 'forked' / 'version.py').write_text(
+        "from importlib.metadata import version\n\n__version__ = version('torch')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert installed_version('forked').split('+')[0] == torch.__version__.split('+')[0]
+
+
 def test_setup_cfg_and_the_code_name_the_same_ranges():
     config = configparser.ConfigParser(interpolation=None)
     config.read(ROOT / 'setup.cfg')
