@@ -5,6 +5,9 @@ from pathlib import Path
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
+# One list: the check before a run must see the images that the data set will.
+from ..engine.check_image_folder import EXTENSIONS
+
 __all__ = ['ImageFolder']
 
 
@@ -27,7 +30,7 @@ class ImageFolder(BaseDataset):
     def __init__(self,
                  data_root='',
                  data_prefix=dict(img_path=''),  # noqa: B006 - BaseDataset copies it
-                 extensions=('.jpg', '.jpeg', '.png'),
+                 extensions=EXTENSIONS,
                  **kwargs):
         self.extensions = tuple(extensions)
         super().__init__(data_root=data_root, data_prefix=data_prefix, **kwargs)
