@@ -16,7 +16,8 @@ THREADS = 16
 SKIP = 'preflight.images=False under --cfg-options skips this check'
 
 
-def check_images(folder: str, names: Sequence[str], source: str) -> None:
+def check_images(folder: str, names: Sequence[str], source: str,
+                 places: Sequence[str] | None = None) -> None:
     """Stop if an image file is missing or cut off.
 
     Every file is opened; its first and last bytes tell whether it is whole. Only where they do
@@ -27,6 +28,8 @@ def check_images(folder: str, names: Sequence[str], source: str) -> None:
         folder (str): Folder that the names are relative to.
         names (Sequence[str]): File names, with slashes where there are subfolders.
         source (str): What names them, for the message: an annotation file or a folder.
+        places (Sequence[str] | None): Where it names each, as 'line 3', for the message. Default
+            None: not told.
 
     Raises:
         UserError: Counts the bad files and names the first few.
@@ -35,7 +38,8 @@ def check_images(folder: str, names: Sequence[str], source: str) -> None:
     paths = [os.path.join(folder, name) for name in names]
     with ThreadPoolExecutor(THREADS) as pool:
         found = pool.map(image_problem, paths, chunksize=64)
-        for name, problem in zip(names, _with_progress(found, len(names), folder), strict=True):
+        told = names if places is None else map('{} ({})'.format, names, places)
+        for name, problem in zip(told, _with_progress(found, len(names), folder), strict=True):
             if problem:
                 (missing if problem == 'missing' else broken).append(name)
     if missing:

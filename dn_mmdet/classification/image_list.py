@@ -1,0 +1,54 @@
+"""Images named by an annotation list, as mmpretrain and Caffe have it."""
+
+import os
+
+from mmengine.dataset import BaseDataset
+from mmengine.registry import DATASETS
+
+# One reader: the check before a run must see what the data set will.
+from ..engine.image_list_file import read_image_list
+
+__all__ = ['ImageList']
+
+
+@DATASETS.register_module()
+class ImageList(BaseDataset):
+    """A text file with a line ``path label`` for each image.
+
+    The classes are those of ``metainfo``, or else the lines of ``classes.txt`` beside the list,
+    in the order of the labels.
+
+    Args:
+        ann_file (str): The list. Unlike in other data sets it is *not* joined to ``data_root``,
+            since lists are written apart from the images: it is relative to the working directory.
+        data_root (str): Folder that ``data_prefix`` is relative to. Default: ''.
+        data_prefix (dict): ``img_path``, the folder that the paths of the list are relative to.
+            Default: ``data_root``.
+        **kwargs: those of :class:`mmengine.dataset.BaseDataset`.
+
+    Each item is a dict of ``img_path`` (str) and ``gt_label`` (int).
+
+    Raises:
+        UserError: The list, a label or the class names are missing or wrong.
+    """
+
+    def __init__(self,
+                 ann_file,
+                 data_root='',
+                 data_prefix=dict(img_path=''),  # noqa: B006 - BaseDataset copies it
+                 **kwargs):
+        super().__init__(
+            ann_file=ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs)
+
+    def load_data_list(self):
+        """Read the list, in its order."""
+        entries, classes = read_image_list(self.ann_file, self._metainfo)
+        self._metainfo['classes'] = tuple(classes)
+        root = self.data_prefix['img_path']
+        return [dict(img_path=os.path.join(root, name), gt_label=label)
+                for _, name, label in entries]
+
+    def _join_prefix(self):
+        ann_file, self.ann_file = self.ann_file, ''
+        super()._join_prefix()
+        self.ann_file = ann_file
