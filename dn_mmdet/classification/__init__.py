@@ -6,7 +6,12 @@ names are registered in mmengine's root registries.
 
 from .accuracy import TopKAccuracy
 from .classifier import ImageClassifier
+from .color_jitter import ColorJitter
 from .image_folder import ImageFolder
+from .image_list import ImageList
 from .transforms import PackClassInputs, RandomResizedCrop
 
-__all__ = ['ImageClassifier', 'ImageFolder', 'PackClassInputs', 'RandomResizedCrop', 'TopKAccuracy']
+__all__ = [
+    'ColorJitter', 'ImageClassifier', 'ImageFolder', 'ImageList', 'PackClassInputs',
+    'RandomResizedCrop', 'TopKAccuracy'
+]

@@ -1,9 +1,13 @@
 """Top-k accuracy that counts every image exactly once."""
 
+import logging
+
+import torch
 from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
 from mmengine.registry import METRICS
 
-__all__ = ['TopKAccuracy']
+__all__ = ['TopKAccuracy', 'rank_of_class']
 
 
 @METRICS.register_module()
@@ -16,6 +20,9 @@ class TopKAccuracy(BaseMetric):
     Args:
         topk (Sequence[int]): the values of k; each is reported as ``accuracy/top{k}``.
             Default: (1, 5).
+        classes (Sequence[str]): names of classes whose own top-1 accuracy is reported too, as
+            ``accuracy/top1_{name}``; names that the data set does not have are warned of and
+            left out. Default: ().
         **kwargs: ``collect_device`` and ``prefix`` of ``BaseMetric``.
 
     Raises:
@@ -24,25 +31,56 @@ class TopKAccuracy(BaseMetric):
 
     default_prefix = 'accuracy'
 
-    def __init__(self, topk=(1, 5), **kwargs):
+    def __init__(self, topk=(1, 5), classes=(), **kwargs):
         super().__init__(**kwargs)
         if min(topk) < 1:
             raise ValueError(f'topk must be 1 or more, but got {tuple(topk)}')
         self.topk = tuple(topk)
+        self.classes = tuple(classes)
 
     def process(self, data_batch, data_samples):
-        """Keep, for each image, whether its class is among the top k, for every k."""
-        for sample in data_samples:
-            score, label = sample['pred_score'], int(sample['gt_label'])
-            if max(self.topk) > len(score):
-                raise ValueError(
-                    f'topk={self.topk} asks for more classes than the {len(score)} of the model')
-            rank = int((score > score[label]).sum())
-            self.results.append([rank < k for k in self.topk])
+        """Keep each image's class and the place of that class among the scores."""
+        scores = torch.stack([sample['pred_score'] for sample in data_samples])
+        labels = torch.tensor([int(sample['gt_label']) for sample in data_samples])
+        if max(self.topk) > scores.shape[1]:
+            raise ValueError(
+                f'topk={self.topk} asks for more classes than the {scores.shape[1]} of the model')
+        ranks = rank_of_class(scores, labels.to(scores.device))
+        self.results += zip(labels.tolist(), ranks.tolist(), strict=True)
 
     def compute_metrics(self, results):
         """Mean over the images, in percent."""
-        return {
-            f'top{k}': 100 * sum(hits[i] for hits in results) / len(results)
-            for i, k in enumerate(self.topk)
-        }
+        metrics = {f'top{k}': _percent([rank < k for _, rank in results]) for k in self.topk}
+        names = list((self.dataset_meta or {}).get('classes', ()))
+        for name in self.classes:
+            ranks = [rank for label, rank in results if names[label:label + 1] == [name]]
+            if ranks:
+                metrics[f'top1_{name}'] = _percent([rank < 1 for rank in ranks])
+            else:
+                print_log(f'no image is of class {name!r}, whose accuracy was to be reported',
+                          'current', logging.WARNING)
+        return metrics
+
+
+def _percent(hits):
+    return 100 * sum(hits) / len(hits)
+
+
+def rank_of_class(scores, labels):
+    """How many classes stand before the right one, image by image.
+
+    Equal scores stand in the order of the classes, so that a network that says the same of every
+    class is right by chance alone. Where a score is NaN the right class stands last: a network
+    that has diverged is never right.
+
+    Args:
+        scores (Tensor): (N, C), the higher the likelier.
+        labels (Tensor): (N,), int64.
+
+    Returns:
+        Tensor: (N,), int64, 0 for the first place; C where a score is NaN.
+    """
+    own = scores.gather(1, labels[:, None])
+    earlier = torch.arange(scores.shape[1], device=scores.device) < labels[:, None]
+    before = (scores > own) | ((scores == own) & earlier)
+    return before.sum(dim=1).masked_fill(scores.isnan().any(dim=1), scores.shape[1])

@@ -6,6 +6,8 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import nn
 
+from .accuracy import rank_of_class
+
 __all__ = ['ImageClassifier']
 
 
@@ -23,12 +25,14 @@ class ImageClassifier(BaseModel):
         in_channels (int): channels of the backbone's last feature.
         label_smoothing (float): share of the target that is spread over all classes, in [0, 1).
             Default: 0.0.
+        topk (Sequence[int]): the values of k whose share of right training images, in percent,
+            is logged as ``accuracy_top{k}`` beside the loss. Default: (1,).
         data_preprocessor (dict, optional): default: none but moving to the device; configs use
             ``ImgDataPreprocessor``, which normalises the pixels.
         init_cfg (dict, optional): see :class:`mmengine.model.BaseModule`.
 
     Raises:
-        ValueError: ``num_classes`` or ``label_smoothing`` out of range.
+        ValueError: ``num_classes``, ``label_smoothing`` or ``topk`` out of range.
     """
 
     def __init__(self,
@@ -36,6 +40,7 @@ class ImageClassifier(BaseModel):
                  num_classes,
                  in_channels,
                  label_smoothing=0.0,
+                 topk=(1, ),
                  data_preprocessor=None,
                  init_cfg=None):
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
@@ -43,10 +48,14 @@ class ImageClassifier(BaseModel):
             raise ValueError(f'num_classes must be 2 or more, but got {num_classes}')
         if not 0 <= label_smoothing < 1:
             raise ValueError(f'label_smoothing must be in [0, 1), but got {label_smoothing}')
+        if not all(1 <= k <= num_classes for k in topk):
+            raise ValueError(
+                f'topk must lie between 1 and the {num_classes} classes, but got {tuple(topk)}')
         self.backbone = MODELS.build(backbone)
         self.fc = nn.Linear(in_channels, num_classes)
         self.num_classes = num_classes
         self.label_smoothing = label_smoothing
+        self.topk = tuple(topk)
 
     def init_weights(self):
         """Initialise the backbone by its own ``init_cfg`` and the linear layer with std 0.01."""
@@ -61,7 +70,8 @@ class ImageClassifier(BaseModel):
             inputs (Tensor): (N, 3, H, W), normalised pixels.
             data_samples (list[BaseDataElement], optional): one for each image, with the integer
                 ``gt_label`` where ``mode`` is 'loss'.
-            mode (str): 'tensor' returns the scores (N, num_classes), 'loss' a dict of losses,
+            mode (str): 'tensor' returns the scores (N, num_classes), 'loss' a dict of ``loss``
+                and the batch's ``accuracy_top{k}``, of this process alone in a distributed run,
                 'predict' the data samples with ``pred_score`` (num_classes,), which sums to 1.
 
         Raises:
@@ -72,8 +82,11 @@ class ImageClassifier(BaseModel):
             return scores
         if mode == 'loss':
             target = torch.tensor([s.gt_label for s in data_samples], device=scores.device)
+            rank = rank_of_class(scores.detach(), target)
+            # mmengine logs every entry and adds those with 'loss' in the key up to the objective.
             return dict(
-                loss=F.cross_entropy(scores, target, label_smoothing=self.label_smoothing))
+                loss=F.cross_entropy(scores, target, label_smoothing=self.label_smoothing),
+                **{f'accuracy_top{k}': 100 * (rank < k).float().mean() for k in self.topk})
         if mode == 'predict':
             for sample, score in zip(data_samples, scores.float().softmax(dim=1), strict=True):
                 sample.pred_score = score

@@ -1,17 +1,11 @@
-import numpy as np
 import pytest
 import torch
 from mmengine.registry import MODELS
 from mmengine.structures import BaseDataElement
 
 import dn_mmdet  # noqa: F401
-from dn_mmdet.classification import (
-    ImageClassifier,
-    ImageFolder,
-    PackClassInputs,
-    RandomResizedCrop,
-    TopKAccuracy,
-)
+from dn_mmdet.classification import ImageClassifier, ImageFolder, TopKAccuracy
+from dn_mmdet.classification.accuracy import rank_of_class
 
 BACKBONE = dict(type='MobileNetV2DN', widen_factor=0.25, out_indices=(7, ),
                 norm_cfg=dict(type='DNB', r=16, g='oup'))
@@ -36,6 +30,19 @@ def test_loss_is_the_smoothed_cross_entropy_of_the_scores():
     torch.testing.assert_close(model(x, samples([0, 4, 2]), mode='loss')['loss'], expected)
 
 
+def test_the_accuracy_of_a_training_batch_is_logged_and_no_part_of_the_objective():
+    torch.manual_seed(0)
+    model = ImageClassifier(BACKBONE, num_classes=5, in_channels=1280, topk=(1, 3)).eval()
+    x = torch.randn(4, 3, 32, 32)
+    order = model(x).argsort(dim=1, descending=True)
+    # The right class stands first, second, third and last.
+    right = order[range(4), [0, 1, 2, 4]].tolist()
+    objective, logged = model.parse_losses(model(x, samples(right), mode='loss'))
+    assert (logged['accuracy_top1'], logged['accuracy_top3']) == (25, 75)
+    assert objective == logged['loss'] == torch.nn.functional.cross_entropy(
+        model(x), torch.tensor(right))
+
+
 def test_predictions_are_probabilities_in_the_order_of_the_images():
     torch.manual_seed(0)
     model = ImageClassifier(BACKBONE, num_classes=5, in_channels=1280).eval()
@@ -44,13 +51,19 @@ def test_predictions_are_probabilities_in_the_order_of_the_images():
     torch.testing.assert_close(torch.stack([r.pred_score for r in results]), model(x).softmax(1))
 
 
-def test_a_detector_takes_the_backbone_over_whole(tmp_path):
-    classifier = ImageClassifier(BACKBONE, num_classes=5, in_channels=1280)
+@pytest.mark.parametrize('norm', [dict(type='BN'), dict(type='DNB', r=16, g='oup')],
+                         ids=lambda norm: norm['type'])
+@pytest.mark.parametrize('network, in_channels', [
+    (BACKBONE, 1280), (dict(type='ResNetDN', depth=18, out_indices=(3, )), 512)
+], ids=['MobileNetV2DN', 'ResNetDN'])
+def test_a_detector_takes_the_backbone_over_whole(network, in_channels, norm, tmp_path):
+    network = network | dict(norm_cfg=norm)
+    classifier = ImageClassifier(network, num_classes=5, in_channels=in_channels)
     for tensor in classifier.state_dict().values():
         if tensor.is_floating_point():
             tensor.uniform_(0.5, 1.5)
     torch.save(dict(state_dict=classifier.state_dict()), tmp_path / 'c.pth')
-    backbone = MODELS.build(BACKBONE | dict(init_cfg=dict(
+    backbone = MODELS.build(network | dict(init_cfg=dict(
         type='Pretrained', checkpoint=str(tmp_path / 'c.pth'), prefix='backbone.')))
     backbone.init_weights()
     expected = classifier.backbone.state_dict()
@@ -62,6 +75,7 @@ def test_a_detector_takes_the_backbone_over_whole(tmp_path):
 @pytest.mark.parametrize('kwargs, words', [
     (dict(num_classes=1), 'num_classes must be 2 or more, but got 1'),
     (dict(num_classes=5, label_smoothing=1.0), 'label_smoothing must be in'),
+    (dict(num_classes=5, topk=(1, 6)), r'between 1 and the 5 classes, but got \(1, 6\)'),
 ])
 def test_bad_arguments_are_named(kwargs, words):
     with pytest.raises(ValueError, match=words):
@@ -80,6 +94,29 @@ def test_top_k_accuracy():
     metric.process({}, [dict(pred_score=score, gt_label=label) for label in (0, 1, 2, 1)])
     found = metric.evaluate(size=4)
     assert found == {'accuracy/top1': 50.0, 'accuracy/top2': 75.0}
+
+
+def test_equal_scores_stand_in_the_order_of_the_classes():
+    scores = torch.zeros(3, 3)
+    assert rank_of_class(scores, torch.arange(3)).tolist() == [0, 1, 2]
+
+
+def test_a_network_that_diverged_is_never_right():
+    metric = TopKAccuracy(topk=(1, 3))
+    score = torch.tensor([float('nan')] * 3)
+    metric.process({}, [dict(pred_score=score, gt_label=label) for label in range(3)])
+    assert metric.evaluate(size=3) == {'accuracy/top1': 0, 'accuracy/top3': 0}
+
+
+def test_accuracy_of_named_classes():
+    metric = TopKAccuracy(topk=(1, ), classes=('b', 'nowhere'))
+    metric.dataset_meta = dict(classes=('a', 'b', 'c'))
+    score = torch.tensor([0.1, 0.6, 0.3])
+    other = torch.tensor([0.5, 0.2, 0.3])
+    metric.process({}, [dict(pred_score=s, gt_label=label)
+                        for s, label in ((score, 1), (score, 1), (score, 1), (other, 1),
+                                         (score, 0))])
+    assert metric.evaluate(size=5) == {'accuracy/top1': 60, 'accuracy/top1_b': 75}
 
 
 def test_repeated_images_of_the_last_batch_are_cut_off():
@@ -119,29 +156,3 @@ def test_missing_folder_and_empty_class_are_named(folder):
     (folder / 'train' / 'c').mkdir()
     with pytest.raises(FileNotFoundError, match='class folder .*c holds no image'):
         ImageFolder(data_root=str(folder), data_prefix=dict(img_path='train'))
-
-
-def test_random_resized_crop_takes_areas_and_ratios_of_its_ranges():
-    np.random.seed(0)
-    transform = RandomResizedCrop(20, area_range=(0.2, 0.5), ratio_range=(0.5, 2.0))
-    # Pixels hold their own place, so that the crop's extent can be read off.
-    rows, columns = np.mgrid[:100, :200].astype(np.float32)
-    image = np.stack([rows, columns, rows], axis=-1)
-    areas, ratios = [], []
-    for _ in range(200):
-        out = transform.transform(dict(img=image))
-        assert out['img'].shape == (20, 20, 3) and out['img_shape'] == (20, 20)
-        height = (out['img'][-1, 0, 0] - out['img'][0, 0, 0]) * 20 / 19
-        width = (out['img'][0, -1, 1] - out['img'][0, 0, 1]) * 20 / 19
-        areas.append(height * width / 20000)
-        ratios.append(width / height)
-    assert 0.19 < min(areas) < 0.25 and 0.45 < max(areas) < 0.51
-    assert 0.45 < min(ratios) < 0.65 and 1.6 < max(ratios) < 2.2
-
-
-def test_pack_class_inputs():
-    image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
-    packed = PackClassInputs().transform(dict(img=image, img_path='x.jpg', gt_label=3))
-    assert packed['inputs'].shape == (3, 2, 4)
-    assert packed['inputs'][1, 0, 2] == image[0, 2, 1]
-    assert packed['data_samples'].gt_label == 3
