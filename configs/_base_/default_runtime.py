@@ -7,7 +7,9 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=3),
-    sampler_seed=dict(type='DistSamplerSeedHook'))
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    invalid_loss=dict(type='InvalidLossHook'),
+    resume_lr=dict(type='ResumeLRHook'))
 
 env_cfg = dict(
     cudnn_benchmark=True,

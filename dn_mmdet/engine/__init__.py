@@ -10,19 +10,27 @@ from .errors import UserError, user_errors
 __all__ = ['UserError', 'user_errors']
 
 if find_spec('mmengine'):
-    from . import check_coco, check_image_folder  # noqa: F401 - they register their checks
+    from . import (  # noqa: F401 - they register their checks
+        check_coco,
+        check_image_folder,
+        check_image_list,
+    )
     from .amp import CPUAmpOptimWrapper
     from .atomic import AtomicLocalBackend, atomic_write
     from .check_data import register_dataset_check
     from .checkpoint_hook import AtomicCheckpointHook
     from .config import CfgOptions, load_config
+    from .divergence import DivergedError
+    from .invalid_loss import InvalidLossHook
     from .preflight import preflight
+    from .publish import publish
+    from .resume_lr import ResumeLRHook
     from .safe_globals import register_safe_globals
     from .testing import test
     from .training import train
 
     __all__ += [
         'AtomicCheckpointHook', 'AtomicLocalBackend', 'CPUAmpOptimWrapper', 'CfgOptions',
-        'atomic_write', 'load_config', 'preflight', 'register_dataset_check',
-        'register_safe_globals', 'test', 'train'
+        'DivergedError', 'InvalidLossHook', 'ResumeLRHook', 'atomic_write', 'load_config',
+        'preflight', 'publish', 'register_dataset_check', 'register_safe_globals', 'test', 'train'
     ]

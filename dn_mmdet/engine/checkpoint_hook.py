@@ -11,6 +11,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 
 from .atomic import atomic_write, remove_leftovers
+from .divergence import diverged, non_finite_key, trained_keys
 
 __all__ = ['AtomicCheckpointHook']
 
@@ -19,10 +20,12 @@ __all__ = ['AtomicCheckpointHook']
 class AtomicCheckpointHook(CheckpointHook):
     """Save checkpoints as mmengine's ``CheckpointHook`` does, safe against a kill at any moment.
 
-    Three things differ. Checkpoints and ``last_checkpoint``, the file that ``--resume`` reads,
+    Four things differ. Checkpoints and ``last_checkpoint``, the file that ``--resume`` reads,
     are written under a temporary name and renamed. A checkpoint that ``max_keep_ckpts`` or a new
-    best one makes superfluous is removed after its successor is written, not before. And
-    ``last_checkpoint`` is written after the checkpoint that it names.
+    best one makes superfluous is removed after its successor is written, not before.
+    ``last_checkpoint`` is written after the checkpoint that it names. And weights, running
+    statistics or an optimizer's state that are NaN or infinite are not written at all: the loss
+    may have been finite until the very last update, and what is good is the checkpoints before.
 
     The arguments are those of :class:`mmengine.hooks.CheckpointHook`. With ``backend_args`` or
     ``file_client_args`` given, or a remote ``out_dir``, the writing is that storage's affair.
@@ -37,6 +40,26 @@ class AtomicCheckpointHook(CheckpointHook):
         super().before_train(runner)
         if self.backend_args == {'backend': 'atomic'} and is_main_process():
             remove_leftovers(self.out_dir, '.pth')
+        # Not to be resumed, since a checkpoint cannot know that it was written to the end.
+        _set_kept(runner, runner._load_from if runner._resume else None)
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Look at what will be written, behind EMAHook, which swaps its averages in.
+
+        Raises:
+            DivergedError: It is not finite; files are as they were.
+        """
+        names = trained_keys(runner)
+        averages = checkpoint.get('ema_state_dict', {})
+        parts = {
+            'state_dict': {key: checkpoint['state_dict'].get(key) for key in names},
+            'ema_state_dict': {key: averages.get(f'module.{key}') for key in names},
+            'optimizer': checkpoint.get('optimizer', {}),
+        }
+        if (bad := non_finite_key(parts)) is not None:
+            iteration = checkpoint['meta']['iter']
+            raise diverged(runner, f'{bad} holds NaN or infinite values after iteration '
+                           f'{iteration}, which was not saved', iteration, updates=iteration)
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
         expired = self._expire(runner, step)
@@ -53,6 +76,7 @@ class AtomicCheckpointHook(CheckpointHook):
             by_epoch=self.by_epoch,
             backend_args=self.backend_args,
             **self.args)
+        _set_kept(runner, self.last_ckpt)
         if not is_main_process():
             return
         with atomic_write(osp.join(runner.work_dir, 'last_checkpoint')) as file:
@@ -107,6 +131,10 @@ class _LateRemoval:
         self.removals.append(path)
 
     rmtree = remove
+
+
+def _set_kept(runner, path: str | None) -> None:
+    runner.message_hub.update_info('kept_ckpt', path, resumed=False)
 
 
 def _remove(backend, path: str) -> None:

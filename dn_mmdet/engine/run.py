@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 
 from .atomic import use_atomic_writes
 from .check_types import config_mistakes
+from .default_hooks import drop_disabled_hooks
 from .distributed import on_rank_zero, use_cpu_model_wrapper
 from .errors import UserError
 from .preflight import preflight
@@ -43,6 +44,7 @@ def check(cfg: Config, mode: str) -> list[str]:
 def build_runner(cfg: Config, notes: list[str]) -> Runner:
     """Build the Runner of a configuration that passed the preflight, and log its notes."""
     use_cpu_model_wrapper(cfg)
+    drop_disabled_hooks(cfg)
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     for note in notes:
         runner.logger.info(note)

@@ -9,6 +9,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from .config import load_config
+from .default_hooks import use_own_hooks
+from .divergence import divergence_told
 from .errors import UserError
 from .resume import choose_resume
 from .run import build_runner, check, prepare_process, told_in_a_sentence
@@ -26,7 +28,8 @@ def train(config: str,
     """Train the model of a configuration; detector or not, it need only run on mmengine's Runner.
 
     Configuration, checkpoints and data are checked before anything is written. The checkpoint
-    hook is :class:`AtomicCheckpointHook` also where the configuration says ``CheckpointHook``.
+    hook is :class:`AtomicCheckpointHook` also where the configuration says ``CheckpointHook``, and
+    ``default_hooks.invalid_loss`` and ``resume_lr`` are added; None switches them off.
 
     Args:
         config (str): The configuration file.
@@ -46,11 +49,12 @@ def train(config: str,
 
     Raises:
         UserError: A mistake in configuration, data or checkpoints.
+        DivergedError: The loss or the weights are no longer finite.
         KeyboardInterrupt: The run was interrupted; the message says how to continue it.
     """
     prepare_process()
     cfg = load_config(config, cfg_options, work_dir, launcher)
-    _use_atomic_checkpoints(cfg)
+    use_own_hooks(cfg)
     if amp or (cfg.get('optim_wrapper') or {}).get('type') == 'AmpOptimWrapper':
         _use_amp(cfg)
     if auto_scale_lr:
@@ -60,18 +64,13 @@ def train(config: str,
         notes = check(cfg, 'train')
         with told_in_a_sentence(cfg):
             runner = build_runner(cfg, notes)
-            runner.train()
+            with divergence_told(runner):
+                runner.train()
     except BaseException as error:
         if not _is_interrupt(error):
             raise
         raise KeyboardInterrupt(_how_to_continue(cfg)) from None
     return runner
-
-
-def _use_atomic_checkpoints(cfg: Config) -> None:
-    hook = (cfg.get('default_hooks') or {}).get('checkpoint')
-    if isinstance(hook, Mapping) and hook.get('type') == 'CheckpointHook':
-        hook['type'] = 'AtomicCheckpointHook'
 
 
 def _use_amp(cfg: Config) -> None:

@@ -1,0 +1,77 @@
+"""The text of a configuration in a checkpoint: read without running it, and freed of its machine.
+
+mmengine turns such a text into a Config by executing it, which a file from elsewhere must not get.
+"""
+
+import ast
+import os
+import re
+from typing import Any
+
+__all__ = ['evaluation_data', 'portable_config', 'portable_path']
+
+# What belongs to the run and not to the model: where it wrote, what started it.
+RUN_KEYS = ('work_dir', 'load_from', 'resume', 'launcher')
+
+
+def portable_config(text: str) -> str:
+    """Remove the keys of the run and every absolute path from the text of a configuration.
+
+    Args:
+        text (str): ``Config.pretty_text``.
+
+    Returns:
+        str: Without :data:`RUN_KEYS`. A path below the current folder is relative to it; of
+        another absolute path the last part stays, and what lies below it keeps its place there.
+    """
+    text = re.sub(rf'^(?:{"|".join(RUN_KEYS)}) = .*\n', '', text, flags=re.MULTILINE)
+    known: dict[str, str] = {}
+    # Short ones first: the folder of the data before the files in it.
+    for path in sorted(set(re.findall(r"""['"]((?:/|~|[A-Za-z]:[\\/])[^'"\n]*)['"]""", text)),
+                       key=len):
+        parent = max((p for p in known if path.startswith(p.rstrip('/') + '/')), key=len,
+                     default=None)
+        known[path] = (portable_path(path) if parent is None else
+                       known[parent].rstrip('/') + path[len(parent.rstrip('/')):])
+    for path in sorted(known, key=len, reverse=True):
+        for quote in '\'"':
+            text = text.replace(f'{quote}{path}{quote}', f'{quote}{known[path]}{quote}')
+    return text
+
+
+def portable_path(path: str) -> str:
+    """A path without what is above the current folder, or else its last part alone."""
+    if not re.match(r'/|~|[A-Za-z]:[\\/]', path):
+        return path
+    below = os.path.relpath(path, os.getcwd())
+    end = '/' if path.endswith('/') else ''
+    if path.startswith('/') and not below.startswith('..'):
+        return below + end
+    return re.split(r'[\\/]', path.rstrip('/\\'))[-1] + end
+
+
+def evaluation_data(text: str) -> str | None:
+    """Where the data lie that a configuration evaluates on, as its text has it, or None."""
+    try:
+        loader = next(_literal(node.value) for node in ast.parse(text).body
+                      if isinstance(node, ast.Assign)
+                      and getattr(node.targets[0], 'id', '') == 'val_dataloader')
+        dataset = loader['dataset']
+        while 'dataset' in dataset:
+            dataset = dataset['dataset']
+        part = dataset.get('ann_file') or next(iter(dataset.get('data_prefix', {}).values()), '')
+        return os.path.join(dataset.get('data_root') or '', part) or None
+    except (StopIteration, SyntaxError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _literal(node: ast.expr) -> Any:
+    """The value of nested ``dict(...)`` calls and literals; anything else is a ValueError."""
+    if isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'dict' and not node.args:
+        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
+    if isinstance(node, (ast.List, ast.Tuple)):
+        return [_literal(item) for item in node.elts]
+    if isinstance(node, ast.Dict):
+        return {_literal(key): _literal(value)
+                for key, value in zip(node.keys, node.values, strict=True)}
+    return ast.literal_eval(node)
