@@ -24,7 +24,8 @@ def test_all_names_exist_and_are_documented(name):
 def test_registered_names_are_found_from_every_scope():
     from mmdet.registry import MODELS as MMDET
     from mmengine.registry import MODELS, DefaultScope
-    for name in ('DNB', 'DNC', 'SEBN', 'MobileNetV2DN', 'SSDLiteHead', 'ImageClassifier'):
+    for name in ('DNB', 'DNC', 'SEBN', 'MobileNetV2DN', 'ResNetDN', 'SSDLiteHead',
+                 'ImageClassifier'):
         assert MODELS.get(name) is not None
         assert MMDET.get(name) is MODELS.get(name)
     from mmcv.cnn import build_norm_layer

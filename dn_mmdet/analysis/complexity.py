@@ -1,16 +1,27 @@
 """Parameters and multiply-adds as the paper counts them (Tables 1 to 7)."""
 
-from dataclasses import dataclass
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import prod
 
 import torch
 from mmengine.analysis import FlopAnalyzer
+from mmengine.analysis.complexity_analysis import parameter_count
+from mmengine.analysis.jit_handles import bmm_flop_jit, get_shape
+from mmengine.structures import BaseDataElement, InstanceData
+from torch import nn
 
 __all__ = ['Complexity', 'count_complexity']
 
 # The paper counts convolutions and fully connected layers, without biases; norm arithmetic and
 # pooling are free. mmengine's analysis would count these.
 FREE_OPERATORS = ('aten::batch_norm', 'aten::group_norm', 'aten::layer_norm',
-                  'aten::instance_norm', 'aten::adaptive_avg_pool2d')
+                  'aten::instance_norm', 'aten::adaptive_avg_pool2d', 'aten::upsample_nearest2d',
+                  'aten::upsample_bilinear2d', 'aten::grid_sampler')
+# Of the operators that mmengine does not know, those with these in their names may cost: custom
+# functions, which a trace does not look into, and matrix products. The others are elementwise.
+COSTLY = ('PythonOp', 'conv', 'mm', 'mv', 'attention', 'lstm', 'gru', 'torchvision', 'mmcv')
 
 
 @dataclass(frozen=True)
@@ -20,10 +31,16 @@ class Complexity:
     Attributes:
         params (int): trainable numbers (statistics and offsets, which are buffers, not counted).
         mult_adds (int): multiply-adds of one forward pass with one image.
+        modules (Mapping[str, tuple[int, int]]): both counts of every module inside, by its
+            dotted name.
+        uncounted (tuple[str, ...]): operators that met the trace and may cost something, but are
+            not in ``mult_adds``, as deformable convolutions and RoI pooling.
     """
 
     params: int
     mult_adds: int
+    modules: Mapping[str, tuple[int, int]] = field(default_factory=dict, repr=False)
+    uncounted: tuple[str, ...] = ()
 
     def __str__(self):
         return f'{self.params / 1e6:.2f}M parameters, {self.mult_adds / 1e6:.2f}M multiply-adds'
@@ -32,26 +49,84 @@ class Complexity:
 def count_complexity(model, shape):
     """Count the parameters and multiply-adds of a detector, classifier or any module.
 
+    Convolutions, fully connected layers and other matrix products are counted, without their
+    biases; norms, pooling, interpolation and elementwise operators are free.
+
     Args:
-        model (nn.Module): its plain ``forward(x)`` is traced in evaluation mode on its device;
-            the mode is restored.
+        model (nn.Module): its forward pass is traced in evaluation mode on its device; the mode
+            is restored. Where it takes ``data_samples``, as mmdet's detectors do, it is given one
+            that holds the shape.
         shape (tuple[int, int]): height and width of the image, in pixels.
 
     Returns:
         Complexity: both counts.
     """
-    training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        image = torch.zeros(1, 3, *shape, device=next(model.parameters()).device)
-        analyzer = FlopAnalyzer(model, (image, ))
+        parameter = next(model.parameters(), torch.empty(0))
+        image = torch.zeros(1, 3, *shape, device=parameter.device)
+        analyzer = FlopAnalyzer(_Traceable(model, shape), (image, ))
         for operator in FREE_OPERATORS:
             # A handle of None would leave mmengine's own in place.
             analyzer.set_op_handle(operator, lambda inputs, outputs: 0)
+        analyzer.set_op_handle('aten::baddbmm', lambda inputs, outputs: bmm_flop_jit(
+            inputs[1:3], outputs))
+        analyzer.set_op_handle('aten::scaled_dot_product_attention', _count_attention)
         # The data preprocessor is no part of forward(x), and elementwise operators are free.
         analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         analyzer.tracer_warnings('none')
+        # With gradients, with_cp would put blocks inside a function that no trace looks into.
+        with torch.no_grad():
+            mult_adds = analyzer.by_module()
+        params = parameter_count(model)
+        names = [name for name, _ in model.named_modules() if name]
         return Complexity(
-            params=sum(p.numel() for p in model.parameters()), mult_adds=int(analyzer.total()))
+            params=sum(p.numel() for p in model.parameters()),
+            mult_adds=int(mult_adds['']),
+            modules={name: (params.get(name, 0), int(mult_adds[f'model.{name}']))
+                     for name in names},
+            uncounted=tuple(sorted(
+                name.removeprefix('prim::PythonOp.').removeprefix('aten::')
+                for name in analyzer.unsupported_ops()
+                if any(part in name for part in COSTLY))))
     finally:
-        model.train(training)
+        for module, mode in modes:
+            module.training = mode
+
+
+class _Traceable(nn.Module):
+    """A model of one image that returns tensors, as a trace wants it."""
+
+    def __init__(self, model, shape):
+        super().__init__()
+        self.model = model
+        self.arguments = {}
+        if 'data_samples' in inspect.signature(model.forward).parameters:
+            # What two-stage detectors and transformers read of their input; some unpack a ground
+            # truth, which they do not use.
+            sample = BaseDataElement(metainfo=dict(
+                img_shape=shape, ori_shape=shape, pad_shape=shape, batch_input_shape=shape,
+                scale_factor=(1., 1.)))
+            sample.gt_instances = InstanceData()
+            self.arguments['data_samples'] = [sample]
+
+    def forward(self, image):
+        return tuple(_tensors(self.model(image, **self.arguments)))
+
+
+def _tensors(output) -> Iterator[torch.Tensor]:
+    """All tensors in nested lists, tuples, dicts and data elements."""
+    if isinstance(output, torch.Tensor):
+        yield output
+    elif isinstance(output, (BaseDataElement, Mapping)):
+        yield from _tensors(list(output.values()))
+    elif isinstance(output, (list, tuple)):
+        for item in output:
+            yield from _tensors(item)
+
+
+def _count_attention(inputs, outputs):
+    """Both products of an attention: queries by keys, and weights by values."""
+    queries, keys, values = (get_shape(value) for value in inputs[:3])
+    return prod(queries[:-1]) * keys[-2] * (queries[-1] + values[-1])

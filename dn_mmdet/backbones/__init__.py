@@ -1,5 +1,6 @@
 """Backbones, registered in mmengine's root registry for detectors and classifiers alike."""
 
 from .mobilenet_v2_dn import MobileNetV2DN
+from .resnet_dn import ResNetDN
 
-__all__ = ['MobileNetV2DN']
+__all__ = ['MobileNetV2DN', 'ResNetDN']

@@ -1,5 +1,7 @@
 """The demonstration's table."""
 
+from ..analysis.markdown import markdown_table
+
 __all__ = ['METRICS', 'table']
 
 METRICS = {
@@ -31,8 +33,4 @@ def table(rows):
             f'{row["complexity"].params / 1e6:.2f}M', f'{row["complexity"].mult_adds / 1e6:.1f}M',
             f'{row["seconds"] / reference:.2f} x'
         ])
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    lines = ['| ' + ' | '.join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + ' |'
-             for row in cells]
-    lines.insert(1, '|' + '|'.join('-' * (w + 2) for w in widths) + '|')
-    return '\n'.join(lines)
+    return markdown_table(cells)

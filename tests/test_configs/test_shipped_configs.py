@@ -12,7 +12,6 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import BaseDataElement, InstanceData
 
 import dn_mmdet  # noqa: F401
-from dn_mmdet.analysis import count_complexity
 from dn_mmdet.layers import DNB
 
 register_all_modules()
@@ -103,15 +102,14 @@ def test_bn_and_dnb_differ_in_norm_and_checkpoint_alone(bn, dnb):
     assert b['.model.backbone.norm_cfg.type'] == "'DNB'"
 
 
-@pytest.mark.parametrize('name, params, mult_adds, norms', [
-    ('ssdlite_mbv2_bn_coco.py', 4.32, 0.81, 0),
-    ('ssdlite_mbv2_dnb_coco.py', 6.33, 0.81, 52),
+@pytest.mark.parametrize('name, norms', [
+    ('ssdlite_mbv2_bn_coco.py', 0),
+    ('ssdlite_mbv2_dnb_coco.py', 52),
 ])
-def test_size_and_cost_of_table_5(name, params, mult_adds, norms):
+def test_dnb_stands_in_every_norm_of_the_backbone_and_nowhere_else(name, norms):
+    """Size and cost are in tests/test_analysis/test_paper_table.py."""
     model = MODELS.build(load(ROOT / name).model)
-    found = count_complexity(model, (320, 320))
-    assert round(found.params / 1e6, 2) == params
-    assert round(found.mult_adds / 1e9, 2) == mult_adds
+    assert sum(isinstance(m, DNB) for m in model.backbone.modules()) == norms
     assert sum(isinstance(m, DNB) for m in model.modules()) == norms
 
 

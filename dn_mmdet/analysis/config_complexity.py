@@ -1,0 +1,145 @@
+"""Size and cost of the model that a configuration describes; no data set, no checkpoint."""
+
+import logging
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS, DefaultScope
+
+from ..engine.check_types import config_mistakes
+from ..engine.config import load_config
+from ..engine.errors import UserError
+from .complexity import Complexity, count_complexity
+from .input_shape import find_input_shape
+from .markdown import markdown_table
+
+__all__ = ['ConfigComplexity', 'config_complexity', 'print_config_complexity']
+
+
+@dataclass(frozen=True)
+class ConfigComplexity:
+    """What was counted of a configuration.
+
+    Attributes:
+        model (str): the model's class.
+        shape (tuple[int, int]): height and width of the input, padded as the model pads it.
+        complexity (Complexity): the counts.
+    """
+
+    model: str
+    shape: tuple[int, int]
+    complexity: Complexity
+
+
+def config_complexity(config: str | Path,
+                      shape: tuple[int, int] | None = None,
+                      cfg_options: Mapping[str, Any] | None = None) -> ConfigComplexity:
+    """Build the model of a configuration, with random weights, and count.
+
+    Weights are never loaded, whatever ``init_cfg`` and ``load_from`` say. A two-stage detector is
+    counted with the proposals of its untrained first stage, usually as many as it may have.
+
+    Args:
+        config (str | Path): configuration of a detector or classifier.
+        shape (tuple[int, int], optional): height and width of the image, which are padded to the
+            ``pad_size_divisor`` of the data preprocessor. Default: see :func:`find_input_shape`.
+        cfg_options (Mapping, optional): overrides, dotted key to value.
+
+    Raises:
+        UserError: the configuration is missing or wrong, says no shape where none is given, or
+            its model does not run at that shape.
+    """
+    cfg = load_config(str(config), cfg_options)
+    if not isinstance(cfg.get('model'), Mapping):
+        raise UserError(f'{config} defines no model: give the configuration of a detector or '
+                        'classifier.')
+    if shape is not None and (len(shape) != 2 or min(shape) < 1):
+        raise UserError('--shape must be a height and a width of 1 pixel or more, but got '
+                        f'{" ".join(map(str, shape))}.')
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        # A random first stage decides on the proposals: the same ones every time.
+        with torch.random.fork_rng(devices=[]), DefaultScope.overwrite_default_scope(
+                cfg.get('default_scope', 'mmdet')):
+            torch.manual_seed(0)
+            model = _build(cfg)
+            shape = _padded(model, shape or _shape_of(cfg))
+            try:
+                complexity = count_complexity(model, shape)
+            # The forward pass is the model's own: whatever it raises tells that it does not run.
+            except Exception as error:
+                raise UserError(
+                    f'{config}: {type(model).__name__} cannot run on one image of {shape[0]}x'
+                    f'{shape[1]} ({_text(error)}); give another size with --shape H W.') from error
+    finally:
+        logging.disable(disabled)
+    return ConfigComplexity(type(model).__name__, shape, complexity)
+
+
+def print_config_complexity(config: str | Path,
+                            shape: tuple[int, int] | None = None,
+                            depth: int = 1,
+                            cfg_options: Mapping[str, Any] | None = None) -> None:
+    """Print the counts of a configuration, of the whole model and of its parts.
+
+    Args:
+        config (str | Path): as in :func:`config_complexity`, which raises the errors.
+        shape (tuple[int, int], optional): as there.
+        depth (int): how deep parts are listed: 1 lists backbone, neck and head. Default: 1.
+        cfg_options (Mapping, optional): as there.
+    """
+    if depth < 0:
+        raise UserError(f'--per-module must be 0 or more, but got {depth}.')
+    found = config_complexity(config, shape, cfg_options)
+    height, width = found.shape
+    print(f'{config}: {found.model}, input 3x{height}x{width}')
+    total = found.complexity
+    rows = [('model', total.params, total.mult_adds)]
+    rows += [('  ' * (name.count('.') + 1) + name, params, mult_adds)
+             for name, (params, mult_adds) in total.modules.items()
+             if name.count('.') < depth and (params or mult_adds)]
+    # A classifier's cost reads best in millions, a detector's at full size in billions.
+    unit, scale = ('G', 1e9) if total.mult_adds >= 1e10 else ('M', 1e6)
+    print(markdown_table([('module', 'parameters', 'multiply-adds')] + [
+        (name, f'{params / 1e6:.3f}M', f'{mult_adds / scale:.3f}{unit}')
+        for name, params, mult_adds in rows]))
+    print('Convolutions, fully connected layers and matrix products are counted, without biases; '
+          'norms, pooling, interpolation and elementwise operators are free.')
+    if total.uncounted:
+        print(f'Not counted: {", ".join(total.uncounted)}.')
+
+
+def _build(cfg):
+    try:
+        with config_mistakes(cfg, 'the model'):
+            return revert_sync_batchnorm(MODELS.build(deepcopy(cfg.model)))
+    # mmdet has KeyErrors of its own, and a few models read files or import further packages.
+    except (KeyError, AttributeError, RuntimeError, OSError, ImportError) as error:
+        raise UserError(f'{cfg.filename}: the model cannot be built ({_text(error)}): correct the '
+                        'configuration or --cfg-options.') from error
+
+
+def _shape_of(cfg):
+    shape = find_input_shape(cfg)
+    if shape is None:
+        raise UserError(f'{cfg.filename} says no input size, neither in its test pipeline nor as '
+                        'input_size: give it with --shape H W.')
+    return shape
+
+
+def _text(error):
+    # str() of a KeyError is the repr of its text.
+    text = ' '.join(str(error.args[0] if isinstance(error, KeyError) else error).split())
+    text = text if len(text) <= 200 else f'{text[:200]} ...'
+    return f'{type(error).__name__}: {text}' if text else type(error).__name__
+
+
+def _padded(model, shape):
+    divisor = getattr(getattr(model, 'data_preprocessor', None), 'pad_size_divisor', 1)
+    return tuple(-(-side // divisor) * divisor for side in shape)

@@ -1,0 +1,125 @@
+"""ResNet-18 and ResNet-34 of the paper (Sec. 4.1), for classifiers and detectors."""
+
+from mmcv.cnn import build_conv_layer, build_norm_layer
+from mmdet.models.backbones import ResNet
+from mmengine.registry import MODELS
+from torch import nn
+
+from ..layers.dynamic_norm import DynamicNorm
+
+__all__ = ['ResNetDN']
+
+DEPTHS = (18, 34)
+
+
+# The root registry, for the reason given at MobileNetV2DN.
+@MODELS.register_module()
+class ResNetDN(ResNet):
+    """mmdet's ResNet-18/34 with the paper's stem and any norm layer.
+
+    The stem is one 3x3 convolution of stride 2, without max-pooling, and the first stage has
+    stride 2 too, with a 1x1 convolution on its shortcut. (torchvision's has a 7x7 stem, a
+    max-pooling and no stride in the first stage.) With BN, 100 classes and images of 224x224 the
+    sizes and costs of the paper come out, 11.22M parameters and 1730.12M multiply-adds for
+    depth 18. Stages have strides 4, 8, 16 and 32 and keys of the state dict are mmdet's.
+
+    The defaults differ from :class:`mmdet.models.ResNet` where those are for fine-tuning alone:
+    ``norm_eval`` and ``zero_init_residual`` are off.
+
+    Args:
+        depth (int): 18 or 34.
+        in_channels (int): channels of the image. Default: 3.
+        base_channels (int): channels of the stem and the first stage; each further stage has
+            twice as many. Default: 64.
+        num_stages (int): number of stages, 1 to 4. Default: 4.
+        strides (Sequence[int]): stride of each stage. Default: (2, 2, 2, 2).
+        dilations (Sequence[int]): dilation of each stage. Default: (1, 1, 1, 1).
+        out_indices (Sequence[int]): stages whose output is returned, from 0.
+            Default: (0, 1, 2, 3).
+        frozen_stages (int): the stem and this many stages are frozen: no gradient, and running
+            statistics that stand still; 0 freezes the stem alone, -1 nothing. Default: -1.
+        conv_cfg (dict, optional): the convolution layer. Default: ``nn.Conv2d``.
+        norm_cfg (dict): the norm layer: ``dict(type='BN')``, ``dict(type='DNB', r=16, g='oup')``
+            or any other that mmcv can build. The paper has ``eps=1e-3``.
+            Default: ``dict(type='BN')``.
+        norm_eval (bool): all running statistics stand still in training. Default: False.
+        with_cp (bool): checkpoint each block, which saves memory for time. Default: False.
+        zero_init_residual (bool): start the last gamma of each block at 0, so that the block
+            begins as its shortcut. DN-B and DN-C have no trained gamma and refuse it: their
+            scale is an offset, which stays as it starts, plus the SC-Module, and with an offset
+            of 0 it is the form that does not train. So it is off by default, and a norm can be
+            exchanged by ``norm_cfg`` alone. Default: False.
+        init_cfg (dict | list[dict], optional): default: Kaiming (fan-out) for convolutions, 1
+            and 0 for gamma and beta.
+
+    Shape:
+        - Input: (N, in_channels, H, W), normalised pixels, floating point.
+        - Output: tuple of (N, C_i, H_i, W_i), one for each of ``out_indices``, in stage order.
+
+    Raises:
+        ValueError: an argument is out of range, or ``zero_init_residual`` is asked of a norm
+            without a trained gamma.
+    """
+
+    def __init__(self,
+                 depth,
+                 in_channels=3,
+                 base_channels=64,
+                 num_stages=4,
+                 strides=(2, 2, 2, 2),
+                 dilations=(1, 1, 1, 1),
+                 out_indices=(0, 1, 2, 3),
+                 frozen_stages=-1,
+                 conv_cfg=None,
+                 norm_cfg=dict(type='BN'),  # noqa: B006 - mmdet's convention, never written to
+                 norm_eval=False,
+                 with_cp=False,
+                 zero_init_residual=False,
+                 init_cfg=None):
+        if depth not in DEPTHS:
+            raise ValueError(f'depth must be one of {DEPTHS}, but got {depth!r}')
+        if num_stages not in range(1, 5):
+            raise ValueError(f'num_stages must be 1 to 4, but got {num_stages!r}')
+        for name, values in (('strides', strides), ('dilations', dilations)):
+            if len(values) != num_stages or min(values) < 1:
+                raise ValueError(f'{name} must be {num_stages} numbers of 1 or more, one for each '
+                                 f'of num_stages, but got {tuple(values)}')
+        if not out_indices or not set(out_indices) <= set(range(num_stages)):
+            raise ValueError(f'out_indices must be stages of 0 to {num_stages - 1}, but got '
+                             f'{tuple(out_indices)}')
+        if frozen_stages not in range(-1, num_stages + 1):
+            raise ValueError(
+                f'frozen_stages must be -1 to {num_stages}, but got {frozen_stages!r}')
+        super().__init__(
+            depth,
+            in_channels=in_channels,
+            base_channels=base_channels,
+            num_stages=num_stages,
+            strides=strides,
+            dilations=dilations,
+            out_indices=out_indices,
+            frozen_stages=frozen_stages,
+            conv_cfg=conv_cfg,
+            norm_cfg=norm_cfg,
+            norm_eval=norm_eval,
+            with_cp=with_cp,
+            zero_init_residual=zero_init_residual,
+            init_cfg=init_cfg)
+        if zero_init_residual and isinstance(self.norm1, DynamicNorm):
+            raise ValueError(
+                f'zero_init_residual must be False with norm_cfg of type {norm_cfg["type"]!r}, '
+                'which has no trained gamma')
+
+    def _make_stem_layer(self, in_channels, stem_channels):
+        self.conv1 = build_conv_layer(
+            self.conv_cfg, in_channels, stem_channels, 3, stride=2, padding=1, bias=False)
+        self.norm1_name, norm1 = build_norm_layer(self.norm_cfg, stem_channels, postfix=1)
+        self.add_module(self.norm1_name, norm1)
+        self.relu = nn.ReLU(inplace=True)
+        # Called by the inherited forward().
+        self.maxpool = nn.Identity()
+
+    def train(self, mode=True):
+        """Set the mode, keep what is frozen in evaluation, and return the module."""
+        super().train(mode)
+        return self  # mmdet's returns None, and so would eval()
