@@ -7,20 +7,24 @@ export VENV PYTHON
 export GOMP_SPINCOUNT ?= 2000
 PY = $(VENV)/bin/python
 
-.PHONY: demo test install lint clean
+.PHONY: demo ablations test install lint
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo     install, then compare BN with DN-B by COCO mAP on the embedded data"
-	@echo "make test     install, then run the tests"
-	@echo "make install  install alone"
-	@echo "make lint     ruff and the pre-commit checks"
+	@echo "make demo       install, then compare BN with DN-B by COCO mAP on the embedded data"
+	@echo "make ablations  install, then train the paper's ablations on the embedded data"
+	@echo "make test       install, then run the tests"
+	@echo "make install    install alone"
+	@echo "make lint       ruff and the pre-commit checks"
 
 install:
 	@requirements/install.sh
 
 demo: install
 	@$(PY) tools/demo.py $(ARGS)
+
+ablations: install
+	@$(PY) tools/ablations.py $(ARGS)
 
 test: install
 	@$(PY) -m pytest $(ARGS)

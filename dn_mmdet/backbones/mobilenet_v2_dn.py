@@ -13,9 +13,9 @@ __all__ = ['MobileNetV2DN']
 class MobileNetV2DN(MobileNetV2):
     """mmdet's MobileNetV2 with any norm layer, and with SSDLite's expansion feature.
 
-    It differs from :class:`mmdet.models.MobileNetV2` in three things: a stage may hand out the
-    expansion of its first block, ``frozen_stages`` puts the stem in evaluation too, and bad
-    arguments raise errors that name them.
+    It differs from :class:`mmdet.models.MobileNetV2` in four things: a stage may hand out the
+    expansion of its first block, ``frozen_stages`` puts the stem in evaluation too, strides and
+    depths of the stages may be chosen, and bad arguments raise errors that name them.
 
     Args:
         widen_factor (float): multiplies every width; the last convolution keeps 1280 channels
@@ -26,6 +26,9 @@ class MobileNetV2DN(MobileNetV2):
             *expansion* of the stage's first block (its 1x1 convolution, norm and activation)
             in place of the stage's output: for 5 at width 1.0, 576 channels at stride 16.
             Default: ().
+        strides (Sequence[int]): stride, 1 or 2, of each stage's first block, behind the stem's of
+            2; smaller ones serve small images. Default: (1, 2, 2, 2, 1, 2, 1).
+        num_blocks (Sequence[int]): blocks of each stage. Default: (1, 2, 3, 4, 3, 3, 1).
         frozen_stages (int): the stem and the stages up to this one are frozen: no gradient, and
             running statistics that stand still; 0 freezes the stem alone, -1 nothing.
             Default: -1.
@@ -40,14 +43,16 @@ class MobileNetV2DN(MobileNetV2):
         - Output: tuple of (N, C_i, H_i, W_i), one for each of ``out_indices``, in stage order.
 
     Raises:
-        ValueError: ``widen_factor``, ``out_indices``, ``expansion_indices`` or
-            ``frozen_stages`` out of range.
+        ValueError: ``widen_factor``, ``out_indices``, ``expansion_indices``, ``strides``,
+            ``num_blocks`` or ``frozen_stages`` out of range.
     """
 
     def __init__(self,
                  widen_factor=1.0,
                  out_indices=(1, 2, 4, 7),
                  expansion_indices=(),
+                 strides=(1, 2, 2, 2, 1, 2, 1),
+                 num_blocks=(1, 2, 3, 4, 3, 3, 1),
                  frozen_stages=-1,
                  norm_cfg=dict(type='BN'),  # noqa: B006 - mmdet's convention, never written to
                  norm_eval=False,
@@ -60,6 +65,18 @@ class MobileNetV2DN(MobileNetV2):
                 'expansion_indices must be a subset of out_indices and of 1 to 6 (stage 0 has no '
                 f'expansion and 7 is a single convolution), but got {tuple(expansion_indices)} '
                 f'with out_indices={tuple(out_indices)}')
+        for name, values, good in (('strides', strides, (1, 2)),
+                                   ('num_blocks', num_blocks, range(1, 100))):
+            if len(values) != 7 or not set(values) <= set(good):
+                raise ValueError(f'{name} must be 7 numbers of {good[0]} '
+                                 f'{"or 2" if name == "strides" else "or more"}, one for each '
+                                 f'stage, but got {tuple(values)}')
+        # What the inherited constructor builds: expansion, channels, blocks, stride of a stage.
+        self.arch_settings = [
+            [expansion, channels, blocks, stride]
+            for (expansion, channels, _, _), blocks, stride in zip(
+                MobileNetV2.arch_settings, num_blocks, strides, strict=True)
+        ]
         super().__init__(
             widen_factor=widen_factor,
             out_indices=out_indices,

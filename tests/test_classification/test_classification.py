@@ -1,5 +1,8 @@
+import multiprocessing
+
 import pytest
 import torch
+from mmengine.dataset import DefaultSampler
 from mmengine.registry import MODELS
 from mmengine.structures import BaseDataElement
 
@@ -124,6 +127,35 @@ def test_repeated_images_of_the_last_batch_are_cut_off():
     score = torch.tensor([0.1, 0.9])
     metric.process({}, [dict(pred_score=score, gt_label=label) for label in (1, 1, 0)])
     assert metric.evaluate(size=2) == {'accuracy/top1': 100.0}
+
+
+def _accuracy_of_one_process(rank, store, labels, results):
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{store}', rank=rank, world_size=2)
+    metric = TopKAccuracy(topk=(1, 2))
+    for image in DefaultSampler(labels, shuffle=False, round_up=True):
+        metric.process({}, [dict(pred_score=torch.tensor([0.1, 0.7, 0.2]),
+                                 gt_label=labels[image])])
+    results.put((rank, len(metric.results), metric.evaluate(size=len(labels))))
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_count_every_image_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # Five images on two processes: the sampler gives the second the first image once more.
+    labels = [1, 0, 2, 0, 0]
+    context = multiprocessing.get_context('fork')
+    results = context.Queue()
+    processes = [context.Process(target=_accuracy_of_one_process,
+                                 args=(rank, tmp_path / 'store', labels, results))
+                 for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    found = sorted((results.get(timeout=60) for _ in processes), key=lambda item: item[0])
+    for process in processes:
+        process.join()
+    expected = {'accuracy/top1': 20.0, 'accuracy/top2': 40.0}
+    assert found == [(0, 3, expected), (1, 3, expected)]
 
 
 def test_top_k_above_the_classes_is_named():

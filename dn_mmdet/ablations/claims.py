@@ -1,0 +1,121 @@
+"""The paper's claims beside what the cells say of them."""
+
+from ..analysis.seed_statistics import compare, summarise
+from .cells import BASE_BATCH, BASE_LR, TEST_BATCHES
+
+__all__ = ['claims']
+
+
+def claims(results, tables):
+    """Judge each claim by the finished cells.
+
+    Args:
+        results (Results): finished cells.
+        tables (dict[str, list[Cell]]): what :func:`dn_mmdet.ablations.cells.plan` returns.
+
+    Returns:
+        list[str]: a sentence for each claim, with the figures that it rests on.
+    """
+    return [
+        _dnc(results, tables), *_better_than_bn(results, tables), *_robust(results, tables),
+        _reduction(results, tables), _test_batch(results, tables), _target(results, tables)
+    ]
+
+
+def _dnc(results, tables):
+    told = [f'{label} {_val(results, cells)}' for label, cells in _settings(tables['module'])
+            if cells[0].norm == 'DNC']
+    trained = any(row['val'] is not None and row['val'] > 50 for row in results.of_all(
+        [cell for cell in tables['module'] if cell.norm == 'DNC']))
+    verdict = 'does not hold here: it trains' if trained else 'holds here'
+    return f'DN-C does not train (Table 1: NaN) - {verdict}: val {"; ".join(told)}.'
+
+
+def _better_than_bn(results, tables):
+    for label, cells in _settings(tables['module']):
+        if cells[0].norm == 'DNB':
+            difference = _against_bn(results, cells)
+            yield (f'{label} beats BN (Table 1) - {_holds(difference)}: {difference} '
+                   f'({_val(results, cells)} against '
+                   f'{_val(results, [cell.baseline for cell in cells])}).')
+
+
+def _robust(results, tables):
+    for table, what in (('learning rate', 'at a high learning rate (Table 8)'),
+                        ('batch size', 'at a small batch (Table 4)')):
+        by_norm = {}
+        for _, cells in _settings(tables[table]):
+            cell = cells[0]
+            if cell.norm == 'DNB' and (cell.lr, cell.batch_size) != (BASE_LR, BASE_BATCH):
+                bn = [c.baseline for c in cells]
+                at = f'lr {cell.lr:g}' if table == 'learning rate' else f'batch {cell.batch_size}'
+                by_norm.setdefault(cell.label, []).append(
+                    (at, _against_bn(results, cells),
+                     f'{at}: {_val(results, bn)} BN, {_val(results, cells)} DN-B'))
+        for label, found in by_norm.items():
+            verdicts = {difference.verdict for _, difference, _ in found}
+            holds = ('holds here' if verdicts == {'higher'} else
+                     'open' if verdicts == {'one seed'} else
+                     'holds here in part' if 'higher' in verdicts else 'does not hold here')
+            yield f'{label} stands where BN falls, {what} - {holds}: ' + '; '.join(
+                text for _, _, text in found) + '.'
+
+
+def _reduction(results, tables):
+    told = [f'r={cells[0].r} {_val(results, cells)}' for _, cells in _settings(tables['r'])]
+    means = [summarise(results.of_all(cells), 'val').mean for _, cells in _settings(tables['r'])]
+    verdict = 'holds here' if sorted(means, reverse=True) == means else 'does not hold here'
+    return (f'A smaller r improves the accuracy (Sec. 4.4, Table 6) - {verdict}, by the means: '
+            f'val {"; ".join(told)}.')
+
+
+def _test_batch(results, tables):
+    changes = []
+    for cell in tables['test batch size']:
+        whole = results.of_all([cell])
+        changes += [abs(row['val'] - whole[0]['val']) for size in TEST_BATCHES for row in
+                    results.of_all([cell], size) if row['val'] is not None]
+    if not changes:
+        return 'The test batch size hardly matters (Table 4) - not measured.'
+    verdict = 'holds here' if max(changes) < 0.5 else 'does not hold here'
+    return (f'The test batch size hardly matters (Table 4) - {verdict}: the largest change of a '
+            f'run is {max(changes):.2f} points.')
+
+
+def _target(results, tables):
+    lower, counted = [], 0
+    for label, cells in _settings([*tables['learning rate'], *tables['batch size']]):
+        if cells[0].norm == 'DNB':
+            difference = _against_bn(results, cells)
+            counted += 1
+            if difference.verdict in ('lower', 'NaN'):
+                lower.append(f'{label} at lr {cells[0].lr:g}, batch {cells[0].batch_size} '
+                             f'({difference})')
+    if not lower:
+        return (f'In none of the {counted} cells of learning rate and batch size DN-B is below BN '
+                'by more than the spread.')
+    return (f'DN-B is below BN by more than the spread in {len(lower)} of the {counted} cells of '
+            f'learning rate and batch size: {"; ".join(lower)}.')
+
+
+def _settings(cells):
+    """The settings among cells, each as its label and the cells of all its seeds."""
+    settings = {}
+    for cell in dict.fromkeys(cells):
+        settings.setdefault(cell.setting, []).append(cell)
+    return [(group[0].label, group) for group in settings.values()]
+
+
+def _against_bn(results, cells):
+    bn = summarise(results.of_all([cell.baseline for cell in cells]), 'val')
+    return compare(bn, summarise(results.of_all(cells), 'val'))
+
+
+def _val(results, cells):
+    return str(summarise(results.of_all(cells), 'val'))
+
+
+def _holds(difference):
+    if difference.verdict == 'higher':
+        return 'holds here'
+    return 'open' if difference.verdict == 'one seed' else 'does not hold here'

@@ -1,0 +1,29 @@
+"""Train the cells of the paper's ablations on the embedded digits and write its tables."""
+
+import argparse
+import os
+import sys
+
+os.environ.setdefault('GOMP_SPINCOUNT', '2000')  # see tools/train.py
+
+try:
+    from dn_mmdet.ablations import run_ablations
+    from dn_mmdet.engine import user_errors
+except ImportError as error:  # a missing package or an unsupported version
+    sys.exit(f'error: {error}')
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('--out', default='work_dirs/ablations', help='folder of the results')
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='seeds')
+    parser.add_argument(
+        '--workers', type=int, help='cells that train side by side, one thread each; by default '
+        'as many as cores')
+    return vars(parser.parse_args())
+
+
+if __name__ == '__main__':
+    with user_errors():
+        run_ablations(**parse_args())
