@@ -105,7 +105,20 @@ def test_norm_eval_stops_all_statistics_and_trains_on():
     assert all(p.grad is not None for n, p in model.named_parameters() if 'layer7' in n)
 
 
+def test_strides_and_depths_of_the_stages():
+    model = MobileNetV2DN(widen_factor=0.25, out_indices=(0, 1, 2, 3, 4, 5, 6, 7),
+                          strides=(1, 2, 2, 1, 1, 1, 2), num_blocks=(1, 1, 2, 1, 3, 1, 1))
+    assert [len(getattr(model, f'layer{i}')) for i in range(1, 8)] == [1, 1, 2, 1, 3, 1, 1]
+    assert [len(f[0, 0]) for f in model(torch.zeros(2, 3, 64, 64))] == [32, 16, 8, 8, 8, 8, 4, 4]
+    # The class that all others are built from is as it was.
+    assert [len(getattr(MobileNetV2DN(0.25), f'layer{i}')) for i in range(1, 8)] == [
+        1, 2, 3, 4, 3, 3, 1]
+
+
 @pytest.mark.parametrize('kwargs, words', [
+    (dict(strides=(2, 2)), 'strides must be 7 numbers of 1 or 2'),
+    (dict(strides=(1, 2, 2, 2, 1, 3, 1)), 'strides must be 7 numbers of 1 or 2'),
+    (dict(num_blocks=(1, 2, 3, 4, 3, 3, 0)), 'num_blocks must be 7 numbers of 1 or more'),
     (dict(widen_factor=0), 'widen_factor must be above 0, but got 0'),
     (dict(out_indices=(0, 7), expansion_indices=(0, )), r'expansion_indices .* got \(0,\)'),
     (dict(out_indices=(7, ), expansion_indices=(5, )), r'expansion_indices .* got \(5,\)'),
