@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from pickle import UnpicklingError
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
+from mmengine.runner import checkpoint
 from numpy.dtypes import Float32DType, Float64DType, Int64DType
 
 try:
@@ -20,9 +22,17 @@ def register_safe_globals() -> None:
     """Let checkpoints that mmengine wrote load with torch's ``weights_only`` left on.
 
     Adds :data:`SAFE_GLOBALS` to torch's allow-list, for the whole process. Calling it again
-    changes nothing.
+    changes nothing. In OneDL's mmengine, whose loader has a list of its own, the loader is
+    replaced: it would allow the real ``getattr``, take its list away from torch's afterwards, and
+    load without ``weights_only`` what the list does not cover.
     """
     torch.serialization.add_safe_globals(SAFE_GLOBALS)
+    if hasattr(checkpoint, '_safe_torch_load'):
+        checkpoint._safe_torch_load = _load
+
+
+def _load(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
+    return torch.load(file, map_location=map_location, weights_only=weights_only is not False)
 
 
 def _statistics_method(owner: type, name: str) -> Callable:

@@ -155,6 +155,24 @@ def test_getattr_leads_nowhere(tmp_path):
         torch.load(tmp_path / 'reach.pth', weights_only=True)
 
 
+def test_a_loader_with_a_list_of_its_own_is_replaced(tmp_path, monkeypatch):
+    """As OneDL's mmengine has: it would allow getattr, and load anything in the end."""
+    class Reach:
+        def __reduce__(self):
+            return getattr, (HistoryBuffer, '__init__')
+
+    monkeypatch.setattr('mmengine.runner.checkpoint._safe_torch_load',
+                        lambda *_: 'anything', raising=False)
+    register_safe_globals()
+    from mmengine.runner.checkpoint import _safe_torch_load
+    torch.save(Reach(), tmp_path / 'reach.pth')
+    with pytest.raises(pickle.UnpicklingError, match='getattr'):
+        _safe_torch_load(tmp_path / 'reach.pth', 'cpu')
+    save(tmp_path / 'ours.pth', {'weight': torch.ones(2)})
+    for _ in range(2):
+        assert _safe_torch_load(tmp_path / 'ours.pth', map_location='cpu')['meta']['epoch'] == 1
+
+
 def test_text_that_resuming_would_run_is_refused(norms, refused):
     state = torch.load(norms / 'dnb.pth', weights_only=True)['state_dict']
     save(norms / 'dnb.pth', state,

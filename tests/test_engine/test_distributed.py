@@ -50,6 +50,7 @@ def test_two_processes_test(trained):
 def test_one_process_speaks_for_all(trained, monkeypatch, capfd):
     for name, value in environment().items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv('PYTHONWARNINGS', 'ignore')  # of other packages, once in each process
     monkeypatch.chdir(trained)
     before = snapshot(trained)
     tool = str(REPOSITORY / 'tools/train.py')
