@@ -12,7 +12,7 @@ from .check_images import some
 from .errors import UserError
 from .lookup import find_type
 
-__all__ = ['check_evaluator', 'wants_labels']
+__all__ = ['check_evaluator', 'each_metric', 'wants_labels']
 
 
 def check_evaluator(evaluator: Any, key: str, dataset: Any) -> None:
@@ -50,17 +50,22 @@ def wants_labels(evaluator: Any) -> bool:
     return not any(metric.get('format_only') for _, metric in _coco_metrics(evaluator, ''))
 
 
-def _coco_metrics(evaluator: Any, key: str) -> Iterator[tuple[str, Mapping]]:
+def each_metric(evaluator: Any, key: str) -> Iterator[tuple[str, Mapping, type | None]]:
+    """Dotted key, configuration and class of every metric of an evaluator."""
     if isinstance(evaluator, Mapping):
-        cls = find_type(METRICS, evaluator.get('type'))
+        yield key, evaluator, find_type(METRICS, evaluator.get('type'))
+    elif isinstance(evaluator, Sequence) and not isinstance(evaluator, str):
+        for i, metric in enumerate(evaluator):
+            yield from each_metric(metric, f'{key}.{i}')
+
+
+def _coco_metrics(evaluator: Any, key: str) -> Iterator[tuple[str, Mapping]]:
+    for at, metric, cls in each_metric(evaluator, key):
         bases = cls.__mro__ if isinstance(cls, type) else ()
         base = next((c for c in bases if c.__name__ == 'CocoMetric'), None)
         # A subclass with an evaluation of its own, as LVIS has, reads files of its own.
         if base is not None and cls.compute_metrics is base.compute_metrics:
-            yield key, evaluator
-    elif isinstance(evaluator, Sequence) and not isinstance(evaluator, str):
-        for i, metric in enumerate(evaluator):
-            yield from _coco_metrics(metric, f'{key}.{i}')
+            yield at, metric
 
 
 def _ann_file(dataset: Any) -> str | None:

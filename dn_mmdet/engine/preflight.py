@@ -19,6 +19,7 @@ from .check_checkpoint import (
 )
 from .check_data import DataOptions, check_data
 from .check_evaluator import check_evaluator, wants_labels
+from .check_top_k import check_top_k
 from .check_types import check_types, config_mistakes
 from .errors import UserError
 
@@ -127,6 +128,7 @@ def _check_dataloaders(cfg: Config, model: nn.Module, mode: str,
             _check_number_of_classes(model, classes, key, cfg)
         if loader != 'train_dataloader':
             check_evaluator(cfg.get(evaluator), evaluator, dataset)
+            check_top_k(cfg.get(evaluator), evaluator, model)
 
 
 def _check_number_of_classes(model: nn.Module, classes: Sequence[str], key: str,

@@ -293,3 +293,15 @@ def test_image_folders(spoil, words, tmp_path, refused, monkeypatch):
     sentence = refused('train.py', 'classifier.py', folder=tmp_path)
     for word in words:
         assert word in sentence
+
+
+@pytest.mark.parametrize('topk', ['[1,11]', '[0]', '11'])
+def test_top_k_above_the_number_of_classes(topk, tmp_path, refused, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for split in ('train', 'val'):
+        write_image_folder(tmp_path / 'crops' / split)
+    write_classifier(tmp_path)
+    sentence = refused('train.py', 'classifier.py', '--cfg-options', f'val_evaluator.topk={topk}',
+                       folder=tmp_path)
+    for word in ('val_evaluator.topk', 'the model has 10 classes', 'between 1 and 10'):
+        assert word in sentence
