@@ -120,7 +120,8 @@ def plan(seeds=(0, 1, 2)):
         several.
     """
     settings = {  # every cell's BN at the same learning rate and batch size is among them
-        'module': [BN, SE, *DNC, DNB, DNB_OUP, dict(DNB_OUP, variant="start='paper'")],
+        'module': [BN, SE, *DNC, DNB, DNB_OUP,
+                   *(dict(norm, variant="start='paper'") for norm in (*DNC, DNB_OUP))],
         'r': [dict(norm='DNB', r=r, g=1) for r in (8, 16, 32)],
         'g': [dict(norm='DNB', r=16, g=g) for g in (1, 2, 4, 'oup')],
         'learning rate': [dict(norm, lr=lr) for lr in (BASE_LR, 2 * BASE_LR, HIGH_LR)

@@ -54,4 +54,5 @@ def _draw(axes, results, cells, key):
         x, low, mean, high = zip(*sorted(drawn), strict=True)
         axes.plot(x, mean, label=label, color=color, marker=marker, linestyle=line)
         axes.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)
+    axes.margins(x=0.08)
     axes.set_xticks(range(len(places)), [f'{place:g}' for place in places])
