@@ -1,15 +1,16 @@
-"""Metric against epoch (the paper's Figure 3)."""
+"""Metric against epoch (the paper's Figure 3), one line a run or a band over seeds."""
 
 from itertools import cycle
 from pathlib import Path
 
 from ..engine.atomic import atomic_write
 
-__all__ = ['plot_curves']
+__all__ = ['STYLES', 'plot_bands', 'plot_curves']
 
 # Distinct in colour and, for who cannot tell them apart or prints in grey, in marker and line.
 STYLES = (('#0072b2', 'o', '-'), ('#d55e00', 's', '--'), ('#009e73', '^', '-.'),
-          ('#cc79a7', 'D', ':'))
+          ('#cc79a7', 'D', ':'), ('#56b4e9', 'v', '-'), ('#e69f00', 'P', '--'),
+          ('#000000', 'X', '-.'))
 
 
 def plot_curves(curves, file, ylabel='mAP', title=''):
@@ -21,6 +22,47 @@ def plot_curves(curves, file, ylabel='mAP', title=''):
         ylabel (str): what the values are. Default: 'mAP'.
         title (str): a line above the plot. Default: none.
     """
+    figure, axes = _figure('epoch', ylabel, title)
+    for (label, (epochs, values)), style in zip(curves.items(), cycle(STYLES), strict=False):
+        color, marker, line = style
+        axes.plot(epochs, values, label=label, color=color, marker=marker, linestyle=line)
+        if values:
+            _annotate(axes, epochs[-1], values[-1], color)
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, loc='upper left')
+    _save(figure, file)
+
+
+def plot_bands(curves, file, xlabel='epoch', ylabel='mAP', title='', markers=True):
+    """Draw the mean over seeds of each setting, and the range of its seeds as a band.
+
+    Args:
+        curves (dict[str, Sequence[tuple[Sequence[int], Sequence[float]]]]): label to the steps and
+            values of each seed; a step counts where every seed of the setting has it.
+        file (str | Path): where the picture goes, .png, .svg or .pdf.
+        xlabel (str): what the steps are. Default: 'epoch'.
+        ylabel (str): what the values are. Default: 'mAP'.
+        title (str): a line above the plot. Default: none.
+        markers (bool): mark every step and write the last mean beside it. Default: True.
+    """
+    figure, axes = _figure(xlabel, ylabel, title)
+    for (label, seeds), style in zip(curves.items(), cycle(STYLES), strict=False):
+        color, marker, line = style
+        points = [dict(zip(*seed, strict=True)) for seed in seeds]
+        steps = sorted(set.intersection(*map(set, points))) if points else []
+        columns = [[point[step] for point in points] for step in steps]
+        means = [sum(column) / len(column) for column in columns]
+        axes.plot(steps, means, label=label, color=color, linestyle=line,
+                  marker=marker if markers else None)
+        axes.fill_between(steps, [min(column) for column in columns],
+                          [max(column) for column in columns], color=color, alpha=0.18, linewidth=0)
+        if means and markers:
+            _annotate(axes, steps[-1], means[-1], color)
+    axes.legend(frameon=False)
+    _save(figure, file)
+
+
+def _figure(xlabel, ylabel, title):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -28,25 +70,23 @@ def plot_curves(curves, file, ylabel='mAP', title=''):
     figure = Figure(figsize=(6.4, 4.0), dpi=150, layout='constrained')
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for (label, (epochs, values)), style in zip(curves.items(), cycle(STYLES), strict=False):
-        color, marker, line = style
-        axes.plot(epochs, values, label=label, color=color, marker=marker, linestyle=line)
-        if values:
-            axes.annotate(
-                f'{values[-1]:.3f}', (epochs[-1], values[-1]),
-                color=color,
-                xytext=(6, 0),
-                textcoords='offset points',
-                va='center')
-    axes.set_xlabel('epoch')
+    axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
-    axes.set_ylim(bottom=0)
     axes.margins(x=0.1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.spines[['top', 'right']].set_visible(False)
-    axes.legend(frameon=False, loc='upper left')
     if title:
         axes.set_title(title, fontsize=10)
+    return figure, axes
+
+
+def _annotate(axes, x, y, color):
+    # Accuracies are in percent, COCO's average precision is a share.
+    axes.annotate(f'{y:.3f}' if abs(y) <= 1 else f'{y:.2f}', (x, y), color=color, xytext=(6, 0),
+                  textcoords='offset points', va='center')
+
+
+def _save(figure, file):
     with atomic_write(file) as picture:
         figure.savefig(picture, format=Path(file).suffix[1:])

@@ -13,11 +13,16 @@ class RunLog:
 
     Attributes:
         train (dict[int, dict]): iteration to its logged scalars (``loss``, ``lr``, ``time`` ...).
-        val (dict[int, dict]): epoch to its metrics (``coco/bbox_mAP`` ...).
+        val (dict[int, dict]): epoch, or iteration of a run that counts no epochs, to its metrics
+            (``coco/bbox_mAP`` ...).
+        starts (tuple[Path, ...]): folder of each start of the run that has rows here, in order.
+        broken (tuple[str, ...]): lines that could not be read, as 'file:number'.
     """
 
     train: dict
     val: dict
+    starts: tuple = ()
+    broken: tuple = ()
 
     def curve(self, metric):
         """The epochs at which ``metric`` was measured, and its values, as two lists."""
@@ -29,7 +34,8 @@ def read_run_log(work_dir):
     """Read the logs under a work folder.
 
     Each start of a run writes into a folder of its own, named by the time, so that sorted names
-    are in the order of time: what a resumed run did again replaces what it had done before.
+    are in the order of time. What an earlier start had done from where a later one set in is
+    replaced, also where the later one has not come as far yet.
 
     Args:
         work_dir (str | Path): folder of ``tools/train.py``.
@@ -37,16 +43,41 @@ def read_run_log(work_dir):
     Returns:
         RunLog: empty where nothing was logged. A last line cut off by an interrupt is left out.
     """
-    train, val = {}, {}
+    train, val, broken = {}, {}, []  # step to (start, last training iteration before it, row)
     for file in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
-        for line in file.read_text(encoding='utf-8').splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                continue
+        start, last = file.parent.parent, None
+        for row in _rows(file, broken):
             # Training rows carry their iteration; evaluation rows have the epoch as their step.
             if 'iter' in row:
-                train[row['iter']] = row
+                if last is None:
+                    _drop(train, row['iter'])
+                    _drop(val, row['iter'])
+                last = row['iter']
+                train[last] = start, last, row
             elif 'step' in row:
-                val[row['step']] = row
-    return RunLog(train, val)
+                # A run that counts no epochs logs every evaluation as step 0 unless told not to.
+                step = row['step'] or last or 0
+                # A hook may log scalars of its own under the same step.
+                old = val.get(step)
+                val[step] = start, last or 0, {**old[2], **row} if old and old[0] == start else row
+    starts = sorted({start for rows in (train, val) for start, _, _ in rows.values()})
+    return RunLog(*({step: row for step, (_, _, row) in rows.items()} for rows in (train, val)),
+                  starts=tuple(starts), broken=tuple(broken))
+
+
+def _rows(file, broken):
+    for number, line in enumerate(
+            file.read_text(encoding='utf-8', errors='replace').splitlines(), 1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            row = None
+        if isinstance(row, dict):
+            yield row
+        else:
+            broken.append(f'{file}:{number}')
+
+
+def _drop(rows, iteration):
+    for step in [step for step, (_, at, _) in rows.items() if at >= iteration]:
+        del rows[step]

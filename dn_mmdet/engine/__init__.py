@@ -15,6 +15,7 @@ if find_spec('mmengine'):
         check_image_folder,
         check_image_list,
     )
+    from .affine_hook import AffineHook
     from .amp import CPUAmpOptimWrapper
     from .atomic import AtomicLocalBackend, atomic_write
     from .check_data import register_dataset_check
@@ -30,7 +31,8 @@ if find_spec('mmengine'):
     from .training import train
 
     __all__ += [
-        'AtomicCheckpointHook', 'AtomicLocalBackend', 'CPUAmpOptimWrapper', 'CfgOptions',
-        'DivergedError', 'InvalidLossHook', 'ResumeLRHook', 'atomic_write', 'load_config',
-        'preflight', 'publish', 'register_dataset_check', 'register_safe_globals', 'test', 'train'
+        'AffineHook', 'AtomicCheckpointHook', 'AtomicLocalBackend', 'CPUAmpOptimWrapper',
+        'CfgOptions', 'DivergedError', 'InvalidLossHook', 'ResumeLRHook', 'atomic_write',
+        'load_config', 'preflight', 'publish', 'register_dataset_check',
+        'register_safe_globals', 'test', 'train'
     ]

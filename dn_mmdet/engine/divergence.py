@@ -1,5 +1,6 @@
 """Telling that a training run diverged: where, at which learning rate, and how to go on."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
@@ -59,12 +60,16 @@ def diverged(runner: Runner, what: str, iteration: int, updates: int) -> Diverge
 
 @contextmanager
 def divergence_told(runner: Runner) -> Iterator[None]:
-    """Wrap training: some models raise errors of their own once their weights are not finite.
+    """Wrap training: a run that diverged says so in its log file too.
 
-    mmdet's PISA-SSD asserts that its scores are finite, DETR's matcher refuses NaN.
+    Some models raise errors of their own once their weights are not finite, which are told as
+    the others: mmdet's PISA-SSD asserts that its scores are finite, DETR's matcher refuses NaN.
     """
     try:
         yield
+    except DivergedError as error:
+        _write_to_log_file(runner, error)
+        raise
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, ValueError) as error:
         iteration, bad = 0, None
         with suppress(Exception):  # nothing can be computed after a failed assertion on a GPU
@@ -78,6 +83,8 @@ def divergence_told(runner: Runner) -> Iterator[None]:
                         f'({type(error).__name__}: {error}{what})', iteration, iteration - 1)
         if not is_main_process():  # the first process, which speaks for all, may not see it
             runner.logger.error(str(told))
+        else:
+            _write_to_log_file(runner, told)
         raise told from error
 
 
@@ -104,6 +111,15 @@ def non_finite_key(state: Mapping) -> str | None:
                 value.isfinite().all()):
             return str(key)
     return None
+
+
+def _write_to_log_file(runner: Runner, error: DivergedError) -> None:
+    """So that who reads the log later knows why it ends; on the terminal the tool tells it."""
+    record = runner.logger.makeRecord(
+        runner.logger.name, logging.ERROR, __file__, 0, str(error), (), None)
+    for handler in runner.logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)
 
 
 def _model(runner: Runner) -> nn.Module:

@@ -7,7 +7,7 @@ from ..ops.dispatch import runs_eagerly
 from ..ops.dynamic_batch_norm import dynamic_batch_norm
 from ..ops.precision import cast, without_autocast
 from ..ops.reference import modulate
-from .dynamic_norm import DynamicNorm
+from .dynamic_norm import Affine, DynamicNorm
 from .validation import check_choice, check_flag
 
 __all__ = ['DNB']
@@ -99,6 +99,26 @@ class DNB(DynamicNorm):
         if self._uses_operator(x):
             return self._operate(x)
         return self._compose(x)
+
+    def affine(self, x: Tensor) -> Affine:
+        """Scale and shift that :meth:`forward` gives a batch (the paper's Figure 5).
+
+        Args:
+            x (Tensor): As for :meth:`forward`.
+
+        Returns:
+            Affine: alpha and shift of shape (N, C), hidden units (N, H); no statistics change.
+        """
+        self._check_input(x)
+        with without_autocast(x):
+            work = cast(x, self._compute_dtype)
+            context = work.mean((2, 3))
+            if self.sc_input == 'normalized':
+                mean, var = self._mean_and_var(work)
+                context = (context - mean) * torch.rsqrt(var + self.bn.eps)
+            hidden = self.sc.fc1(context).sigmoid()
+            alpha, shift = self.sc.fc2(hidden)
+            return self._with_offsets(alpha, shift, hidden)
 
     def _uses_operator(self, x: Tensor) -> bool:
         # A converted BatchNorm normalises otherwise, hooks and tracers look at the members.

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ..ops.precision import cast, without_autocast
-from .dynamic_norm import DynamicNorm
+from .dynamic_norm import Affine, DynamicNorm
 from .validation import check_choice
 
 __all__ = ['DNC']
@@ -76,32 +76,31 @@ class DNC(DynamicNorm):
         with without_autocast(x):
             work = cast(x, self._compute_dtype)
             # Before the inner BatchNorm runs, which changes the running statistics.
-            alpha, shift = self._scale_shift(*self._statistics(work))
-            y = self._normalize(work) * alpha + shift
+            affine = self._scale_shift(work)
+            y = self._normalize(work) * affine.alpha[:, :, None, None]
+            y = y + affine.shift[:, :, None, None]
             return cast(y, x.dtype)
 
-    def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """E[X] and Std[X], each of shape (1, C)."""
-        if self._uses_batch_statistics:
-            mean = x.mean((0, 2, 3))
-            var = x.var((0, 2, 3), unbiased=False)
-        else:
-            mean = cast(self.bn.running_mean, self._compute_dtype)
-            var = cast(self.bn.running_var, self._compute_dtype)
-        return mean[None], torch.sqrt(var + self.bn.eps)[None]
+    def affine(self, x: Tensor) -> Affine:
+        """As :meth:`DNB.affine`, but of shape (1, C) and (1, H): the batch shares them.
 
-    def _scale_shift(self, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-        """alpha and lambda, each of shape (1, C, 1, 1)."""
-        sc = self.sc
+        Where the branches are added after the second layer, ``hidden`` is that of E[X].
+        """
+        self._check_input(x)
+        with without_autocast(x):
+            return self._scale_shift(cast(x, self._compute_dtype))
+
+    def _scale_shift(self, x: Tensor) -> Affine:
+        mean, var = self._mean_and_var(x)
+        sc, mean, std = self.sc, mean[None], torch.sqrt(var + self.bn.eps)[None]
         if self.fuse == 'fc1':
-            alpha, shift = sc.fc2((sc.fc1(mean) + sc.fc1(std)).sigmoid())
-        else:
-            alpha, shift = sc(mean)
-            more_alpha, more_shift = sc(std)
-            alpha, shift = alpha + more_alpha, shift + more_shift
-        alpha = alpha + cast(self.alpha_offset, self._compute_dtype)
-        shift = shift + cast(self.lambda_offset, self._compute_dtype)
-        return alpha[:, :, None, None], shift[:, :, None, None]
+            hidden = (sc.fc1(mean) + sc.fc1(std)).sigmoid()
+            alpha, shift = sc.fc2(hidden)
+            return self._with_offsets(alpha, shift, hidden)
+        hidden = sc.fc1(mean).sigmoid()
+        alpha, shift = sc.fc2(hidden)
+        more_alpha, more_shift = sc(std)
+        return self._with_offsets(alpha + more_alpha, shift + more_shift, hidden)
 
     def extra_repr(self) -> str:
         """Arguments that the members do not show."""

@@ -1,17 +1,31 @@
 """What DN-B and DN-C have in common: the inner BatchNorm, the SC-Module and the offsets."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..ops.precision import compute_dtype
+from ..ops.precision import cast, compute_dtype
 from .bn_checkpoint import dynamic_norm_from_bn_state
 from .sc_module import SCModule
 from .validation import check_eps, check_flag, check_input, check_momentum, check_positive_int
 
-__all__ = ['DynamicNorm']
+__all__ = ['Affine', 'DynamicNorm']
+
+
+class Affine(NamedTuple):
+    """What a dynamic norm multiplies and adds, and the SC-Module's units behind it.
+
+    Attributes:
+        alpha (Tensor): Scale, shape (N, C), or (1, C) where the batch shares it.
+        shift (Tensor): lambda of the paper, same shape.
+        hidden (Tensor): Units of the SC-Module behind their sigmoid, shape (N, H) or (1, H).
+    """
+
+    alpha: Tensor
+    shift: Tensor
+    hidden: Tensor
 
 
 class DynamicNorm(nn.Module):
@@ -114,6 +128,18 @@ class DynamicNorm(nn.Module):
     @property
     def _compute_dtype(self) -> torch.dtype:
         return compute_dtype(self.alpha_offset.dtype)
+
+    def _mean_and_var(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """E[X] and the biased Var[X] that normalise x, each of shape (C,)."""
+        if self._uses_batch_statistics:
+            return x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=False)
+        dtype = self._compute_dtype
+        return cast(self.bn.running_mean, dtype), cast(self.bn.running_var, dtype)
+
+    def _with_offsets(self, alpha: Tensor, shift: Tensor, hidden: Tensor) -> Affine:
+        dtype = self._compute_dtype
+        alpha = alpha + cast(self.alpha_offset, dtype)
+        return Affine(alpha, shift + cast(self.lambda_offset, dtype), hidden)
 
     def _check_input(self, x: Tensor) -> None:
         # A converted BatchNorm may count the values of all processes, so it checks for itself.

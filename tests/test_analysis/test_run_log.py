@@ -25,3 +25,13 @@ def test_resumed_logs_are_merged_and_the_later_one_counts(tmp_path):
 
 def test_a_folder_without_logs_is_empty(tmp_path):
     assert read_run_log(tmp_path).curve('coco/bbox_mAP') == ([], [])
+
+
+def test_a_later_start_replaces_all_that_came_after_it(tmp_path):
+    rows = [row for epoch in (1, 2, 3) for row in (
+        dict(loss=1.0, iter=50 * epoch, epoch=epoch, step=50 * epoch), dict(m=0.1, step=epoch))]
+    write(tmp_path / '20260101_000000/vis_data', rows)
+    write(tmp_path / '20260102_000000/vis_data', [dict(loss=9.0, iter=100, epoch=2, step=100)])
+    log = read_run_log(tmp_path)
+    assert {step: row['loss'] for step, row in log.train.items()} == {50: 1.0, 100: 9.0}
+    assert log.curve('m') == ([1], [0.1]) and len(log.starts) == 2 and not log.broken

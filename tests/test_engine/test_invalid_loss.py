@@ -55,6 +55,8 @@ def test_absurd_rate_stops_and_a_lower_one_goes_on(folder, refused, monkeypatch)
     assert (f'The last good checkpoint is {kept}: the same command with --resume and a lower rate '
             'under --cfg-options goes on from it.') in sentence
 
+    logs = [path.read_text() for path in (folder / 'work').glob('2*/*.log')]
+    assert sum(sentence.removeprefix('error: ').strip() in log for log in logs) == 1
     assert (folder / 'work/last_checkpoint').read_text() == kept
     assert {path: path.read_bytes() for path in (folder / 'work').glob('*.pth')} == before
     state = torch.load(kept, weights_only=True)

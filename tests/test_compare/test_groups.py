@@ -1,0 +1,99 @@
+import random
+
+import pytest
+
+from dn_mmdet.compare import compare_folders
+from dn_mmdet.compare.config_dict import effective, parse_config
+from dn_mmdet.compare.differences import differences, is_expected
+from dn_mmdet.engine import UserError
+
+from .conftest import BN, DNB
+
+
+def test_differences_are_dotted_and_types_are_compared_whole():
+    first = parse_config("model = dict(norm_cfg=dict(type='BN', eps=1e-3), widths=[1, 2])\n"
+                         "param_scheduler = [dict(type='A', end=3), dict(type='B')]\n"
+                         'unused = 1\nrandomness = dict(seed=0)\nwork_dir = "a"\n')
+    second = parse_config("model = dict(norm_cfg=dict(type='DNB', r=16), widths=[1, 3], deep=1)\n"
+                          "param_scheduler = [dict(type='A', end=4), dict(type='B')]\n"
+                          'unused = 2\nrandomness = dict(seed=5)\nwork_dir = "b"\n')
+    found = differences(effective(first), effective(second))
+    assert [difference.key for difference in found] == [
+        'model.deep', 'model.norm_cfg', 'model.widths', 'param_scheduler.0.end']
+    assert found[0][1:] == ('(not set)', 1) and found[3][1:] == (3, 4)
+    assert [is_expected(difference) for difference in found] == [False, True, False, False]
+
+
+def test_runs_that_differ_in_the_seed_alone_are_one_group(three_seeds):
+    # The checkpoints to start from differ by the seed in their names.
+    comparison = compare_folders(three_seeds)
+    assert [group.label for group in comparison.groups] == ['BN', 'DN-B (16, oup)']
+    assert [group.seeds for group in comparison.groups] == [[0, 1, 2], [0, 1, 2]]
+    assert not comparison.warnings and not comparison.left_out
+
+
+def test_a_checkpoint_of_another_experiment_is_another_group(make_run):
+    folders = [make_run('a', [0.1, 0.2, 0.3], seed=0, checkpoint='w/bn_seed0/epoch_2.pth'),
+               make_run('b', [0.1, 0.2, 0.3], seed=1, checkpoint='w/bn_seed0/epoch_3.pth'),
+               make_run('c', [0.1, 0.2, 0.3], seed=0, norm=DNB)]
+    groups = compare_folders(folders).groups
+    assert [group.seeds for group in groups] == [[0], [1], [0]]
+    assert groups[0].label != groups[1].label
+
+
+def test_the_order_of_the_folders_changes_nothing(three_seeds, make_run):
+    folders = [*three_seeds, '/nowhere', '/elsewhere',
+               make_run('dead', [0.1], seed=3, log_tail='the loss is nan\n'),
+               make_run('other', [0.1, 0.2, 0.3], data_root='data/other/'),
+               make_run('same', [0.1, 0.2, 0.5], seed=0, norm=DNB,
+                        checkpoint='work_dirs/dnb_pre_seed0/epoch_2.pth')]
+    told = set()
+    for turn in range(4):
+        random.Random(turn).shuffle(folders)
+        comparison = compare_folders(folders)
+        told.add(repr((comparison.claims, comparison.left_out, comparison.notes,
+                       [(group.label, group.seeds) for group in comparison.groups])))
+    assert len(told) == 1
+
+
+def test_groups_of_one_norm_are_told_apart_and_have_their_own_baseline(make_run):
+    folders = [make_run(f'{name}_{lr}', [0.1, 0.2, 0.3], norm=norm, lr=lr)
+               for name, norm in (('bn', BN), ('dnb', DNB)) for lr in (0.05, 0.2)]
+    comparison = compare_folders(folders)
+    assert {label: baseline.label for label, baseline in comparison.baselines.items()} == {
+        'DN-B (16, oup), lr=0.05': 'BN, lr=0.05', 'DN-B (16, oup), lr=0.2': 'BN, lr=0.2'}
+    assert not comparison.warnings
+    fixed = compare_folders(folders, baseline='BN, lr=0.2')
+    assert {baseline.label for baseline in fixed.baselines.values()} == {'BN, lr=0.2'}
+    assert any('DN-B (16, oup), lr=0.05 and BN, lr=0.2 differ in more than norm_cfg and '
+               'checkpoint: optim_wrapper.optimizer.lr.' in text for text in fixed.warnings)
+
+
+def test_the_baseline_is_named_by_norm_or_folder(three_seeds):
+    for name in ('DN-B', 'dn-b (16, oup)', three_seeds[1], 'dnb_seed2'):
+        comparison = compare_folders(three_seeds, baseline=name)
+        assert comparison.claims[0].baseline == 'DN-B (16, oup)'
+        assert comparison.claims[0].verdict == 'loss'
+    with pytest.raises(UserError, match="GN.*'BN', 'DN-B"):
+        compare_folders(three_seeds, baseline='GN')
+
+
+def test_without_bn_the_baseline_must_be_named(make_run):
+    folders = [make_run('a', [0.1, 0.2, 0.3], norm=DNB),
+               make_run('b', [0.1, 0.2, 0.3], norm="dict(type='GN', num_groups=2)")]
+    with pytest.raises(UserError, match='--baseline'):
+        compare_folders(folders)
+    assert compare_folders(folders, baseline='GN').claims
+
+
+def test_other_data_and_classes_are_named_and_left_out(three_seeds, make_run):
+    folders = [*three_seeds, make_run('coco', [0.1, 0.2, 0.3], data_root='data/coco/'),
+               make_run('eighty', [0.1, 0.2, 0.3], classes=80),
+               # The same data further down another disk.
+               make_run('moved', [0.1, 0.2, 0.4], seed=3, data_root='/mnt/data/digits/', lr=0.1)]
+    comparison = compare_folders(folders)
+    assert len(comparison.runs) == 7 and len(comparison.left_out) == 2
+    assert 'coco: it was evaluated on data/coco/annotations' in comparison.left_out[0]
+    assert 'eighty' in comparison.left_out[1] and '80 classes' in comparison.left_out[1]
+    with pytest.raises(UserError, match='different data'):
+        compare_folders([three_seeds[0], folders[6]])

@@ -1,0 +1,42 @@
+"""Draw and tabulate alpha and lambda of a model's norm layers on given images (Figure 5)."""
+
+import argparse
+import os
+import sys
+
+os.environ.setdefault('GOMP_SPINCOUNT', '2000')  # see tools/train.py
+
+try:
+    from dn_mmdet.engine import CfgOptions, user_errors
+except ImportError as error:  # a missing package or an unsupported version
+    sys.exit(f'error: {error}')
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='configuration file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        'images', nargs='+', help='image files, folders of images, or a folder of class folders')
+    parser.add_argument('--out', help='folder; by default affine/ in the work folder')
+    parser.add_argument(
+        '--layers', nargs='+', default=(), metavar='NAME',
+        help='layers to draw; by default the first and the last dynamic norm')
+    parser.add_argument(
+        '--per-class', type=int, default=10, help='images of each class folder, 10 by default')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
+        help='override settings of the configuration, as for tools/train.py')
+    return vars(parser.parse_args())
+
+
+def main():
+    args = parse_args()
+    with user_errors():
+        from dn_mmdet.analysis.visualize_affine import visualize_affine
+
+        visualize_affine(**args)
+
+
+if __name__ == '__main__':
+    main()
