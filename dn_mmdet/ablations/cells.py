@@ -13,6 +13,7 @@ BASE_BATCH = 64
 ITERATIONS = {64: 400, 32: 600, 16: 800, 8: 1000, 4: 1500, 2: 2000}
 # The held-out images are always all seen; the paper's Table 4 asks if their batching matters.
 TEST_BATCHES = (1, 2, 32)
+PAPER = "start='paper'"
 # Ways to change the SC-Module that the layer and the optimizer offer, as options of the config.
 VARIANTS = {
     'SC input normalised': {'model.backbone.norm_cfg.sc_input': 'normalized'},
@@ -21,7 +22,7 @@ VARIANTS = {
         'optim_wrapper.paramwise_cfg': dict(custom_keys={'.sc.': dict(lr_mult=0.1)})},
     'no weight decay on SC': {
         'optim_wrapper.paramwise_cfg': dict(custom_keys={'.sc.': dict(decay_mult=0.0)})},
-    "start='paper'": {'model.backbone.norm_cfg.start': 'paper'},
+    PAPER: {'model.backbone.norm_cfg.start': 'paper'},
 }
 LABELS = {'BN': 'BN', 'SEBN': 'SE + BN', 'DNC': 'DN-C', 'DNB': 'DN-B'}
 
@@ -107,6 +108,8 @@ SE = dict(norm='SEBN', r=16)
 DNC = [dict(norm='DNC', r=16, g=1, fuse=fuse) for fuse in ('fc1', 'fc2')]
 DNB, DNB_OUP = dict(norm='DNB', r=16, g=1), dict(norm='DNB', r=16, g='oup')
 COMPARED = (BN, DNB, DNB_OUP)
+# Where DN-B with g='oup' falls short of BN.
+SMALL_BATCH = dict(batch_size=8, iterations=ITERATIONS[8])
 
 
 def plan(seeds=(0, 1, 2)):
@@ -121,7 +124,7 @@ def plan(seeds=(0, 1, 2)):
     """
     settings = {  # every cell's BN at the same learning rate and batch size is among them
         'module': [BN, SE, *DNC, DNB, DNB_OUP,
-                   *(dict(norm, variant="start='paper'") for norm in (*DNC, DNB_OUP))],
+                   *(dict(norm, variant=PAPER) for norm in (*DNC, DNB_OUP))],
         'r': [dict(norm='DNB', r=r, g=1) for r in (8, 16, 32)],
         'g': [dict(norm='DNB', r=16, g=g) for g in (1, 2, 4, 'oup')],
         'learning rate': [dict(norm, lr=lr) for lr in (BASE_LR, 2 * BASE_LR, HIGH_LR)
@@ -129,8 +132,9 @@ def plan(seeds=(0, 1, 2)):
         'batch size': [dict(norm, batch_size=batch, iterations=iterations)
                        for batch, iterations in ITERATIONS.items() for norm in COMPARED],
         'test batch size': list(COMPARED),
-        'variant': [dict(DNB, lr=HIGH_LR)] + [
-            dict(DNB, lr=HIGH_LR, variant=name) for name in VARIANTS if 'start' not in name],
+        'variant': [dict(norm, **at, variant=variant)
+                    for norm, at in ((DNB, dict(lr=HIGH_LR)), (DNB_OUP, SMALL_BATCH))
+                    for variant in (None, *VARIANTS) if variant != PAPER],
     }
     return {
         table: [Cell(**setting, seed=seed) for seed in seeds for setting in rows]

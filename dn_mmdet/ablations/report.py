@@ -23,7 +23,8 @@ TITLES = {
     'learning rate': ('Learning rate (Table 8)', ('lr', )),
     'batch size': ('Batch size (Table 4, upper half)', ('batch_size', 'iterations')),
     'test batch size': ('Test batch size (Table 4, lower half)', ('test_batch_size', )),
-    'variant': ('Variants of the SC-Module at the high learning rate', ('lr', )),
+    'variant': ('Variants of the SC-Module, at a high learning rate and at a small batch',
+                ('lr', 'batch_size')),
 }
 
 
