@@ -18,7 +18,7 @@ def claims(results, tables):
     """
     return [
         *_dnc(results, tables), *_better_than_bn(results, tables), *_robust(results, tables),
-        _reduction(results, tables), _test_batch(results, tables), _target(results, tables)
+        _reduction(results, tables), _test_batch(results, tables), *_target(results, tables)
     ]
 
 
@@ -84,19 +84,18 @@ def _test_batch(results, tables):
 
 
 def _target(results, tables):
-    lower, counted = [], 0
+    """Each form of DN-B against BN, over all learning rates and batch sizes."""
+    forms = {}
     for label, cells in _settings([*tables['learning rate'], *tables['batch size']]):
         if cells[0].norm == 'DNB':
-            difference = _against_bn(results, cells)
-            counted += 1
-            if difference.verdict in ('lower', 'NaN'):
-                lower.append(f'{label} at lr {cells[0].lr:g}, batch {cells[0].batch_size} '
-                             f'({difference})')
-    if not lower:
-        return (f'In none of the {counted} cells of learning rate and batch size DN-B is below BN '
-                'by more than the spread.')
-    return (f'DN-B is below BN by more than the spread in {len(lower)} of the {counted} cells of '
-            f'learning rate and batch size: {"; ".join(lower)}.')
+            forms.setdefault(label, []).append((cells[0], _against_bn(results, cells)))
+    for label, found in forms.items():
+        lower = [f'lr {cell.lr:g}, batch {cell.batch_size} ({difference})'
+                 for cell, difference in found if difference.verdict in ('lower', 'NaN')]
+        higher = sum(difference.verdict == 'higher' for _, difference in found)
+        yield (f'{label}, over the {len(found)} cells of learning rate and batch size: above BN by '
+               f'more than the spread in {higher}, below it in {len(lower)}'
+               f'{": " if lower else ""}{"; ".join(lower)}.')
 
 
 def _settings(cells):

@@ -60,5 +60,6 @@ def test_the_claims(results):
     assert '- holds here: lr' in find('DN-B (16, oup), stands where BN falls, at a high')
     assert 'in part' in find('DN-B (16, 1), stands where BN falls, at a small')
     assert 'the largest change of a run is 0.00' in find('The test batch size')
-    target = find('DN-B is below BN')
-    assert '2 of the 16' in target and f'lr {BASE_LR:g}, batch 8' in target
+    target = find('DN-B (16, oup), over the 8 cells')
+    assert 'more than the spread in 7, below it in 1' in target
+    assert f'lr {BASE_LR:g}, batch 8 (-2.2' in target
