@@ -1,13 +1,22 @@
-"""Carries the configurations and tools into the wheel, where OpenMMLab packages keep them: .mim/.
+"""Two things that the metadata in setup.cfg cannot say.
 
-The metadata is in setup.cfg.
+The configurations and tools go into the wheel where OpenMMLab packages keep them, .mim/; and the
+operators are built in C++ where torch and a compiler are there. Without either the package
+installs all the same, and its operators run on PyTorch's own.
 """
 
 import shutil
+import sys
 from pathlib import Path
 
 from setuptools import setup
+from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
+
+try:
+    from torch.utils.cpp_extension import BuildExtension, CppExtension
+except ImportError as error:
+    BuildExtension, no_torch = build_ext, error
 
 ROOT = Path(__file__).resolve().parent
 
@@ -28,4 +37,50 @@ class BuildWithConfigsAndTools(build_py):
         shutil.copy2(ROOT / 'checkpoints' / 'README.md', target / 'checkpoints')
 
 
-setup(cmdclass={'build_py': BuildWithConfigsAndTools})
+class BuildOperators(BuildExtension):
+    """build_ext that a missing compiler does not stop; a failed one is warned of by setuptools."""
+
+    def __init__(self, *args, **kwargs):
+        # ninja brings nothing to one source, and its errors would not count as those of the
+        # compiler. The library has torch's interface alone: one serves every version of Python.
+        super().__init__(*args, **kwargs, use_ninja=False, no_python_abi_suffix=True)
+
+    def run(self):
+        """Build, or say why not."""
+        try:
+            super().run()
+        except Exception as error:  # Whatever a foreign compiler or torch makes of it.
+            _tell(error)
+
+
+def _operators():
+    if BuildExtension is build_ext:
+        _tell(no_torch)
+        return {}
+    extension = CppExtension(
+        'dn_mmdet.ops._cpp',
+        ['dn_mmdet/ops/csrc/planes.cpp'],
+        depends=['dn_mmdet/ops/csrc/kernels.h', 'dn_mmdet/ops/csrc/numbers.h'],
+        extra_compile_args=[
+            *('-O3', '-g0', '-fopenmp', '-fvisibility=hidden'),
+            # Without contraction every instruction set rounds alike.
+            *('-fno-math-errno', '-fno-trapping-math', '-ffp-contract=off'),
+        ],
+        extra_link_args=['-fopenmp'],
+        py_limited_api=True,
+        optional=True,
+    )
+    return {
+        'ext_modules': [extension],
+        'cmdclass': {'build_ext': BuildOperators},
+        'options': {'bdist_wheel': {'py_limited_api': 'cp310'}},
+    }
+
+
+def _tell(reason):
+    print(f'dn_mmdet: the C++ operators are not built: {reason}', file=sys.stderr)
+
+
+operators = _operators()
+operators.setdefault('cmdclass', {})['build_py'] = BuildWithConfigsAndTools
+setup(**operators)

@@ -8,32 +8,37 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from . import cpp
+
 __all__ = ['PATHS', 'choose_path', 'runs_eagerly', 'use_path']
 
-PATHS = ('auto', 'reference', 'aten')
+PATHS = ('auto', 'reference', 'aten', 'cpp')
 VARIABLE = 'DN_MMDET_OPS'
 
 
 def choose_path(x: Tensor) -> str:
-    """Name of the path, 'reference' or 'aten', that an operator takes for this input.
+    """Name of the path, 'reference', 'aten' or 'cpp', that an operator takes for this input.
 
     The environment variable ``DN_MMDET_OPS`` or :func:`use_path` may name one. 'auto', the
-    default, takes 'aten' where it is measured to be faster, on a CPU, but leaves float64, the
-    precision of checks, to 'reference'. Whatever is asked for, traced and compiled graphs,
+    default, takes 'cpp' on a CPU, or 'aten' where its library was not built, but leaves float64,
+    the precision of checks, to 'reference'. Whatever is asked for, traced and compiled graphs,
     function transforms, forward-mode derivatives and empty inputs take 'reference', which alone
-    knows them.
+    knows them, and so does what 'cpp' does not know: other devices and other dtypes.
 
     Args:
         x (Tensor): The input of the operator.
 
     Raises:
         ValueError: ``DN_MMDET_OPS`` names no path.
+        RuntimeError: ``DN_MMDET_OPS`` names 'cpp', whose library is not there.
     """
     if not runs_eagerly(x) or x.numel() == 0:
         return 'reference'
     requested = _forced or _check(os.environ.get(VARIABLE, 'auto'), VARIABLE)
+    if requested in ('auto', 'cpp') and (x.device.type != 'cpu' or x.dtype not in cpp.DTYPES):
+        return 'reference'
     if requested == 'auto':
-        return 'aten' if x.device.type == 'cpu' and x.dtype != torch.float64 else 'reference'
+        return 'cpp' if cpp.is_available() else 'aten'
     return requested
 
 
@@ -44,10 +49,11 @@ def use_path(name: str) -> Iterator[None]:
     The choice holds for the whole process, other threads included.
 
     Args:
-        name (str): 'auto', 'reference' or 'aten'.
+        name (str): 'auto', 'reference', 'aten' or 'cpp'.
 
     Raises:
         ValueError: There is no such path.
+        RuntimeError: It is 'cpp', whose library is not there.
     """
     global _forced
     before, _forced = _forced, _check(name, 'name')
@@ -74,4 +80,6 @@ _forced: str | None = None
 def _check(name: str, source: str) -> str:
     if name not in PATHS:
         raise ValueError(f'{source} must be one of {", ".join(PATHS)}, got {name!r}')
+    if name == 'cpp':
+        cpp.require()
     return name

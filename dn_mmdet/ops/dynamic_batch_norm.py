@@ -1,9 +1,12 @@
 """The one entry to every implementation of dynamic batch normalisation."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from .aten import AtenDynamicBatchNorm
+from . import cpp, planes
+from .closed_form import ClosedFormBatchNorm
 from .dispatch import choose_path
 from .precision import cast, compute_dtype, without_autocast
 from .reference import reference_dynamic_batch_norm
@@ -33,8 +36,8 @@ def dynamic_batch_norm(
     ``alpha, lambda = offsets + split(W2 sigmoid(W1 g + b1))`` and g the spatial mean of X.
 
     Statistics and SC-Module are computed in float32, or float64 where x or the parameters are,
-    also under autocast. The 'aten' path defines no second derivative: where that is needed, call
-    inside ``use_path('reference')``. Arguments are checked by the layers, not here.
+    also under autocast. Only the 'reference' path has a second derivative: where that is needed,
+    call inside ``use_path('reference')``. Arguments are checked by the layers, not here.
 
     Args:
         x (Tensor): Shape (N, C, H, W), of a floating-point dtype.
@@ -60,7 +63,13 @@ def dynamic_batch_norm(
         cast(tensor, dtype)
         for tensor in (fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset)
     ]
-    run = _run_aten if choose_path(x) == 'aten' else _run_reference
+    path = choose_path(x)
+    if path == 'aten':
+        run = partial(_run_closed_form, planes)
+    elif path == 'cpp' and dtype == torch.float32:
+        run = partial(_run_closed_form, cpp)
+    else:
+        run = _run_reference
     with without_autocast(x):
         return run(
             x,
@@ -75,13 +84,25 @@ def dynamic_batch_norm(
         )
 
 
-def _run_aten(
-    x, running_mean, running_var, parameters, *, training, momentum, eps, sc_input, detach_gap
+def _run_closed_form(
+    kernels,
+    x,
+    running_mean,
+    running_var,
+    parameters,
+    *,
+    training,
+    momentum,
+    eps,
+    sc_input,
+    detach_gap,
 ):
     frozen = (None, None)
     if not training:
         frozen = tuple(cast(buffer, parameters[0].dtype) for buffer in (running_mean, running_var))
-    y, mean, var = AtenDynamicBatchNorm.apply(x, *parameters, *frozen, eps, sc_input, detach_gap)
+    y, mean, var = ClosedFormBatchNorm.apply(
+        kernels, x, *parameters, *frozen, eps, sc_input, detach_gap
+    )
     if training and running_mean is not None:
         count = x.numel() // x.shape[1]
         with torch.no_grad():

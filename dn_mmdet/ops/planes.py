@@ -10,10 +10,12 @@ from torch import Tensor
 
 __all__ = [
     'plane_affine',
+    'plane_gradient',
     'plane_means',
     'plane_moments',
     'plane_products',
     'to_dense',
+    'widen',
 ]
 
 # Numbers of a chunk whose centred copy stays in the cache.
@@ -31,6 +33,11 @@ def to_dense(x: Tensor, like: Tensor | None = None) -> Tensor:
     if not like.is_contiguous() and like.is_contiguous(memory_format=torch.channels_last):
         return x.contiguous(memory_format=torch.channels_last)
     return x.contiguous()
+
+
+def widen(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """``x`` in the dtype of the numbers that go with it, which the kernels ask for."""
+    return x.to(dtype)
 
 
 def plane_means(x: Tensor) -> Tensor:
@@ -80,6 +87,11 @@ def plane_products(dy: Tensor, x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]
     pairs = [_products(dy[i : i + 1], x[i : i + 1], mean) for i in range(n)]
     sums, products = zip(*pairs, strict=True)
     return torch.stack(sums), torch.stack(products)
+
+
+def plane_gradient(dy: Tensor, x: Tensor, scale: Tensor, slope: Tensor, shift: Tensor) -> Tensor:
+    """``dy * scale + x * slope + shift``; ``slope`` is (C,), the others (N, C)."""
+    return plane_affine(dy, scale, shift).addcmul_(x, slope[:, None, None])
 
 
 def _centered_squares(planes: Tensor, centers: Tensor) -> Tensor:

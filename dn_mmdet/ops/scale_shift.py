@@ -43,6 +43,6 @@ def grouped_linear(hidden: Tensor, weight: Tensor, groups: int) -> Tensor:
         # FLOP counters and exporters know convolutions better.
         maps = F.conv2d(hidden[:, :, None, None], weight[:, :, None, None], groups=groups)
         return maps.flatten(1)
-    hidden = hidden.view(hidden.shape[0], groups, -1)
+    hidden = hidden.view(hidden.shape[0], groups, weight.shape[1])
     weight = weight.view(groups, -1, weight.shape[1])
     return torch.einsum('ngi,goi->ngo', hidden, weight).flatten(1)

@@ -3,6 +3,7 @@ import io
 
 import pytest
 import torch
+from test_ops.library import NEEDS_LIBRARY
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -16,7 +17,9 @@ from .tolerances import assert_near
 SHAPES = [(4, 24, 5, 7), (3, 32, 1, 1), (1, 16, 6, 6), (3, 40, 33, 32)]
 
 
-@pytest.fixture(params=['reference', 'aten', 'members'], autouse=True)
+@pytest.fixture(
+    params=['reference', 'aten', pytest.param('cpp', marks=NEEDS_LIBRARY), 'members'],
+    autouse=True)
 def path(request, monkeypatch):
     """Each implementation of the operator, and the layer calling its members one by one."""
     if request.param == 'members':
@@ -87,7 +90,7 @@ def test_starts_as_bn_without_affine(batch, channels_last, path):
     layer, bn = DNB(24, eps=1e-3).train(batch), nn.BatchNorm2d(24, eps=1e-3, affine=False)
     bn.train(batch)
     x = random_maps(SHAPES[0], channels_last=channels_last)
-    if path != 'aten':
+    if path not in ('aten', 'cpp'):
         assert torch.equal(layer(x), bn(x))
     else:
         torch.testing.assert_close(layer(x), bn(x), rtol=0, atol=1e-6)
@@ -155,9 +158,10 @@ def test_inplace_activation_behind():
     torch.testing.assert_close(nn.ReLU6(inplace=True)(layer(x)), expected)
 
 
-def test_empty_batch():
+@pytest.mark.parametrize('g', [1, 2, 'oup'])
+def test_empty_batch(g):
     x = torch.empty(0, 24, 5, 5, requires_grad=True)
-    layer = DNB(24)
+    layer = DNB(24, r=4, g=g)
     layer(x).sum().backward()
     assert layer.eval()(x).shape == x.shape
     assert not layer.bn.running_mean.any()

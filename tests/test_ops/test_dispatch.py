@@ -1,18 +1,21 @@
 import pytest
 import torch
 
-from dn_mmdet.ops import choose_path, use_path
+from dn_mmdet.ops import choose_path, cpp, use_path
 
 X = torch.zeros(2, 3, 4, 4)
+FUSED = 'aten' if cpp.why_absent() else 'cpp'
 
 
 @pytest.mark.parametrize(
     ('x', 'path'),
     [
-        (X, 'aten'),
-        (torch.nn.Parameter(X), 'aten'),
+        (X, FUSED),
+        (torch.nn.Parameter(X), FUSED),
         (X.double(), 'reference'),
-        (X.bfloat16(), 'aten'),
+        (X.bfloat16(), FUSED),
+        (X.half(), FUSED),
+        (X.int(), 'reference'),
         (X[:0], 'reference'),
         (X.to('meta'), 'reference'),
     ],
@@ -41,7 +44,7 @@ def test_override_ends_with_an_error():
 
 
 def test_unknown_names(monkeypatch):
-    with pytest.raises(ValueError, match="one of auto, reference, aten, got 'fast'"):
+    with pytest.raises(ValueError, match="one of auto, reference, aten, cpp, got 'fast'"):
         use_path('fast').__enter__()
     monkeypatch.setenv('DN_MMDET_OPS', 'cuda')
     with pytest.raises(ValueError, match="DN_MMDET_OPS must be one of .* got 'cuda'"):

@@ -1,16 +1,21 @@
 import pytest
 import torch
+from test_layers.tolerances import assert_near
 
 from dn_mmdet.ops import dynamic_batch_norm, use_path
 
+from .library import NEEDS_LIBRARY
+
 N, C, H, W = 3, 8, 4, 3
+DTYPES = {'reference': torch.float64, 'aten': torch.float64, 'cpp': torch.float32}
+FUSED = ['aten', pytest.param('cpp', marks=NEEDS_LIBRARY)]
 
 
 def arguments(groups=2, dtype=torch.float64, training=True):
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape):
-        return torch.randn(shape, generator=generator, dtype=dtype)
+        return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
 
     hidden = 4
     trained = [draw(N, C, H, W), draw(hidden, C), draw(hidden), draw(2 * C, hidden // groups)]
@@ -45,14 +50,16 @@ CASES = pytest.mark.parametrize(
 
 
 @CASES
-def test_closed_form_equals_autograd(groups, training, sc_input, detach_gap):
+@pytest.mark.parametrize('fused', FUSED)
+def test_closed_form_equals_autograd(fused, groups, training, sc_input, detach_gap):
     results = []
-    for path in ('reference', 'aten'):
-        tensors, running = arguments(groups, training=training)
+    for path in ('reference', fused):
+        tensors, running = arguments(groups, DTYPES[path], training)
         y = run(path, tensors, running, sc_input, detach_gap)
         weights = torch.linspace(-1, 2, y.numel(), dtype=y.dtype).view_as(y).cos()
         results.append([y, *torch.autograd.grad((y * weights).sum(), tensors)])
-    torch.testing.assert_close(*results, rtol=1e-10, atol=1e-11)
+    for exact, actual in zip(*results, strict=True):
+        assert_near(actual, exact, DTYPES[fused])
 
 
 @pytest.mark.parametrize('path', ['reference', 'aten'])
@@ -68,28 +75,30 @@ def test_reference_has_second_derivatives():
     assert torch.autograd.gradgradcheck(lambda *t: run('reference', t, running), tensors)
 
 
-def test_aten_refuses_second_derivatives():
-    tensors, running = arguments()
-    y = run('aten', tensors, running)
+@pytest.mark.parametrize('path', FUSED)
+def test_fused_paths_refuse_second_derivatives(path):
+    tensors, running = arguments(dtype=DTYPES[path])
+    y = run(path, tensors, running)
     (grad,) = torch.autograd.grad(y.square().sum(), tensors[:1], create_graph=True)
     with pytest.raises(RuntimeError, match='differentiate twice'):
         grad.sum().backward()
 
 
-@pytest.mark.parametrize('path', ['reference', 'aten'])
+@pytest.mark.parametrize('path', ['reference', *FUSED])
 def test_only_what_needs_it_gets_a_gradient(path):
-    tensors, running = arguments()
+    tensors, running = arguments(dtype=DTYPES[path])
     for frozen in tensors[1:]:
         frozen.requires_grad_(False)
     run(path, tensors, running).square().sum().backward()
     assert tensors[0].grad is not None and all(t.grad is None for t in tensors[1:])
-    tensors, running = arguments()
+    tensors, running = arguments(dtype=DTYPES[path])
     tensors[0].requires_grad_(False)
     run(path, tensors, running).square().sum().backward()
     assert tensors[0].grad is None and all(t.grad is not None for t in tensors[1:])
 
 
-def test_aten_keeps_the_input_and_little_else():
+@pytest.mark.parametrize('path', FUSED)
+def test_fused_paths_keep_the_input_and_little_else(path):
     tensors, running = arguments(dtype=torch.float32)
     kept = []
 
@@ -98,21 +107,22 @@ def test_aten_keeps_the_input_and_little_else():
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        run('aten', tensors, running)
+        run(path, tensors, running)
     assert sum(tensor.shape == tensors[0].shape for tensor in kept) == 1
     assert all(t is tensors[0] or t.numel() <= max(N * C, 2 * C * 4) for t in kept)
 
 
-def test_frozen_statistics_may_change_before_the_backward():
-    tensors, running = arguments(training=False)
-    y = run('aten', tensors, running)
+@pytest.mark.parametrize('path', FUSED)
+def test_frozen_statistics_may_change_before_the_backward(path):
+    tensors, running = arguments(dtype=DTYPES[path], training=False)
+    y = run(path, tensors, running)
     expected = torch.autograd.grad(y.sum(), tensors[:1], retain_graph=True)
     running[0].add_(1)
     running[1].add_(1)
     torch.testing.assert_close(torch.autograd.grad(y.sum(), tensors[:1]), expected)
 
 
-@pytest.mark.parametrize('path', ['reference', 'aten'])
+@pytest.mark.parametrize('path', ['reference', *FUSED])
 def test_running_statistics_of_lower_precision(path):
     (x, *parameters), _ = arguments(dtype=torch.float32)
     exact = torch.zeros(C), torch.ones(C)

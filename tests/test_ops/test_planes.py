@@ -41,6 +41,16 @@ def test_products(layout, small, monkeypatch):
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)
+def test_gradient(layout):
+    dy, x = (torch.randn(3, 5, 6, 7).contiguous(memory_format=layout) for _ in range(2))
+    scale, shift, slope = torch.randn(3, 5), torch.randn(3, 5), torch.randn(5)
+    dx = planes.plane_gradient(dy, x, scale, slope, shift)
+    expected = dy * scale[:, :, None, None] + x * slope[:, None, None] + shift[:, :, None, None]
+    torch.testing.assert_close(dx, expected)
+    assert dx.is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
 def test_affine(layout):
     x = torch.randn(3, 5, 6, 7).contiguous(memory_format=layout)
     scale, shift = torch.randn(3, 5), torch.randn(3, 5)

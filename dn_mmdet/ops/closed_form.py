@@ -1,4 +1,4 @@
-"""Dynamic batch normalisation from ATen's batch-norm kernels, with the backward in closed form.
+"""Dynamic batch normalisation from sums and affine maps, with the backward in closed form.
 
 The forward is one pass for the statistics and one for an affine map; x and O(N C) numbers are
 kept for the backward. With S = H W, M = N S, r = (var + eps)^-1/2, mu the mean and dg the gradient
@@ -14,28 +14,33 @@ Where the SC-Module sees (g - mu) r instead of g, its gradient reaches mu and r 
 replaced by r dg, and T1 and T2 grow by sum_n dg and sum_n dg (g - mu) r.
 """
 
+from types import ModuleType
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .planes import plane_affine, plane_means, plane_moments, plane_products, to_dense
+from .planes import to_dense
 from .precision import without_autocast
 from .scale_shift import grouped_linear
 
-__all__ = ['AtenDynamicBatchNorm']
+__all__ = ['ClosedFormBatchNorm']
 
 
-class AtenDynamicBatchNorm(torch.autograd.Function):
+class ClosedFormBatchNorm(torch.autograd.Function):
     """Output, mean and biased variance; the last two are not differentiable.
 
-    All tensors but x are of one dtype, float32 or float64. ``mean`` and ``var`` are given where
-    statistics are frozen, and None where they are to be those of the batch.
+    ``kernels`` is the module whose sums and maps are used: ``planes``, of ATen's kernels, or
+    ``cpp``. All tensors but x are of one dtype, float32 or, with ``planes``, float64. ``mean``
+    and ``var`` are given where statistics are frozen, and None where they are to be those of the
+    batch.
     """
 
     @staticmethod
     def forward(
         ctx,
+        kernels: ModuleType,
         x: Tensor,
         fc1_weight: Tensor,
         fc1_bias: Tensor,
@@ -49,13 +54,14 @@ class AtenDynamicBatchNorm(torch.autograd.Function):
         detach_gap: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Arguments and shapes as in :func:`dn_mmdet.ops.dynamic_batch_norm`."""
-        work = to_dense(x).to(fc1_weight.dtype)
+        ctx.kernels = kernels
+        work = kernels.widen(to_dense(x), fc1_weight.dtype)
         ctx.training = mean is None
         if ctx.training:
-            means, mean, var = plane_moments(work)
+            means, mean, var = kernels.plane_moments(work)
         else:
             # Copies, since the running statistics may change before the backward.
-            means, mean, var = plane_means(work), mean.clone(), var.clone()
+            means, mean, var = kernels.plane_means(work), mean.clone(), var.clone()
         rstd = torch.rsqrt(var + eps)
         ctx.normalized, ctx.detach_gap = sc_input == 'normalized', detach_gap
         context = (means - mean) * rstd if ctx.normalized else means
@@ -65,7 +71,8 @@ class AtenDynamicBatchNorm(torch.autograd.Function):
         alpha, shift = delta.chunk(2, dim=1)
         alpha = alpha + alpha_offset
         scale = alpha * rstd
-        y = plane_affine(work, scale, (shift + lambda_offset).addcmul_(scale, mean, value=-1))
+        shift = (shift + lambda_offset).addcmul_(scale, mean, value=-1)
+        y = kernels.plane_affine(work, scale, shift)
         ctx.save_for_backward(x, fc1_weight, fc2_weight, mean, rstd, alpha, context, hidden)
         ctx.mark_non_differentiable(mean, var)
         return y.to(x.dtype), mean, var
@@ -81,26 +88,27 @@ class AtenDynamicBatchNorm(torch.autograd.Function):
 def _backward(ctx, dy: Tensor) -> tuple[Tensor | None, ...]:
     x, fc1_weight, fc2_weight, mean, rstd, alpha, context, hidden = ctx.saved_tensors
     n, c, h, w = x.shape
-    work = to_dense(x).to(mean.dtype)
-    dy = to_dense(dy, like=work).to(mean.dtype)
+    work = ctx.kernels.widen(to_dense(x), mean.dtype)
+    dy = ctx.kernels.widen(to_dense(dy, like=work), mean.dtype)
 
-    dshift, dalpha = plane_products(dy, work, mean)
+    dshift, dalpha = ctx.kernels.plane_products(dy, work, mean)
     dalpha *= rstd
     ddelta = torch.cat((dalpha, dshift), dim=1)
     dhidden, dfc2_weight = _grouped_linear_backward(ddelta, hidden, fc2_weight, ctx.groups)
     dlogit = dhidden * (hidden - hidden * hidden)
     dx = None
-    if ctx.needs_input_grad[0]:
+    if ctx.needs_input_grad[1]:
         dcontext = None if ctx.detach_gap else dlogit @ fc1_weight
         dx = _input_gradient(ctx, dy, work, dcontext, ddelta, mean, rstd, alpha, context)
         dx = dx.to(x.dtype)
     return (
+        None,
         dx,
         dlogit.t() @ context,
         dlogit.sum(0),
         dfc2_weight,
-        dalpha.sum(0) if ctx.needs_input_grad[4] else None,
-        dshift.sum(0) if ctx.needs_input_grad[5] else None,
+        dalpha.sum(0) if ctx.needs_input_grad[5] else None,
+        dshift.sum(0) if ctx.needs_input_grad[6] else None,
         *(None,) * 5,
     )
 
@@ -121,7 +129,7 @@ def _input_gradient(
     if dcontext is not None:
         shift = dcontext * (rstd / (h * w) if ctx.normalized else 1 / (h * w))
     if not ctx.training:
-        return plane_affine(dy, alpha * rstd, shift)
+        return ctx.kernels.plane_affine(dy, alpha * rstd, shift)
     t2, t1 = (ddelta.view(n, 2, c) * alpha[:, None]).sum(0)
     if dcontext is not None and ctx.normalized:
         t1 = t1 + dcontext.sum(0)
@@ -129,7 +137,7 @@ def _input_gradient(
     count = n * h * w
     slope = rstd * rstd * t2 / -count
     shift = shift - (rstd * t1 / count).addcmul_(slope, mean)
-    return plane_affine(dy, alpha * rstd, shift).addcmul_(x, slope[:, None, None])
+    return ctx.kernels.plane_gradient(dy, x, alpha * rstd, slope, shift)
 
 
 def _grouped_linear_backward(

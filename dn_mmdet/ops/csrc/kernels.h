@@ -1,0 +1,388 @@
+// Loops over one plane after the other, and over rows of channels, without layouts or threads.
+//
+// Sums are float within a block that stays in the cache and double between blocks. Moments take
+// two passes over a block, the second centred and correcting the mean of the first; no sum of
+// uncentred squares is taken, since float would lose the variance when the mean is large.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+#include "numbers.h"
+
+// One copy of each kernel per instruction set, chosen by the processor when the library is loaded.
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
+#if __GNUC__ >= 12
+#define DN_KERNEL __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define DN_KERNEL __attribute__((target_clones("avx512f", "avx2", "default")))
+#endif
+#else
+#define DN_KERNEL
+#endif
+
+namespace dn_mmdet {
+
+// Numbers of a plane that stay in the first cache between two passes.
+constexpr int64_t kBlock = 4096;
+constexpr int64_t kLanes = 32;
+// Planes of less than kSmall places would be nothing but what is left of vectors: kTile of them
+// are transposed, and summed as rows are.
+constexpr int64_t kSmall = 64;
+constexpr int64_t kTile = 64;
+
+struct Pair {
+  float first, second;
+};
+
+// The two sums of terms(i) over i < size. The lanes fix the order of the additions, so that it is
+// that of neither the instruction set nor the dtype.
+template <class Terms>
+DN_INLINE Pair sum_pairs(int64_t size, const Terms& terms) {
+  float first[kLanes] = {}, second[kLanes] = {};
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= size; i += 4 * kLanes) {
+#pragma omp simd
+    for (int64_t k = 0; k < kLanes; ++k) {
+      const Pair t0 = terms(i + k), t1 = terms(i + k + kLanes);
+      const Pair t2 = terms(i + k + 2 * kLanes), t3 = terms(i + k + 3 * kLanes);
+      first[k] += (t0.first + t1.first) + (t2.first + t3.first);
+      second[k] += (t0.second + t1.second) + (t2.second + t3.second);
+    }
+  }
+  for (; i < size; i += kLanes) {
+    const int64_t rest = std::min(kLanes, size - i);
+#pragma omp simd
+    for (int64_t k = 0; k < rest; ++k) {
+      const Pair t = terms(i + k);
+      first[k] += t.first;
+      second[k] += t.second;
+    }
+  }
+  for (int64_t half = kLanes / 2; half > 0; half /= 2) {
+    for (int64_t k = 0; k < half; ++k) {
+      first[k] += first[k + half];
+      second[k] += second[k + half];
+    }
+  }
+  return {first[0], second[0]};
+}
+
+template <class T>
+DN_INLINE float sum_block(const T* x, int64_t size) {
+  return sum_pairs(size, [=](int64_t i) { return Pair{load(x[i]), 0}; }).first;
+}
+
+// The mean of numbers whose differences from `rough` sum to `residual`. Where `rough` is not
+// finite, it is the answer.
+DN_INLINE float corrected_mean(float rough, float residual, float inverse) {
+  return std::isfinite(rough) ? rough + residual * inverse : rough;
+}
+
+// The centred sum of squares likewise; rounding must not make it negative, but NaN stays NaN.
+DN_INLINE float corrected_squares(float squares, float residual, float inverse) {
+  const float corrected = squares - residual * residual * inverse;
+  return corrected < 0 ? 0 : corrected;
+}
+
+struct Moments {
+  float mean, squares;
+};
+
+template <class T>
+DN_INLINE Moments block_moments(const T* x, int64_t size) {
+  const float inverse = 1 / static_cast<float>(size);
+  const float rough = sum_block(x, size) * inverse;
+  const Pair sums = sum_pairs(size, [=](int64_t i) {
+    const float d = load(x[i]) - rough;
+    return Pair{d, d * d};
+  });
+  return {
+      corrected_mean(rough, sums.first, inverse),
+      corrected_squares(sums.second, sums.first, inverse)};
+}
+
+// Chan's merge of the blocks of a plane. The total is kept apart: where numbers are infinite, it
+// is the mean that is asked for.
+template <class T>
+DN_INLINE Moments merged_moments(const T* x, int64_t size) {
+  double total = 0, squares = 0;
+  for (int64_t start = 0; start < size; start += kBlock) {
+    const double count = static_cast<double>(std::min(kBlock, size - start));
+    const Moments block = block_moments(x + start, static_cast<int64_t>(count));
+    const double before = static_cast<double>(start);
+    const double delta = start ? block.mean - total / before : 0;
+    squares += block.squares + delta * delta * (before * count / (before + count));
+    total += count * block.mean;
+  }
+  return {static_cast<float>(total / static_cast<double>(size)), static_cast<float>(squares)};
+}
+
+// ---- Rows: `rows` times `channels` numbers; a result for each channel. Four rows at once, so
+// that what belongs to a channel is read a quarter as often. ----
+
+template <class T>
+DN_INLINE void means_of_rows_inline(const T* x, int64_t rows, int64_t channels, float* means) {
+  std::fill_n(means, channels, 0.0f);
+  int64_t row = 0;
+  for (; row + 4 <= rows; row += 4, x += 4 * channels) {
+    const T *x1 = x + channels, *x2 = x1 + channels, *x3 = x2 + channels;
+#pragma omp simd
+    for (int64_t c = 0; c < channels; ++c) {
+      means[c] += (load(x[c]) + load(x1[c])) + (load(x2[c]) + load(x3[c]));
+    }
+  }
+  for (; row < rows; ++row, x += channels) {
+#pragma omp simd
+    for (int64_t c = 0; c < channels; ++c) means[c] += load(x[c]);
+  }
+  const float inverse = 1 / static_cast<float>(rows);
+#pragma omp simd
+  for (int64_t c = 0; c < channels; ++c) means[c] *= inverse;
+}
+
+template <class T>
+DN_KERNEL void means_of_rows(const T* x, int64_t rows, int64_t channels, float* means) {
+  means_of_rows_inline(x, rows, channels, means);
+}
+
+template <class T>
+DN_INLINE void moments_of_rows_inline(
+    const T* x, int64_t rows, int64_t channels, float* means, float* squares, float* residuals) {
+  means_of_rows_inline(x, rows, channels, means);
+  std::fill_n(squares, channels, 0.0f);
+  std::fill_n(residuals, channels, 0.0f);
+  int64_t row = 0;
+  for (; row + 4 <= rows; row += 4, x += 4 * channels) {
+    const T *x1 = x + channels, *x2 = x1 + channels, *x3 = x2 + channels;
+#pragma omp simd
+    for (int64_t c = 0; c < channels; ++c) {
+      const float mean = means[c];
+      const float d0 = load(x[c]) - mean, d1 = load(x1[c]) - mean;
+      const float d2 = load(x2[c]) - mean, d3 = load(x3[c]) - mean;
+      residuals[c] += (d0 + d1) + (d2 + d3);
+      squares[c] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3);
+    }
+  }
+  for (; row < rows; ++row, x += channels) {
+#pragma omp simd
+    for (int64_t c = 0; c < channels; ++c) {
+      const float d = load(x[c]) - means[c];
+      residuals[c] += d;
+      squares[c] += d * d;
+    }
+  }
+  const float inverse = 1 / static_cast<float>(rows);
+#pragma omp simd
+  for (int64_t c = 0; c < channels; ++c) {
+    means[c] = corrected_mean(means[c], residuals[c], inverse);
+    squares[c] = corrected_squares(squares[c], residuals[c], inverse);
+  }
+}
+
+// `residuals` is scratch, one number per channel.
+template <class T>
+DN_KERNEL void moments_of_rows(
+    const T* x, int64_t rows, int64_t channels, float* means, float* squares, float* residuals) {
+  moments_of_rows_inline(x, rows, channels, means, squares, residuals);
+}
+
+template <class T>
+DN_KERNEL void affine_of_rows(
+    const T* __restrict x, int64_t rows, int64_t channels, const float* __restrict scale,
+    const float* __restrict shift, T* __restrict y) {
+  int64_t row = 0;
+  for (; row + 4 <= rows; row += 4, x += 4 * channels, y += 4 * channels) {
+    const T *x1 = x + channels, *x2 = x1 + channels, *x3 = x2 + channels;
+    T *y1 = y + channels, *y2 = y1 + channels, *y3 = y2 + channels;
+#pragma omp simd
+    for (int64_t c = 0; c < channels; ++c) {
+      const float a = scale[c], b = shift[c];
+      store(y[c], load(x[c]) * a + b);
+      store(y1[c], load(x1[c]) * a + b);
+      store(y2[c], load(x2[c]) * a + b);
+      store(y3[c], load(x3[c]) * a + b);
+    }
+  }
+  for (; row < rows; ++row, x += channels, y += channels) {
+#pragma omp simd
+    for (int64_t c = 0; c < channels; ++c) store(y[c], load(x[c]) * scale[c] + shift[c]);
+  }
+}
+
+template <class T>
+DN_INLINE void products_of_rows_inline(
+    const T* dy, const T* x, int64_t rows, int64_t channels, const float* mean, float* sums,
+    float* products) {
+  std::fill_n(sums, channels, 0.0f);
+  std::fill_n(products, channels, 0.0f);
+  int64_t row = 0;
+  for (; row + 4 <= rows; row += 4, dy += 4 * channels, x += 4 * channels) {
+    const T *g1 = dy + channels, *g2 = g1 + channels, *g3 = g2 + channels;
+    const T *x1 = x + channels, *x2 = x1 + channels, *x3 = x2 + channels;
+#pragma omp simd
+    for (int64_t c = 0; c < channels; ++c) {
+      const float center = mean[c];
+      const float d0 = load(dy[c]), d1 = load(g1[c]), d2 = load(g2[c]), d3 = load(g3[c]);
+      sums[c] += (d0 + d1) + (d2 + d3);
+      products[c] += (d0 * (load(x[c]) - center) + d1 * (load(x1[c]) - center)) +
+          (d2 * (load(x2[c]) - center) + d3 * (load(x3[c]) - center));
+    }
+  }
+  for (; row < rows; ++row, dy += channels, x += channels) {
+#pragma omp simd
+    for (int64_t c = 0; c < channels; ++c) {
+      sums[c] += load(dy[c]);
+      products[c] += load(dy[c]) * (load(x[c]) - mean[c]);
+    }
+  }
+}
+
+template <class T>
+DN_KERNEL void products_of_rows(
+    const T* dy, const T* x, int64_t rows, int64_t channels, const float* mean, float* sums,
+    float* products) {
+  products_of_rows_inline(dy, x, rows, channels, mean, sums, products);
+}
+
+template <class T>
+DN_KERNEL void gradient_of_rows(
+    const T* __restrict dy, const T* __restrict x, int64_t rows, int64_t channels,
+    const float* __restrict scale, const float* __restrict slope, const float* __restrict shift,
+    T* __restrict dx) {
+  int64_t row = 0;
+  for (; row + 2 <= rows;
+       row += 2, dy += 2 * channels, x += 2 * channels, dx += 2 * channels) {
+    const T *g1 = dy + channels, *x1 = x + channels;
+    T* dx1 = dx + channels;
+#pragma omp simd
+    for (int64_t c = 0; c < channels; ++c) {
+      const float p = scale[c], q = slope[c], r = shift[c];
+      store(dx[c], load(dy[c]) * p + (load(x[c]) * q + r));
+      store(dx1[c], load(g1[c]) * p + (load(x1[c]) * q + r));
+    }
+  }
+  if (row < rows) {
+#pragma omp simd
+    for (int64_t c = 0; c < channels; ++c) {
+      store(dx[c], load(dy[c]) * scale[c] + (load(x[c]) * slope[c] + shift[c]));
+    }
+  }
+}
+
+// ---- Planes: `planes` times `size` numbers in a row. ----
+
+// Calls f(first plane, number of planes) for all tiles.
+template <class F>
+DN_INLINE void for_tiles(int64_t planes, const F& f) {
+  for (int64_t p = 0; p < planes; p += kTile) f(p, std::min(kTile, planes - p));
+}
+
+template <class T>
+DN_INLINE void transpose(const T* x, int64_t size, int64_t planes, float* rows) {
+  for (int64_t p = 0; p < planes; ++p, x += size) {
+    for (int64_t i = 0; i < size; ++i) rows[i * planes + p] = load(x[i]);
+  }
+}
+
+template <class T>
+DN_KERNEL void means_of_planes(const T* x, int64_t size, int64_t planes, float* means) {
+  if (size < kSmall) {
+    float tile[kSmall * kTile];
+    for_tiles(planes, [&](int64_t p, int64_t count) {
+      transpose(x + p * size, size, count, tile);
+      means_of_rows_inline(tile, size, count, means + p);
+    });
+    return;
+  }
+  for (int64_t p = 0; p < planes; ++p, x += size) {
+    double total = 0;
+    for (int64_t start = 0; start < size; start += kBlock) {
+      total += sum_block(x + start, std::min(kBlock, size - start));
+    }
+    means[p] = static_cast<float>(total / static_cast<double>(size));
+  }
+}
+
+template <class T>
+DN_KERNEL void moments_of_planes(
+    const T* x, int64_t size, int64_t planes, float* means, float* squares) {
+  if (size < kSmall) {
+    float tile[kSmall * kTile], residuals[kTile];
+    for_tiles(planes, [&](int64_t p, int64_t count) {
+      transpose(x + p * size, size, count, tile);
+      moments_of_rows_inline(tile, size, count, means + p, squares + p, residuals);
+    });
+    return;
+  }
+  for (int64_t p = 0; p < planes; ++p, x += size) {
+    const Moments plane = size <= kBlock ? block_moments(x, size) : merged_moments(x, size);
+    means[p] = plane.mean;
+    squares[p] = plane.squares;
+  }
+}
+
+template <class T>
+DN_KERNEL void affine_of_planes(
+    const T* __restrict x, int64_t size, int64_t planes, const float* scale, const float* shift,
+    T* __restrict y) {
+  for (int64_t p = 0; p < planes; ++p, x += size, y += size) {
+    const float a = scale[p], b = shift[p];
+#pragma omp simd
+    for (int64_t i = 0; i < size; ++i) store(y[i], load(x[i]) * a + b);
+  }
+}
+
+// The first plane is that of channel `channel`, of `channels`.
+template <class T>
+DN_KERNEL void products_of_planes(
+    const T* dy, const T* x, int64_t size, int64_t planes, const float* mean, int64_t channel,
+    int64_t channels, float* sums, float* products) {
+  if (size < kSmall) {
+    float tile_dy[kSmall * kTile], tile[kSmall * kTile], centers[kTile];
+    for_tiles(planes, [&](int64_t p, int64_t count) {
+      transpose(dy + p * size, size, count, tile_dy);
+      transpose(x + p * size, size, count, tile);
+      for (int64_t i = 0; i < count; ++i) {
+        centers[i] = mean[channel];
+        channel = channel + 1 == channels ? 0 : channel + 1;
+      }
+      products_of_rows_inline(tile_dy, tile, size, count, centers, sums + p, products + p);
+    });
+    return;
+  }
+  for (int64_t p = 0; p < planes; ++p, dy += size, x += size) {
+    const float center = mean[channel];
+    channel = channel + 1 == channels ? 0 : channel + 1;
+    double sum = 0, product = 0;
+    for (int64_t start = 0; start < size; start += kBlock) {
+      const T *block_dy = dy + start, *block = x + start;
+      const Pair pair = sum_pairs(std::min(kBlock, size - start), [=](int64_t i) {
+        const float g = load(block_dy[i]);
+        return Pair{g, g * (load(block[i]) - center)};
+      });
+      sum += pair.first;
+      product += pair.second;
+    }
+    sums[p] = static_cast<float>(sum);
+    products[p] = static_cast<float>(product);
+  }
+}
+
+template <class T>
+DN_KERNEL void gradient_of_planes(
+    const T* __restrict dy, const T* __restrict x, int64_t size, int64_t planes,
+    const float* scale, const float* slope, const float* shift, int64_t channel,
+    int64_t channels, T* __restrict dx) {
+  for (int64_t p = 0; p < planes; ++p, dy += size, x += size, dx += size) {
+    const float a = scale[p], b = slope[channel], c = shift[p];
+    channel = channel + 1 == channels ? 0 : channel + 1;
+#pragma omp simd
+    for (int64_t i = 0; i < size; ++i) {
+      store(dx[i], load(dy[i]) * a + (load(x[i]) * b + c));
+    }
+  }
+}
+
+}  // namespace dn_mmdet

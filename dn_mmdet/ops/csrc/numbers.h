@@ -1,0 +1,70 @@
+// Reading and writing the storage types; all arithmetic is float.
+//
+// The conversions of c10 are calls or branches where the instruction set is not known at compile
+// time; these are shifts and selections, which compilers vectorise.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include <c10/util/BFloat16.h>
+#include <c10/util/Half.h>
+
+#define DN_INLINE inline __attribute__((always_inline))
+
+namespace dn_mmdet {
+
+DN_INLINE uint32_t to_bits(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+DN_INLINE float from_bits(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+DN_INLINE float load(float value) { return value; }
+
+DN_INLINE float load(c10::BFloat16 value) {
+  return from_bits(static_cast<uint32_t>(value.x) << 16);
+}
+
+DN_INLINE float load(c10::Half value) {
+  const uint32_t word = static_cast<uint32_t>(value.x) << 16;
+  const uint32_t magnitude = word + word;
+  // The exponent moved to its place and its bias corrected by a product; subnormal numbers by the
+  // difference of two numbers that share the exponent.
+  const float normal = from_bits((magnitude >> 4) + (0xE0u << 23)) * 0x1.0p-112f;
+  const float subnormal = from_bits((magnitude >> 17) | (126u << 23)) - 0.5f;
+  const uint32_t bits = magnitude < (1u << 27) ? to_bits(subnormal) : to_bits(normal);
+  return from_bits((word & 0x80000000u) | bits);
+}
+
+DN_INLINE void store(float& place, float value) { place = value; }
+
+// To the nearest, ties to even, as all of PyTorch rounds.
+DN_INLINE void store(c10::BFloat16& place, float value) {
+  const uint32_t bits = to_bits(value);
+  const uint32_t rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
+  const bool is_nan = (bits & 0x7FFFFFFFu) > 0x7F800000u;
+  place.x = static_cast<uint16_t>(is_nan ? 0x7FC0u : rounded);
+}
+
+DN_INLINE void store(c10::Half& place, float value) {
+  const uint32_t word = to_bits(value);
+  const uint32_t magnitude = word + word;
+  uint32_t bias = magnitude & 0xFF000000u;
+  bias = bias < 0x71000000u ? 0x71000000u : bias;
+  // Too large becomes infinite here, and the sum rounds at the last bit of a half.
+  const float scaled = (std::fabs(value) * 0x1.0p+112f) * 0x1.0p-110f;
+  const uint32_t bits = to_bits(from_bits((bias >> 1) + 0x07800000u) + scaled);
+  const uint32_t finite = ((bits >> 13) & 0x7C00u) + (bits & 0x0FFFu);
+  const uint32_t half = magnitude > 0xFF000000u ? 0x7E00u : finite;
+  place.x = static_cast<uint16_t>(((word >> 16) & 0x8000u) | half);
+}
+
+}  // namespace dn_mmdet
