@@ -1,6 +1,23 @@
-"""What every test needs: the package registered, and two cores shared fairly."""
+"""What every test needs: two cores shared fairly, and a process as a user's is at its start."""
 
 import os
 
 # Before torch is imported: more threads than cores make the small models of the tests crawl.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def process(monkeypatch):
+    """Undo what a run sets for its process, and what a run before this test has set."""
+    for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD',
+                 'LOCAL_RANK'):
+        monkeypatch.setenv(name, '')
+        monkeypatch.delenv(name)
+    from mmengine.registry import DefaultScope
+    DefaultScope._instance_dict.clear()
+    torch.set_flush_denormal(False)
+    yield
+    torch.set_flush_denormal(False)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS, DefaultScope
 from mmengine.utils import track_iter_progress
 
 from ..engine.atomic import atomic_write
@@ -53,15 +53,16 @@ def visualize_affine(config: str, checkpoint: str, images: Sequence[str], out: s
     """
     cfg = load_config(config, cfg_options)
     groups = find_images(images, per_class)
-    model, pipeline = _prepare(cfg, checkpoint)
-    chosen = _choose(model, layers)
-    order = []
-    with torch.no_grad(), told_in_a_sentence(cfg), record_affine(model) as records:
-        tasks = [(group, file) for group, files in groups.items() for file in files]
-        for group, file in track_iter_progress(tasks):
-            data = pipeline(dict(img_path=str(file), img_id=len(order)))
-            model.test_step(pseudo_collate([data]))
-            order.append(group)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
+        model, pipeline = _prepare(cfg, checkpoint)
+        chosen = _choose(model, layers)
+        order = []
+        with torch.no_grad(), told_in_a_sentence(cfg), record_affine(model) as records:
+            tasks = [(group, file) for group, files in groups.items() for file in files]
+            for group, file in track_iter_progress(tasks):
+                data = pipeline(dict(img_path=str(file), img_id=len(order)))
+                model.test_step(pseudo_collate([data]))
+                order.append(group)
     summaries = {name: summarise_affine(entries) for name, entries in records.items() if entries}
     folder = Path(out) if out else Path(cfg.work_dir) / 'affine'
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,9 +102,7 @@ def _images(folder):
 
 
 def _prepare(cfg: Config, checkpoint: str):
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
-    settings = deepcopy(cfg.model)
-    model = MODELS.build(settings)
+    model = MODELS.build(deepcopy(cfg.model))
     cfg.load_from = checkpoint
     check_test_checkpoint(checkpoint, model, cfg)
     model.load_state_dict(

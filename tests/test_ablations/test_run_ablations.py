@@ -32,11 +32,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def inside(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'LOCAL_RANK'):
-        monkeypatch.setenv(name, '')
-        monkeypatch.delenv(name)
-    yield
-    torch.set_flush_denormal(False)
 
 
 def test_a_cell_is_trained_and_tested_at_every_batch_size(tmp_path):

@@ -4,20 +4,7 @@ import runpy
 import sys
 
 import pytest
-import torch
 from tiny import REPOSITORY, snapshot, write_coco, write_config
-
-
-@pytest.fixture(autouse=True)
-def process(monkeypatch):
-    """Undo what a run sets for its process."""
-    for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD',
-                 'LOCAL_RANK'):
-        monkeypatch.setenv(name, '')
-        monkeypatch.delenv(name)
-    torch.set_flush_denormal(False)
-    yield
-    torch.set_flush_denormal(False)
 
 
 @pytest.fixture
