@@ -3,8 +3,8 @@
 import re
 from dataclasses import asdict, dataclass
 
-__all__ = ['BASE_BATCH', 'BASE_LR', 'HIGH_LR', 'ITERATIONS', 'TEST_BATCHES', 'VARIANTS', 'Cell',
-           'plan']
+__all__ = ['BASE_BATCH', 'BASE_LR', 'HIGH_LR', 'ITERATIONS', 'PAPER', 'TEST_BATCHES', 'VARIANTS',
+           'Cell', 'plan']
 
 BASE_LR = 0.05
 HIGH_LR = 4 * BASE_LR

@@ -1,7 +1,7 @@
 """The paper's claims beside what the cells say of them."""
 
 from ..analysis.seed_statistics import compare, summarise
-from .cells import BASE_BATCH, BASE_LR, TEST_BATCHES
+from .cells import BASE_BATCH, BASE_LR, PAPER, TEST_BATCHES
 
 __all__ = ['claims']
 
@@ -24,7 +24,7 @@ def claims(results, tables):
 
 def _dnc(results, tables):
     """Under both starts: the paper's letter, and the one that begins as BN."""
-    for variant, start in ((None, 'started as BN'), ("start='paper'", 'started as in the paper')):
+    for variant, start in ((None, 'started as BN'), (PAPER, 'started as in the paper')):
         cells = [c for c in tables['module'] if c.norm == 'DNC' and c.variant == variant]
         told = [f'{label} {_val(results, group)}' for label, group in _settings(cells)]
         trained = any(row['val'] is not None and row['val'] > 50 for row in results.of_all(cells))
