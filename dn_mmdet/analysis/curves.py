@@ -43,11 +43,16 @@ def plot_bands(curves, file, xlabel='epoch', ylabel='mAP', title='', markers=Tru
         xlabel (str): what the steps are. Default: 'epoch'.
         ylabel (str): what the values are. Default: 'mAP'.
         title (str): a line above the plot. Default: none.
-        markers (bool): mark every step and write the last mean beside it. Default: True.
+        markers (bool): mark every step and write the last mean beside it where there is room.
+            Default: True.
     """
-    figure, axes = _figure(xlabel, ylabel, title)
-    for (label, seeds), style in zip(curves.items(), cycle(STYLES), strict=False):
-        color, marker, line = style
+    # Small for its letters, which are read on a phone too.
+    figure, axes = _figure(xlabel, ylabel, title, size=(4.8, 3.0), dpi=200)
+    ends = []
+    for place, (label, seeds) in enumerate(curves.items()):
+        # A colour that comes again comes with another marker and line.
+        turn, place = divmod(place, len(STYLES))
+        color, (_, marker, line) = STYLES[place][0], STYLES[(place + turn) % len(STYLES)]
         points = [dict(zip(*seed, strict=True)) for seed in seeds]
         steps = sorted(set.intersection(*map(set, points))) if points else []
         columns = [[point[step] for point in points] for step in steps]
@@ -57,17 +62,27 @@ def plot_bands(curves, file, xlabel='epoch', ylabel='mAP', title='', markers=Tru
         axes.fill_between(steps, [min(column) for column in columns],
                           [max(column) for column in columns], color=color, alpha=0.18, linewidth=0)
         if means and markers:
-            _annotate(axes, steps[-1], means[-1], color)
-    axes.legend(frameon=False)
+            ends.append((steps[-1], means[-1], color))
+    apart = 0.06 * (axes.get_ylim()[1] - axes.get_ylim()[0])
+    for place, (x, y, color) in enumerate(ends):
+        # Two numbers in one place could not be read.
+        if all(abs(y - other) >= apart for _, other, _ in ends[:place]):
+            _annotate(axes, x, y, color)
+    if len(curves) <= 4:
+        axes.legend(frameon=False)
+    else:  # over the curves it would hide some
+        rows = -(-len(curves) // 2)
+        figure.set_figheight(3.0 + 0.2 * rows)
+        figure.legend(frameon=False, loc='outside lower center', ncols=2, fontsize=9)
     _save(figure, file)
 
 
-def _figure(xlabel, ylabel, title):
+def _figure(xlabel, ylabel, title, size=(6.4, 4.0), dpi=150):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(6.4, 4.0), dpi=150, layout='constrained')
+    figure = Figure(figsize=size, dpi=dpi, layout='constrained')
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.set_xlabel(xlabel)

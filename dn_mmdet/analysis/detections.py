@@ -1,9 +1,11 @@
 """Detections of several models beside the ground truth, drawn by mmdet's visualizer."""
 
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import mmcv
 import numpy as np
@@ -11,12 +13,12 @@ import torch
 from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmdet.visualization import DetLocalVisualizer
-from mmengine.fileio import load
 from mmengine.structures import InstanceData
 
 from ..engine.atomic import atomic_write
+from .prediction_file import read_predictions
 
-__all__ = ['draw_detections']
+__all__ = ['draw_detections', 'draw_side_by_side']
 
 # All images are brought to one size, at which the labels of the boxes can be read.
 SIDE = 360
@@ -38,30 +40,44 @@ def draw_detections(dataset_cfg, results, file, num_images=4, score_thr=0.3):
         score_thr (float): detections below this score are not drawn. Default: 0.3, as in
             mmdet.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     with redirect_stdout(StringIO()):  # pycocotools tells that it loads
         dataset = DATASETS.build(dataset_cfg)
-    classes = dataset.metainfo['classes']
-    meta = dict(classes=classes, palette=list(islice(cycle(PALETTE), len(classes))))
     shown = [i for i in range(len(dataset)) if dataset.get_data_info(i)['instances']]
     shown = [shown[i] for i in np.linspace(0, len(shown) - 1, num_images).astype(int)]
     found = {
-        label: {sample['img_id']: sample['pred_instances'] for sample in load(path)}
+        label: {sample['img_id']: sample['pred_instances'] for sample in read_predictions(path)}
         for label, path in results.items()
     }
-    columns = ['ground truth', *(f'{label}, score >= {score_thr}' for label in results)]
-    figure = Figure(
-        figsize=(3 * len(columns), 3 * len(shown)), dpi=100, layout='constrained')
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(shown), len(columns), squeeze=False)
-    for axis in axes.flat:
-        axis.axis('off')
-    for axis, title in zip(axes[0], columns, strict=True):
-        axis.set_title(title, fontsize=10)
+    titles = [['ground truth', *(f'{label}, score >= {score_thr}' for label in results)]]
+    titles += [[''] * len(titles[0])] * (len(shown) - 1)
+    draw_side_by_side(dataset, shown, found, file, titles, score_thr)
 
-    for row, index in zip(axes, shown, strict=True):
+
+def draw_side_by_side(dataset: Any, shown: Sequence[int],
+                      found: Mapping[str, Mapping[int, Mapping]], file: str | Path,
+                      titles: Sequence[Sequence[str]], score_thr: float = 0.3) -> None:
+    """Draw given images of a data set: the ground truth, then what each model found.
+
+    Args:
+        dataset (Any): a built CocoDataset, or one that tells ``img_id`` and ``instances`` too.
+        shown (Sequence[int]): places in the data set, a row each.
+        found (Mapping[str, Mapping[int, Mapping]]): label to image id to ``bboxes`` (N, 4) in
+            pixels, ``labels`` and ``scores``, all tensors.
+        file (str | Path): where the picture goes.
+        titles (Sequence[Sequence[str]]): of each row's pictures, the ground truth first.
+        score_thr (float): detections below this score are not drawn. Default: 0.3, as in
+            mmdet.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    classes = dataset.metainfo['classes']
+    meta = dict(classes=classes, palette=list(islice(cycle(PALETTE), len(classes))))
+    figure = Figure(
+        figsize=(3 * (1 + len(found)), 3 * len(shown)), dpi=100, layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(shown), 1 + len(found), squeeze=False)
+    for row, index, texts in zip(axes, shown, titles, strict=True):
         info = dataset.get_data_info(index)
         image = mmcv.imread(info['img_path'], channel_order='rgb')
         pictures = [_draw(image, _ground_truth(info), meta)]
@@ -69,8 +85,10 @@ def draw_detections(dataset_cfg, results, file, num_images=4, score_thr=0.3):
             _draw(image, InstanceData(**by_id[info['img_id']]), meta, score_thr)
             for by_id in found.values()
         ]
-        for axis, picture in zip(row, pictures, strict=True):
+        for axis, picture, text in zip(row, pictures, texts, strict=True):
             axis.imshow(picture)
+            axis.axis('off')
+            axis.set_title(text, fontsize=10)
     with atomic_write(file) as picture:
         figure.savefig(picture, format=Path(file).suffix[1:])
 
@@ -78,7 +96,8 @@ def draw_detections(dataset_cfg, results, file, num_images=4, score_thr=0.3):
 def _ground_truth(info):
     boxes = [instance['bbox'] for instance in info['instances']]
     labels = [instance['bbox_label'] for instance in info['instances']]
-    return InstanceData(bboxes=torch.tensor(boxes), labels=torch.tensor(labels))
+    return InstanceData(bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+                        labels=torch.tensor(labels, dtype=torch.int64))
 
 
 def _draw(image, instances, meta, score_thr=None):

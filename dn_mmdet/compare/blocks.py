@@ -1,12 +1,15 @@
 """What a report says and in which order, before it is HTML or Markdown."""
 
 import shlex
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from . import tables
+from . import image_blocks, tables
 from .claims import Claim
 from .comparison import Comparison
 from .differences import is_expected
+from .galleries import Gallery
+from .image_bootstrap import IMAGE_RESAMPLES
 from .metrics import short_name
 from .runs import Run
 
@@ -36,7 +39,7 @@ def report_title(comparison: Comparison) -> str:
 
 
 def report_blocks(comparison: Comparison, sizes: dict, curve: str, loss: str | None,
-                  window: int) -> list[Block]:
+                  window: int, galleries: Sequence[Gallery] = ()) -> list[Block]:
     """All pieces of the report.
 
     Args:
@@ -45,15 +48,20 @@ def report_blocks(comparison: Comparison, sizes: dict, curve: str, loss: str | N
         curve (str): file name of the picture of the metric.
         loss (str, optional): file name of the picture of the loss; None where none was logged.
         window (int): logged values that a point of the latter averages.
+        galleries (Sequence[Gallery]): pictures of single images. Default: none.
     """
     name = short_name(comparison.metric)
     blocks = []
     if comparison.warnings:
         blocks += [Block('warning', comparison.warnings, 'Not the norm alone')]
     blocks += [Block('heading', 'What may be said'), Block('claims', comparison.claims),
+               Block('table', image_blocks.interval_table(comparison)),
                Block('text', _method(comparison)), Block('list', list(_differ_in(comparison)))]
     if comparison.left_out:
         blocks += [Block('heading', 'Not compared'), Block('list', comparison.left_out)]
+    if comparison.predictions and comparison.predictions.left_out:
+        blocks += [Block('heading', 'Predictions that are not used'),
+                   Block('list', comparison.predictions.left_out)]
     if comparison.notes:
         blocks += [Block('heading', 'To be known of these runs'), Block('list', comparison.notes)]
     blocks += [
@@ -69,11 +77,21 @@ def report_blocks(comparison: Comparison, sizes: dict, curve: str, loss: str | N
         Block('table', tables.seed_table(comparison)),
     ]
     classes = tables.class_table(comparison)
-    if classes or comparison.metric.startswith('coco/'):
+    predicted = image_blocks.class_tables(comparison)
+    if predicted and not classes:
+        blocks.append(Block('heading', image_blocks.class_heading(comparison)))
+        blocks += [Block('table', rows) for rows in predicted]
+        blocks.append(Block('text', 'From the predictions of the last checkpoints, the largest '
+                                    'change first' + (', then all.' if len(predicted) > 1
+                                                      else '.')))
+    elif classes or comparison.metric.startswith('coco/'):
         blocks += [Block('heading', 'Average precision of each class'),
                    Block('table', classes) if classes else Block(
                        'text', 'Not logged by every run: val_evaluator.classwise=True makes '
                                'CocoMetric log it.')]
+    for gallery in galleries:
+        blocks += [Block('heading', image_blocks.gallery_heading(gallery)),
+                   Block('picture', gallery.file, gallery.title), Block('text', gallery.counts)]
     if loss:
         smoothed = f'mean of up to {window} logged values' if window > 1 else 'as logged'
         blocks += [Block('heading', 'Training loss'), Block(
@@ -104,9 +122,8 @@ def _method(comparison):
             f'Not all runs are finished: at {comparison.unit} {comparison.step}, the last that all '
             'have evaluated')
     return (f'{when}. A difference is taken seed by seed; its spread is the sample standard '
-            'deviation over the seeds, its interval a percentile bootstrap over the seeds. Logs '
-            'hold no result of a single image, so that the choice of images to evaluate on is not '
-            'part of the interval.')
+            'deviation over the seeds, its interval a percentile bootstrap over the seeds. '
+            f'{image_blocks.method(comparison)}')
 
 
 def _differ_in(comparison):
@@ -132,4 +149,12 @@ def _compare_command(comparison: Comparison) -> str:
     names = {baseline.label for baseline in comparison.baselines.values()}
     baseline = f' --baseline {shlex.quote(*names)}' if len(names) == 1 else ''
     return (f'python tools/analysis_tools/compare.py {folders} --metric '
-            f'{shlex.quote(comparison.metric)}{baseline}')
+            f'{shlex.quote(comparison.metric)}{baseline}{_options(comparison)}')
+
+
+def _options(comparison):
+    """What of the predictions was asked for otherwise than by default."""
+    if comparison.predictions is None:
+        return ' --no-predictions'
+    resamples = comparison.predictions.resamples
+    return '' if resamples == IMAGE_RESAMPLES else f' --resamples {resamples}'

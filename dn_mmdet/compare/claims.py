@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from ..analysis.seed_statistics import Difference, compare
 from .bootstrap import LEVEL, Interval, chance_of_one_sign, paired_bootstrap
 from .groups import Group
+from .image_bootstrap import ImageIntervals
 from .metrics import lower_is_better, rounding, short_name
 
 __all__ = ['Claim', 'judge']
@@ -16,12 +17,13 @@ class Claim:
 
     Attributes:
         label (str): of the group; baseline (str): of its baseline.
-        verdict (str): 'gain' or 'loss' where the difference exceeds its spread, its interval
-            excludes zero and every run is whole; 'not shown' where one of these fails; 'nothing'
+        verdict (str): 'gain' or 'loss' where the difference exceeds its spread, its intervals
+            exclude zero and every run is whole; 'not shown' where one of these fails; 'nothing'
             where there are not two seeds to pair.
         sentence (str): with the figures that it rests on.
         difference (Difference | None): over the seeds that both have.
-        interval (Interval | None): of its mean, from two seeds on.
+        interval (Interval | None): of its mean over seeds, from two seeds on.
+        images (ImageIntervals | None): over images, and over both, where predictions are there.
     """
 
     label: str
@@ -30,10 +32,12 @@ class Claim:
     sentence: str
     difference: Difference | None = None
     interval: Interval | None = None
+    images: ImageIntervals | None = None
 
 
 def judge(group: Group, baseline: Group, metric: str, digits: int,
-          step: int | None = None, unit: str = 'epoch') -> Claim:
+          step: int | None = None, unit: str = 'epoch',
+          images: ImageIntervals | None = None) -> Claim:
     """Compare by seed; a difference is a gain only where nothing speaks against it.
 
     Args:
@@ -42,6 +46,8 @@ def judge(group: Group, baseline: Group, metric: str, digits: int,
         digits (int): decimals to write.
         step (int, optional): where unfinished runs are compared. Default: at their ends.
         unit (str): what a step is. Default: 'epoch'.
+        images (ImageIntervals, optional): what the choice of images makes of the difference.
+            Default: unknown.
     """
     first, second = (side.summary(metric, step) for side in (baseline, group))
     pair = f'{group.label} against {baseline.label}, {short_name(metric)}'
@@ -61,34 +67,41 @@ def judge(group: Group, baseline: Group, metric: str, digits: int,
     if len(shared) == 1:
         return Claim(group.label, baseline.label, 'nothing', (
             f'{pair}: nothing can be said from one seed. The difference is '
-            f'{difference.mean:+.{digits}f} ({_seeds(shared)}{_at(step, unit)}), and how much it '
-            f'would change with another seed is unknown{_died(lost)}.'), difference)
+            f'{difference.mean:+.{digits}f} ({_seeds(shared)}{_at(step, unit)}'
+            f'{_over_images(images, digits)}), and how much it would change with another seed is '
+            f'unknown{_died(lost)}.'), difference, images=images)
     interval = paired_bootstrap(
         [second.values[seed] - first.values[seed] for seed in shared])
     figures = (
         f'{difference.mean:+.{digits}f} ± {difference.spread:.{digits}f} (mean ± spread of the '
         f'difference over {len(shared)} paired seeds{_at(step, unit)}; {LEVEL:.0%} bootstrap '
         f'interval over seeds {interval.low:+.{digits}f} to {interval.high:+.{digits}f}, '
-        f'{interval.resamples:,} resamples)')
+        f'{interval.resamples:,} resamples{_over_images(images, digits)})')
     against = [f'the runs are not finished, this is {unit} {step}'] if step is not None else []
     against += [f'it is without {" and ".join(lost)}, which died of a loss that is not '
                 'finite'] if lost else []
     against += ['it lies within the spread'] if abs(
         difference.mean) <= difference.spread else []
-    against += ['the interval contains zero'] if interval.contains_zero else []
+    joint = images and images.widest
+    names = {'over seeds': interval, 'over images and seeds' if images and images.both else
+             'over images': joint}
+    zero = [name for name, found in names.items() if found and found.contains_zero]
+    against += [f'the interval {name} contains zero' for name in zero]
     against += ['it is no more than what the log rounds off'] if (
         0 < abs(difference.mean) < rounding(metric) + 1e-9) else []
     if against:
         verdict, told = 'not shown', f'no gain or loss may be claimed, {"; ".join(against)}'
     else:
         verdict = 'gain' if (difference.mean < 0) == lower_is_better(metric) else 'loss'
-        told = f'a {verdict} that exceeds the spread, with an interval that excludes zero'
+        told = (f'a {verdict} that exceeds the spread, with an interval ' + (
+            f'{" and one ".join(name for name, found in names.items() if found)} that exclude zero'
+            if joint else 'over seeds alone that excludes zero'))
         chance = chance_of_one_sign(len(shared))
         if chance > 1 - LEVEL:
             told += (f'; but {len(shared)} seeds are few: equal models give differences of one '
                      f'sign in 1 of {round(1 / chance)} comparisons')
     return Claim(group.label, baseline.label, verdict, f'{pair}: {figures}: {told}.', difference,
-                 interval)
+                 interval, images)
 
 
 def _seeds(seeds):
@@ -98,6 +111,16 @@ def _seeds(seeds):
 
 def _at(step, unit):
     return '' if step is None else f', {unit} {step}'
+
+
+def _over_images(images, digits):
+    """The widest interval that predictions give, and what it covers."""
+    if images is None:
+        return ''
+    found, what = images.widest, 'images and seeds' if images.both else 'images alone'
+    return (f'; {LEVEL:.0%} bootstrap interval over {what} {found.low:+.{digits}f} to '
+            f'{found.high:+.{digits}f}, {found.resamples:,} resamples of {images.count:,} images'
+            + (f' and {_seeds(images.seeds)}' if images.both else ''))
 
 
 def _died(lost):

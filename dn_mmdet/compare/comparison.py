@@ -1,6 +1,9 @@
 """From work folders to what a report says, before it is written in any form."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..engine.errors import UserError
 from .baselines import choose_baselines, find_group
@@ -11,6 +14,9 @@ from .metrics import choose_metric, digits_of
 from .runs import Run
 from .same_data import split_by_data
 from .selection import common_step, finished_groups, need_two, read_runs
+
+if TYPE_CHECKING:
+    from .predictions import Predictions
 
 __all__ = ['Comparison', 'compare_folders']
 
@@ -28,6 +34,7 @@ class Comparison:
         data (str): what all were evaluated on.
         left_out (list[str]): a sentence for each folder, or run, that is not compared.
         notes (list[str]): what a reader should know of those that are.
+        predictions (Predictions | None): of single images; None where they were not looked for.
     """
 
     groups: list[Group]
@@ -39,6 +46,11 @@ class Comparison:
     data: str
     left_out: list[str]
     notes: list[str]
+    predictions: Predictions | None = None
+
+    def group(self, label: str) -> Group:
+        """The group of that label."""
+        return next(group for group in self.groups if group.label == label)
 
     @property
     def runs(self) -> list[Run]:

@@ -9,6 +9,8 @@ ENTRY = re.compile(r'    ([A-Za-z][\w .()/-]*): (.*)')
 NAN = re.compile(r'^.*(?:loss is [+-]?(?:nan|inf)|loss become infinite or NaN'
                  r'|(?:is|are) (?:not finite|infinite or NaN)|holds NaN or infinite values).*$',
                  re.MULTILINE | re.IGNORECASE)
+# As tools/train.py logs it.
+REVISION = re.compile(r'^.*\bgit revision: ([\w-]+)$', re.MULTILINE)
 # The compiler's options say nothing that the version does not.
 SKIPPED = ('PyTorch compiling details', 'mp_cfg', 'dist_cfg')
 

@@ -19,10 +19,9 @@ from ..analysis.step_time import time_training_steps
 from ..datasets import build_digits_coco
 from ..engine.atomic import atomic_write
 from ..engine.errors import UserError
+from ..jobs import Progress, Training
 from ..paths import configs_root, tools_root
-from .progress import Progress
 from .report import METRICS, table
-from .training import Training
 
 __all__ = ['run_demo']
 
@@ -78,16 +77,16 @@ def run_demo(work_root='work_dirs', seed=0):
 
 
 def _plan(work_root, seed):
-    configs = configs_root() / 'digits'
-    pretrainings = [
-        Training(f'pretrain {label}', configs / f'mbv2_{key}_digits.py', work_root, seed)
-        for label, key in NORMS.items()
-    ]
+    pretrainings = [_training(f'pretrain {label}', f'mbv2_{key}_digits', work_root, seed)
+                    for label, key in NORMS.items()]
     return pretrainings + [
-        Training(f'train {label}', configs / f'ssdlite_mbv2_{key}_digits.py', work_root, seed,
-                 after=(pretraining, ))
+        _training(f'train {label}', f'ssdlite_mbv2_{key}_digits', work_root, seed, (pretraining, ))
         for (label, key), pretraining in zip(NORMS.items(), pretrainings, strict=True)
     ]
+
+
+def _training(name, stem, work_root, seed, after=()):
+    return Training(name, configs_root() / 'digits' / f'{stem}.py', work_root / stem, seed, after)
 
 
 def _train(training, progress):
@@ -97,14 +96,14 @@ def _train(training, progress):
     if training.done:
         progress.skip(training.name, f'there already ({training.checkpoint})')
         return
-    progress.start(training.name)
-    training.run(progress.show)
-    progress.finish()
+    step = progress.start(training.name)
+    training.run(step.show)
+    step.finish()
 
 
 def _test(label, training, out, progress):
     """COCO metrics by tools/test.py in its own process; its detections go to a pickle."""
-    progress.start(f'test {label}')
+    step = progress.start(f'test {label}')
     results = out / f'{training.config.stem}.pkl'
     work_dir = out / training.config.stem
     command = [
@@ -117,13 +116,13 @@ def _test(label, training, out, progress):
                         f'{(ended.stderr or ended.stdout)[-2000:]}')
     newest = sorted(work_dir.glob('*/[0-9]*.json'))[-1]
     metrics = json.loads(newest.read_text())
-    progress.finish(f'mAP {metrics[METRICS["mAP"]]:.3f}')
+    step.finish(f'mAP {metrics[METRICS["mAP"]]:.3f}')
     return metrics
 
 
 def _measure(rows, detectors, progress):
     """Add the complexity and the interleaved step time to the rows."""
-    progress.start('time a step of both')
+    step = progress.start('time a step of both')
     configs = {label: Config.fromfile(t.config) for label, t in detectors.items()}
     first = next(iter(configs.values()))
     init_default_scope(first.default_scope)
@@ -138,14 +137,14 @@ def _measure(rows, detectors, progress):
     torch.set_flush_denormal(True)
     seconds = time_training_steps(
         {label: config.model for label, config in configs.items()}, batches,
-        progress=lambda done, of: progress.show(done / of, f'round {done}/{of}'))
+        progress=lambda done, of: step.show(done / of, f'round {done}/{of}'))
     for label, value in seconds.items():
         rows[label]['seconds'] = value
-    progress.finish()
+    step.finish()
 
 
 def _draw(detectors, out, progress):
-    progress.start('pictures')
+    step = progress.start('pictures')
     curves = {label: read_run_log(t.work_dir).curve(METRICS['mAP'])
               for label, t in detectors.items()}
     plot_curves(curves, out / 'map_vs_epoch.png', ylabel='COCO mAP on val',
@@ -155,7 +154,7 @@ def _draw(detectors, out, progress):
         config.test_dataloader.dataset,
         {label: out / f'{t.config.stem}.pkl' for label, t in detectors.items()},
         out / 'detections.png')
-    progress.finish()
+    step.finish()
 
 
 def _write(out, rows, text, seed):

@@ -13,6 +13,7 @@ from .default_hooks import use_own_hooks
 from .divergence import divergence_told
 from .errors import UserError
 from .resume import choose_resume
+from .revision import git_revision
 from .run import build_runner, check, prepare_process, told_in_a_sentence
 
 __all__ = ['train']
@@ -63,7 +64,7 @@ def train(config: str,
     try:
         notes = check(cfg, 'train')
         with told_in_a_sentence(cfg):
-            runner = build_runner(cfg, notes)
+            runner = build_runner(cfg, [*notes, f'git revision: {git_revision()}'])
             with divergence_told(runner):
                 runner.train()
     except BaseException as error:

@@ -1,0 +1,11 @@
+# SSDLite with GroupNorm (8 groups) in the backbone, on the embedded digits: an arm of
+# `make compare`.
+_base_ = '../_base_/ssdlite_mbv2_digits.py'
+
+model = dict(
+    backbone=dict(
+        norm_cfg=dict(_delete_=True, type='GN', num_groups=8, eps=1e-3),
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='work_dirs/mbv2_gn_digits/epoch_3.pth',
+            prefix='backbone.')))

@@ -1,0 +1,113 @@
+"""The embedded benchmark: BN, DN-B, SE + BN and GN as detectors of the embedded digits."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..datasets import build_digits_coco
+from ..jobs import Training
+from ..paths import configs_root
+from .compare_runs import compare_runs
+from .comparison import Comparison
+from .train_missing import train_missing
+
+__all__ = ['compare_embedded']
+
+# Part of a configuration's name to expected seconds of its pretraining and its detection.
+ARMS = {'bn': (170, 420), 'dnb': (235, 560), 'dnb_g1': (225, 520), 'sebn': (235, 540),
+        'gn': (190, 450)}
+NAMES = {'bn': 'BN', 'dnb': 'DN-B (16, oup)', 'dnb_g1': 'DN-B (16, 1)', 'sebn': 'SE + BN',
+         'gn': 'GN'}
+# With a thread for each run a loader process of its own gains nothing; the last checkpoint is
+# what is compared, and the data was made here.
+COMMON = {'train_dataloader.num_workers': 0, 'train_dataloader.persistent_workers': False,
+          'val_dataloader.num_workers': 0, 'val_dataloader.persistent_workers': False,
+          'default_hooks.checkpoint.save_best': None, 'default_hooks.checkpoint.max_keep_ckpts': 1,
+          'preflight.images': False}
+DETECTION = {'val_evaluator.classwise': True}
+# Folder to settings of the detector, which starts from the same pretrained backbone: four times
+# the learning rate, and a step for each two images, one epoch of them at a rate in proportion.
+EXTRAS = {
+    'lr_x4': {'optim_wrapper.optimizer.lr': 0.2},
+    'batch_2': {'train_dataloader.batch_size': 2, 'optim_wrapper.optimizer.lr': 0.05 / 8,
+                'train_cfg.max_epochs': 1, 'param_scheduler.1.end': 1,
+                'param_scheduler.1.T_max': 1},
+}
+EXTRA_ARMS, EXTRA_SEED = ('bn', 'dnb'), 0
+
+
+def compare_embedded(work_root: str | os.PathLike = 'work_dirs/compare',
+                     seeds: Sequence[int] = (0, 1, 2),
+                     workers: int | None = None,
+                     extra: bool = False,
+                     out: str | os.PathLike | None = None,
+                     cfg_options: Mapping[str, Any] | None = None) -> Comparison:
+    """Train each arm with each seed where that is missing, then compare mAP on val.
+
+    An arm is a backbone that is pretrained on single digits and then, with the same seed, trained
+    as a detector. All have the same number of steps and differ in the norm of the backbone and
+    in that checkpoint. What is compared is the last epoch; nothing is selected on val. Seed
+    after seed, so that whole seeds are there whenever it is stopped.
+
+    Args:
+        work_root (str | PathLike): a run is in ``<configuration's name>/seed_<seed>`` of it.
+            Default: 'work_dirs/compare'.
+        seeds (Sequence[int]): Default: (0, 1, 2).
+        workers (int, optional): runs at a time. Default: one for each core, with a GPU 1.
+        extra (bool): then also compare BN and DN-B (16, oup), seed 0, at four times the learning
+            rate and at batch size 2, in ``lr_x4/`` and ``batch_2/`` of ``out``. Default: False.
+        out (str | PathLike, optional): folder of the report. Default: ``work_root``.
+        cfg_options (Mapping, optional): settings of every run, dotted key to value.
+
+    Returns:
+        Comparison: of the arms.
+
+    Raises:
+        UserError: too few runs can be compared.
+        KeyboardInterrupt: with how to go on.
+    """
+    work_root, out = Path(work_root), Path(out or work_root)
+    build_digits_coco('data/digits')
+    plan = _Plan(work_root, {**COMMON, **(cfg_options or {})})
+    for seed in dict.fromkeys(seeds):
+        for arm in ARMS:
+            plan.add(arm, seed)
+    comparison = plan.compare(out, workers)
+    for name, options in EXTRAS.items() if extra else ():
+        print(f'\n{name}:')
+        more = _Plan(work_root, {**COMMON, **(cfg_options or {})})
+        for arm in EXTRA_ARMS:
+            more.add(arm, EXTRA_SEED, name, options)
+        more.compare(out / name, workers)
+    return comparison
+
+
+class _Plan:
+    """Pretrainings and detectors in the order in which they are wanted."""
+
+    def __init__(self, work_root, options):
+        self.work_root, self.options = work_root, options
+        self.trainings, self.costs = [], {}
+
+    def add(self, arm, seed, variant='', more=()):
+        """A pretraining and the detector that starts from it; a variant of the latter."""
+        before, detection = ARMS[arm]
+        first = self._add(f'pretrain {NAMES[arm]}, seed {seed}', f'mbv2_{arm}_digits', '', seed,
+                          before, options=self.options)
+        self._add(f'train {NAMES[arm]}, seed {seed}', f'ssdlite_mbv2_{arm}_digits', variant, seed,
+                  detection, after=(first, ), options={**DETECTION, **dict(more), **self.options})
+
+    def compare(self, out, workers):
+        """Train and compare the detectors with BN's."""
+        failed = train_missing(self.trainings, self.costs, workers)
+        return compare_runs([training.work_dir for training in self.trainings if training.after],
+                            out, failed=failed)
+
+    def _add(self, name, stem, variant, seed, cost, **settings):
+        folder = self.work_root / f'{stem}_{variant}'.rstrip('_') / f'seed_{seed}'
+        training = Training(name, configs_root() / 'digits' / f'{stem}.py', folder, seed,
+                            **settings)
+        self.trainings.append(training)
+        self.costs[name] = float(cost)
+        return training

@@ -1,0 +1,119 @@
+"""Pictures of the images on which a group and its baseline differ most."""
+
+import re
+from collections import Counter
+from itertools import chain, count
+from pathlib import Path
+from typing import NamedTuple
+
+from ..analysis.class_gallery import draw_gallery
+from ..analysis.detections import draw_side_by_side
+from .comparison import Comparison
+from .extremes import find_extremes
+from .image_results import SCORE_THR, ClassResults
+
+__all__ = ['Gallery', 'draw_galleries']
+
+# Images to each side.
+DETECTIONS, CLASSES = 3, 8
+
+
+class Gallery(NamedTuple):
+    """A picture in a report.
+
+    Attributes:
+        label (str): of the group; baseline (str): of its baseline.
+        file (str): name of the PNG.
+        title (str): what it shows, without a full stop.
+        counts (str): a sentence with the number of images to either side, and how they are ranked.
+    """
+
+    label: str
+    baseline: str
+    file: str
+    title: str
+    counts: str
+
+
+def draw_galleries(comparison: Comparison, folder: Path) -> list[Gallery]:
+    """Draw a picture for each group of which, and of whose baseline, predictions are there.
+
+    Args:
+        comparison (Comparison): with predictions.
+        folder (Path): of the pictures.
+    """
+    galleries = []
+    for label, baseline in comparison.baselines.items():
+        pairs = comparison.predictions.pairs(comparison, label)
+        if not pairs:
+            continue
+        is_class = isinstance(next(iter(pairs.values()))[0], ClassResults)
+        extremes = find_extremes(list(pairs.values()), CLASSES if is_class else DETECTIONS)
+        if not extremes.better and not extremes.worse:
+            continue
+        file = _file_name('classes' if is_class else 'detections', label,
+                          [gallery.file for gallery in galleries])
+        draw = _draw_classes if is_class else _draw_detections
+        title = draw(label, baseline.label, pairs, extremes, folder / file)
+        galleries.append(Gallery(label, baseline.label, file, title, _counts(
+            label, baseline.label, extremes, len(pairs), is_class)))
+    return galleries
+
+
+def _file_name(what, label, taken):
+    slug = re.sub(r'\W+', '_', label).strip('_').lower()[:60]
+    names = (f'{what}_{slug}{number}.png' for number in chain([''], (f'_{i}' for i in count(2))))
+    return next(name for name in names if name not in taken)
+
+
+def _draw_detections(label, baseline, pairs, extremes, file):
+    seed = min(pairs)
+    first, second = pairs[seed]
+    shown = [*extremes.better, *extremes.worse]
+    mean = ', mean F1' if len(pairs) > 1 else ', F1'
+    titles = [[f'ground truth ({label if i in extremes.better else baseline} is better)',
+               f'{baseline}{mean} {extremes.first[i]:.2f}',
+               f'{label}{mean} {extremes.second[i]:.2f}'] for i in shown]
+    places = {first.dataset.get_data_info(place)['img_id']: place
+              for place in range(len(first.dataset))}
+    draw_side_by_side(first.dataset, [places[first.images[i]] for i in shown],
+                      {'first': first.found, 'second': second.found}, file, titles, SCORE_THR)
+    return (f'Ground truth, {baseline} and {label} (seed {seed}, score {SCORE_THR} and above) on '
+            f'the {len(shown)} images where they differ most')
+
+
+def _draw_classes(label, baseline, pairs, extremes, file):
+    first, second = next(iter(pairs.values()))
+    infos = first.dataset
+
+    def told(i):
+        lines = [f'true: {_short(first.classes[first.labels[i]])}']
+        for name, side in ((baseline, 0), (label, 1)):
+            found = Counter(first.classes[pair[side].predicted[i]] for pair in pairs.values())
+            times = len(pairs) > 1
+            lines.append(f'{name}: ' + ', '.join(
+                f'{_short(text)}{f" x{number}" if times else ""}'
+                for text, number in found.most_common()))
+        return infos.get_data_info(i)['img_path'], '\n'.join(lines)
+
+    draw_gallery([(f'{label} is right more often', [told(i) for i in extremes.better]),
+                  (f'{baseline} is right more often', [told(i) for i in extremes.worse])], file)
+    return (f'What {baseline} and {label} say of images that one gets right and the other '
+            f'wrong, over {len(pairs)} seed{"" if len(pairs) == 1 else "s"}')
+
+
+def _counts(label, baseline, extremes, seeds, is_class):
+    total = len(extremes.first)
+    better, worse = extremes.counts
+    over = f', the mean over {seeds} seeds' if seeds > 1 else ''
+    how = ('by how often they are right, then by the probability of the right class' if is_class
+           else f'by F1 at score {SCORE_THR}, the mean over the IoU thresholds of the metric')
+    shown = ([f'{len(extremes.better)} where {label} is better'] if extremes.better else []) + (
+        [f'{len(extremes.worse)} where {baseline} is'] if extremes.worse else [])
+    return (f'Of {total:,} images {label} is better on {better:,} and {baseline} on {worse:,}, the '
+            f'others are equal. They are ranked {how}{over}; shown are the most extreme ones to '
+            f'either side, {" and ".join(shown)}.')
+
+
+def _short(text):
+    return text if len(text) <= 16 else f'{text[:15]}…'

@@ -1,0 +1,45 @@
+"""Compare BN with DN-B, SE + BN and GN as detectors of the embedded digits, with three seeds.
+
+What is missing is trained; interrupted, the same command goes on. The report is compare.html.
+"""
+
+import argparse
+import os
+import sys
+
+# Threads that wait soon go to sleep, see tools/train.py. Read when torch is imported.
+os.environ.setdefault('GOMP_SPINCOUNT', '2000')
+
+try:
+    from dn_mmdet.engine import CfgOptions, user_errors
+except ImportError as error:  # a missing package or an unsupported version
+    sys.exit(f'error: {error}')
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        '--work-root', default='work_dirs/compare', metavar='FOLDER',
+        help='folder of the runs (default: %(default)s)')
+    parser.add_argument(
+        '--out', metavar='FOLDER', help='folder of the report (default: that of the runs)')
+    parser.add_argument(
+        '--seeds', nargs='+', type=int, default=[0, 1, 2], metavar='SEED',
+        help='seeds of every arm (default: 0 1 2)')
+    parser.add_argument(
+        '--workers', type=int, metavar='N',
+        help='runs at a time (default: one for each core, with a GPU 1)')
+    parser.add_argument(
+        '--extra', action='store_true',
+        help='then BN and DN-B also at four times the learning rate and at batch size 2, seed 0')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
+        help='settings of every run, as tools/train.py has them')
+    return vars(parser.parse_args())
+
+
+if __name__ == '__main__':
+    with user_errors():
+        from dn_mmdet.compare import compare_embedded
+        compare_embedded(**parse_args())
