@@ -19,6 +19,7 @@ except ImportError as error:
     BuildExtension, no_torch = build_ext, error
 
 ROOT = Path(__file__).resolve().parent
+SOURCES = 'dn_mmdet/ops/csrc'
 
 
 class BuildWithConfigsAndTools(build_py):
@@ -59,8 +60,10 @@ def _operators():
         return {}
     extension = CppExtension(
         'dn_mmdet.ops._cpp',
-        ['dn_mmdet/ops/csrc/planes.cpp'],
-        depends=['dn_mmdet/ops/csrc/kernels.h', 'dn_mmdet/ops/csrc/numbers.h'],
+        [f'{SOURCES}/{name}.cpp' for name in ('evaluate', 'library', 'planes', 'sc')],
+        depends=[
+            f'{SOURCES}/{name}.h' for name in ('kernels', 'maps', 'numbers', 'operators', 'sc')
+        ],
         extra_compile_args=[
             *('-O3', '-g0', '-fopenmp', '-fvisibility=hidden'),
             # Without contraction every instruction set rounds alike.

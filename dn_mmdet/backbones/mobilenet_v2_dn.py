@@ -1,8 +1,14 @@
 """MobileNetV2 for dynamic norms: paper Sec. 4.1 (classification) and 4.3 (SSDLite's backbone)."""
 
+from contextlib import nullcontext
+
+import torch
 import torch.utils.checkpoint as cp
 from mmdet.models.backbones import MobileNetV2
 from mmengine.registry import MODELS
+
+from ..ops import recompute_outputs
+from .fold_activation import fold_activations
 
 __all__ = ['MobileNetV2DN']
 
@@ -13,9 +19,10 @@ __all__ = ['MobileNetV2DN']
 class MobileNetV2DN(MobileNetV2):
     """mmdet's MobileNetV2 with any norm layer, and with SSDLite's expansion feature.
 
-    It differs from :class:`mmdet.models.MobileNetV2` in four things: a stage may hand out the
+    It differs from :class:`mmdet.models.MobileNetV2` in five things: a stage may hand out the
     expansion of its first block, ``frozen_stages`` puts the stem in evaluation too, strides and
-    depths of the stages may be chosen, and bad arguments raise errors that name them.
+    depths of the stages may be chosen, DN-B does the activation behind it, and bad arguments raise
+    errors that name them.
 
     Args:
         widen_factor (float): multiplies every width; the last convolution keeps 1280 channels
@@ -35,6 +42,9 @@ class MobileNetV2DN(MobileNetV2):
         norm_cfg (dict): the norm layer: ``dict(type='BN')``, ``dict(type='DNB', r=16, g='oup')``
             or any other that mmcv can build. Default: ``dict(type='BN')``.
         norm_eval (bool): all running statistics stand still in training. Default: False.
+        fold_activation (bool | str): DN-B layers apply the ReLU6 behind them, which saves a pass;
+            'recompute' also keeps none of their outputs for the backward, which saves about half
+            of the memory and costs a pass. Other norms are not concerned. Default: True.
         **kwargs: ``conv_cfg``, ``act_cfg``, ``with_cp``, ``pretrained`` and ``init_cfg`` of
             :class:`mmdet.models.MobileNetV2`.
 
@@ -44,7 +54,7 @@ class MobileNetV2DN(MobileNetV2):
 
     Raises:
         ValueError: ``widen_factor``, ``out_indices``, ``expansion_indices``, ``strides``,
-            ``num_blocks`` or ``frozen_stages`` out of range.
+            ``num_blocks``, ``frozen_stages`` or ``fold_activation`` out of range.
     """
 
     def __init__(self,
@@ -56,6 +66,7 @@ class MobileNetV2DN(MobileNetV2):
                  frozen_stages=-1,
                  norm_cfg=dict(type='BN'),  # noqa: B006 - mmdet's convention, never written to
                  norm_eval=False,
+                 fold_activation=True,
                  **kwargs):
         if widen_factor <= 0:
             raise ValueError(f'widen_factor must be above 0, but got {widen_factor}')
@@ -71,6 +82,9 @@ class MobileNetV2DN(MobileNetV2):
                 raise ValueError(f'{name} must be 7 numbers of {good[0]} '
                                  f'{"or 2" if name == "strides" else "or more"}, one for each '
                                  f'stage, but got {tuple(values)}')
+        if fold_activation not in (True, False, 'recompute'):
+            raise ValueError("fold_activation must be True, False or 'recompute', but got "
+                             f'{fold_activation!r}')
         # What the inherited constructor builds: expansion, channels, blocks, stride of a stage.
         self.arch_settings = [
             [expansion, channels, blocks, stride]
@@ -85,9 +99,19 @@ class MobileNetV2DN(MobileNetV2):
             norm_eval=norm_eval,
             **kwargs)
         self.expansion_indices = tuple(expansion_indices)
+        self.fold_activation = fold_activation
+        if fold_activation:
+            fold_activations(self)
 
     def forward(self, x):
         """Return the features of ``out_indices`` as a tuple."""
+        # With checkpoints nothing of a block is kept anyway.
+        recompute = (self.fold_activation == 'recompute' and not self.with_cp
+                     and torch.is_grad_enabled() and not torch.compiler.is_compiling())
+        with recompute_outputs() if recompute else nullcontext():
+            return self._forward(x)
+
+    def _forward(self, x):
         x = self.conv1(x)
         outs = []
         for i, name in enumerate(self.layers):

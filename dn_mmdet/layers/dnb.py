@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from ..ops.activation import activate, bounds_of
 from ..ops.dispatch import runs_eagerly
 from ..ops.dynamic_batch_norm import dynamic_batch_norm
 from ..ops.precision import cast, without_autocast
@@ -43,6 +44,8 @@ class DNB(DynamicNorm):
             ``(g - E[X]) / sqrt(Var[X] + eps)``. Defaults to 'raw'.
         detach_gap (bool): Let no gradient pass through the input of the SC-Module.
             Defaults to False.
+        activation (str, optional): 'ReLU' or 'ReLU6' of the output, in the same pass.
+            Defaults to None.
         device (torch.device, optional): Where parameters and buffers are made.
         dtype (torch.dtype, optional): Their dtype.
 
@@ -63,6 +66,7 @@ class DNB(DynamicNorm):
         requires_grad: bool = True,
         sc_input: str = 'raw',
         detach_gap: bool = False,
+        activation: str | None = None,
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ):
@@ -80,6 +84,8 @@ class DNB(DynamicNorm):
         )
         self.sc_input = check_choice('sc_input', sc_input, SC_INPUTS)
         self.detach_gap = check_flag('detach_gap', detach_gap)
+        bounds_of(activation)
+        self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise a batch.
@@ -152,6 +158,7 @@ class DNB(DynamicNorm):
             eps=bn.eps,
             sc_input=self.sc_input,
             detach_gap=self.detach_gap,
+            activation=self.activation,
         )
 
     def _compose(self, x: Tensor) -> Tensor:
@@ -166,8 +173,12 @@ class DNB(DynamicNorm):
                 self.sc_input,
                 self.detach_gap,
             )
-            return cast(y, x.dtype)
+            return cast(activate(y, self.activation), x.dtype)
 
     def extra_repr(self) -> str:
         """Arguments that the members do not show."""
-        return f'{super().extra_repr()}, sc_input={self.sc_input!r}, detach_gap={self.detach_gap}'
+        activation = f', activation={self.activation!r}' if self.activation else ''
+        return (
+            f'{super().extra_repr()}, sc_input={self.sc_input!r}, detach_gap={self.detach_gap}'
+            f'{activation}'
+        )

@@ -2,7 +2,15 @@
 
 from .dispatch import choose_path, use_path
 from .dynamic_batch_norm import dynamic_batch_norm
+from .recompute import recompute_outputs
 from .reference import modulate
 from .scale_shift import scale_shift
 
-__all__ = ['choose_path', 'dynamic_batch_norm', 'modulate', 'scale_shift', 'use_path']
+__all__ = [
+    'choose_path',
+    'dynamic_batch_norm',
+    'modulate',
+    'recompute_outputs',
+    'scale_shift',
+    'use_path',
+]

@@ -1,4 +1,4 @@
-"""The kernels of planes.py in C++, for a CPU: one pass each, threads, no temporary map.
+"""The kernels of aten.py in C++, for a CPU: one pass each, threads, no temporary map.
 
 The library is built from csrc/ when the package is installed, and used where it is there. Maps
 are float32, bfloat16 or float16, sums and numbers per sample and channel float32.
@@ -8,12 +8,20 @@ import logging
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from .activation import Gate
+from .options import Options
+from .sc_aten import ScGradients
+
 __all__ = [
     'DTYPES',
+    'EVALUATES',
+    'GATES_FROM_OUTPUT',
+    'evaluate',
     'is_available',
     'plane_affine',
     'plane_gradient',
@@ -21,10 +29,15 @@ __all__ = [
     'plane_moments',
     'plane_products',
     'require',
+    'sc_backward',
+    'sc_forward',
     'why_absent',
     'widen',
 ]
 
+# As in aten.py.
+EVALUATES = True
+GATES_FROM_OUTPUT = False
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 LIBRARY = Path(__file__).with_name('_cpp.so')
 HOW_TO_BUILD = (
@@ -97,16 +110,76 @@ def plane_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return _operators.plane_moments(x)
 
 
-def plane_affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """``x * scale + shift`` in the layout and dtype of ``x``."""
-    return _operators.plane_affine(x, scale, shift)
+def plane_affine(
+    x: Tensor, scale: Tensor, shift: Tensor, bounds: tuple[float, float] | None = None
+) -> Tensor:
+    """``x * scale + shift``, clamped to the bounds, in the layout and dtype of ``x``."""
+    return _operators.plane_affine(x, scale, shift, bounds)
 
 
-def plane_products(dy: Tensor, x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """``sum dy`` and ``sum dy (x - mean)`` over H and W, each (N, C); ``mean`` is (C,)."""
-    return _operators.plane_products(dy, x, mean)
+def plane_products(
+    dy: Tensor, x: Tensor, mean: Tensor, gate: Gate | None = None
+) -> tuple[Tensor, Tensor]:
+    """``sum dy`` and ``sum dy (x - mean)`` over H and W, each (N, C), of what the gate lets pass.
+
+    ``mean`` is (C,).
+    """
+    if gate is None:
+        return _operators.plane_products(dy, x, mean)
+    return _operators.plane_products(dy, x, mean, gate.scale, gate.shift, gate.bounds)
 
 
-def plane_gradient(dy: Tensor, x: Tensor, scale: Tensor, slope: Tensor, shift: Tensor) -> Tensor:
-    """``dy * scale + x * slope + shift`` like ``x``; ``slope`` is (C,), the others (N, C)."""
-    return _operators.plane_gradient(dy, x, scale, slope, shift)
+def plane_gradient(
+    dy: Tensor,
+    x: Tensor,
+    scale: Tensor,
+    slope: Tensor | None,
+    offset: Tensor,
+    gate: Gate | None = None,
+) -> Tensor:
+    """``dy * scale + x * slope + offset`` like ``x``; ``slope`` is (C,) or None, the others (N, C).
+
+    The scale of the gate is ``scale``.
+    """
+    if slope is None:
+        return _operators.plane_affine(dy, scale, offset)
+    if gate is None:
+        return _operators.plane_gradient(dy, x, scale, slope, offset)
+    return _operators.plane_gradient(dy, x, scale, slope, offset, gate.shift, gate.bounds)
+
+
+def sc_forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """As :func:`dn_mmdet.ops.sc_aten.sc_forward`."""
+    return _operators.sc_forward(*arguments)
+
+
+def sc_backward(*arguments: Any) -> ScGradients:
+    """As :func:`dn_mmdet.ops.sc_aten.sc_backward`, of one process."""
+    return ScGradients(*_operators.sc_backward(*arguments))
+
+
+def evaluate(
+    x: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    fc1_weight: Tensor,
+    fc1_bias: Tensor,
+    fc2_weight: Tensor,
+    alpha_offset: Tensor,
+    lambda_offset: Tensor,
+    options: Options,
+) -> Tensor:
+    """The layer with frozen statistics, sample by sample while it is in the cache."""
+    return _operators.evaluate(
+        x,
+        mean,
+        var,
+        fc1_weight,
+        fc1_bias,
+        fc2_weight,
+        alpha_offset,
+        lambda_offset,
+        options.eps,
+        options.normalized,
+        options.bounds,
+    )

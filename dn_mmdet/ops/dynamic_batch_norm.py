@@ -1,14 +1,19 @@
 """The one entry to every implementation of dynamic batch normalisation."""
 
 from functools import partial
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
-from . import cpp, planes
+from . import aten, cpp
+from .activation import bounds_of
 from .closed_form import ClosedFormBatchNorm
 from .dispatch import choose_path
+from .layout import to_dense
+from .options import Options
 from .precision import cast, compute_dtype, without_autocast
+from .recompute import is_recomputing, offer_recomputation
 from .reference import reference_dynamic_batch_norm
 
 __all__ = ['dynamic_batch_norm']
@@ -29,6 +34,7 @@ def dynamic_batch_norm(
     eps: float = 1e-5,
     sc_input: str = 'raw',
     detach_gap: bool = False,
+    activation: str | None = None,
 ) -> Tensor:
     """Batch normalisation with scale and shift from the SC-Module (equations 6 and 7).
 
@@ -54,10 +60,17 @@ def dynamic_batch_norm(
         sc_input (str): 'raw' for g, 'normalized' for ``(g - E[X]) / sqrt(Var[X] + eps)``.
             Defaults to 'raw'.
         detach_gap (bool): Stop the gradient at the input of the SC-Module. Defaults to False.
+        activation (str, optional): 'ReLU' or 'ReLU6' of the output, in the same pass; where it
+            passes the gradient is seen from x. Inside ``recompute_outputs`` no later operation
+            keeps the output either. Defaults to None.
 
     Returns:
         Tensor: Shape, dtype and memory format of x.
+
+    Raises:
+        ValueError: There is no such activation.
     """
+    bounds_of(activation)
     dtype = compute_dtype(torch.promote_types(x.dtype, alpha_offset.dtype))
     parameters = [
         cast(tensor, dtype)
@@ -65,7 +78,7 @@ def dynamic_batch_norm(
     ]
     path = choose_path(x)
     if path == 'aten':
-        run = partial(_run_closed_form, planes)
+        run = partial(_run_closed_form, aten)
     elif path == 'cpp' and dtype == torch.float32:
         run = partial(_run_closed_form, cpp)
     else:
@@ -81,34 +94,60 @@ def dynamic_batch_norm(
             eps=eps,
             sc_input=sc_input,
             detach_gap=detach_gap,
+            activation=activation,
         )
 
 
 def _run_closed_form(
-    kernels,
-    x,
-    running_mean,
-    running_var,
-    parameters,
+    kernels: ModuleType,
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    parameters: list[Tensor],
     *,
-    training,
-    momentum,
-    eps,
-    sc_input,
-    detach_gap,
-):
+    training: bool,
+    momentum: float,
+    eps: float,
+    sc_input: str,
+    detach_gap: bool,
+    activation: str | None,
+) -> Tensor:
+    recompute = is_recomputing()
+    options = Options(eps, sc_input == 'normalized', detach_gap, bounds_of(activation), recompute)
     frozen = (None, None)
     if not training:
         frozen = tuple(cast(buffer, parameters[0].dtype) for buffer in (running_mean, running_var))
-    y, mean, var = ClosedFormBatchNorm.apply(
-        kernels, x, *parameters, *frozen, eps, sc_input, detach_gap
+        if kernels.EVALUATES and not _needs_gradient(x, *parameters):
+            return kernels.evaluate(to_dense(x), *frozen, *parameters, options)
+    y, mean, var, scale, shift = ClosedFormBatchNorm.apply(
+        kernels, x, *parameters, *frozen, options
     )
+    if recompute and y.requires_grad:
+        offer_recomputation(
+            y, partial(_affine, kernels, x.detach(), scale, shift, options.bounds)
+        )
     if training and running_mean is not None:
         count = x.numel() // x.shape[1]
         with torch.no_grad():
             running_mean.lerp_(cast(mean, running_mean.dtype), momentum)
             running_var.lerp_(cast(var * (count / (count - 1)), running_var.dtype), momentum)
     return y
+
+
+def _needs_gradient(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
+def _affine(
+    kernels: ModuleType,
+    x: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    bounds: tuple[float, float] | None,
+) -> Tensor:
+    work = kernels.widen(to_dense(x), scale.dtype)
+    with torch.no_grad(), without_autocast(x):
+        return kernels.plane_affine(work, scale, shift, bounds).to(x.dtype)
 
 
 def _run_reference(x, running_mean, running_var, parameters, *, training, **options):

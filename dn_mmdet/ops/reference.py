@@ -10,6 +10,7 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor
 
+from .activation import activate
 from .scale_shift import scale_shift
 
 __all__ = ['modulate', 'reference_dynamic_batch_norm']
@@ -29,6 +30,7 @@ def reference_dynamic_batch_norm(
     eps: float,
     sc_input: str,
     detach_gap: bool,
+    activation: str | None,
 ) -> Tensor:
     """See :func:`dn_mmdet.ops.dynamic_batch_norm`; all tensors share one dtype here."""
     normalized = F.batch_norm(
@@ -41,7 +43,8 @@ def reference_dynamic_batch_norm(
         fc2_weight=fc2_weight,
         groups=fc1_weight.shape[0] // fc2_weight.shape[1],
     )
-    return modulate(x, normalized, sc, alpha_offset, lambda_offset, sc_input, detach_gap)
+    y = modulate(x, normalized, sc, alpha_offset, lambda_offset, sc_input, detach_gap)
+    return activate(y, activation)
 
 
 def modulate(

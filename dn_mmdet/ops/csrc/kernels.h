@@ -23,6 +23,8 @@
 #endif
 
 namespace dn_mmdet {
+// Each source has copies of its own: the choice of one at load time is no business of the linker.
+namespace {
 
 // Numbers of a plane that stay in the first cache between two passes.
 constexpr int64_t kBlock = 4096;
@@ -119,6 +121,50 @@ DN_INLINE Moments merged_moments(const T* x, int64_t size) {
   return {static_cast<float>(total / static_cast<double>(size)), static_cast<float>(squares)};
 }
 
+// ---- Activations: a clamp behind the map, and where it lets the gradient pass. ----
+
+struct Unbounded {
+  DN_INLINE float operator()(float value) const { return value; }
+};
+
+// NaN stays NaN.
+struct Bounds {
+  float low, high;
+
+  DN_INLINE float operator()(float value) const {
+    return value < low ? low : (value > high ? high : value);
+  }
+};
+
+struct Open {
+  DN_INLINE float operator()(float gradient, float, int64_t) const { return gradient; }
+  DN_INLINE Open from(int64_t) const { return {}; }
+  DN_INLINE Open only(int64_t) const { return {}; }
+};
+
+// For a single plane.
+struct PlaneGate {
+  float scale, shift;
+  Bounds bounds;
+
+  DN_INLINE float operator()(float gradient, float x, int64_t) const {
+    const float value = x * scale + shift;
+    return value <= bounds.low || value >= bounds.high ? 0 : gradient;
+  }
+};
+
+// For the planes, or the channels of a row, from that of `scale` on.
+struct Gate {
+  const float *scale, *shift;
+  Bounds bounds;
+
+  DN_INLINE float operator()(float gradient, float x, int64_t i) const {
+    return PlaneGate{scale[i], shift[i], bounds}(gradient, x, i);
+  }
+  DN_INLINE Gate from(int64_t i) const { return {scale + i, shift + i, bounds}; }
+  DN_INLINE PlaneGate only(int64_t i) const { return {scale[i], shift[i], bounds}; }
+};
+
 // ---- Rows: `rows` times `channels` numbers; a result for each channel. Four rows at once, so
 // that what belongs to a channel is read a quarter as often. ----
 
@@ -188,10 +234,10 @@ DN_KERNEL void moments_of_rows(
   moments_of_rows_inline(x, rows, channels, means, squares, residuals);
 }
 
-template <class T>
+template <class T, class Clamp>
 DN_KERNEL void affine_of_rows(
     const T* __restrict x, int64_t rows, int64_t channels, const float* __restrict scale,
-    const float* __restrict shift, T* __restrict y) {
+    const float* __restrict shift, Clamp clamp, T* __restrict y) {
   int64_t row = 0;
   for (; row + 4 <= rows; row += 4, x += 4 * channels, y += 4 * channels) {
     const T *x1 = x + channels, *x2 = x1 + channels, *x3 = x2 + channels;
@@ -199,22 +245,24 @@ DN_KERNEL void affine_of_rows(
 #pragma omp simd
     for (int64_t c = 0; c < channels; ++c) {
       const float a = scale[c], b = shift[c];
-      store(y[c], load(x[c]) * a + b);
-      store(y1[c], load(x1[c]) * a + b);
-      store(y2[c], load(x2[c]) * a + b);
-      store(y3[c], load(x3[c]) * a + b);
+      store(y[c], clamp(load(x[c]) * a + b));
+      store(y1[c], clamp(load(x1[c]) * a + b));
+      store(y2[c], clamp(load(x2[c]) * a + b));
+      store(y3[c], clamp(load(x3[c]) * a + b));
     }
   }
   for (; row < rows; ++row, x += channels, y += channels) {
 #pragma omp simd
-    for (int64_t c = 0; c < channels; ++c) store(y[c], load(x[c]) * scale[c] + shift[c]);
+    for (int64_t c = 0; c < channels; ++c) {
+      store(y[c], clamp(load(x[c]) * scale[c] + shift[c]));
+    }
   }
 }
 
-template <class T>
+template <class T, class G>
 DN_INLINE void products_of_rows_inline(
-    const T* dy, const T* x, int64_t rows, int64_t channels, const float* mean, float* sums,
-    float* products) {
+    const T* dy, const T* x, int64_t rows, int64_t channels, const float* mean, G gate,
+    float* sums, float* products) {
   std::fill_n(sums, channels, 0.0f);
   std::fill_n(products, channels, 0.0f);
   int64_t row = 0;
@@ -224,33 +272,36 @@ DN_INLINE void products_of_rows_inline(
 #pragma omp simd
     for (int64_t c = 0; c < channels; ++c) {
       const float center = mean[c];
-      const float d0 = load(dy[c]), d1 = load(g1[c]), d2 = load(g2[c]), d3 = load(g3[c]);
+      const float v0 = load(x[c]), v1 = load(x1[c]), v2 = load(x2[c]), v3 = load(x3[c]);
+      const float d0 = gate(load(dy[c]), v0, c), d1 = gate(load(g1[c]), v1, c);
+      const float d2 = gate(load(g2[c]), v2, c), d3 = gate(load(g3[c]), v3, c);
       sums[c] += (d0 + d1) + (d2 + d3);
-      products[c] += (d0 * (load(x[c]) - center) + d1 * (load(x1[c]) - center)) +
-          (d2 * (load(x2[c]) - center) + d3 * (load(x3[c]) - center));
+      products[c] += (d0 * (v0 - center) + d1 * (v1 - center)) +
+          (d2 * (v2 - center) + d3 * (v3 - center));
     }
   }
   for (; row < rows; ++row, dy += channels, x += channels) {
 #pragma omp simd
     for (int64_t c = 0; c < channels; ++c) {
-      sums[c] += load(dy[c]);
-      products[c] += load(dy[c]) * (load(x[c]) - mean[c]);
+      const float value = load(x[c]), d = gate(load(dy[c]), value, c);
+      sums[c] += d;
+      products[c] += d * (value - mean[c]);
     }
   }
 }
 
-template <class T>
+template <class T, class G>
 DN_KERNEL void products_of_rows(
-    const T* dy, const T* x, int64_t rows, int64_t channels, const float* mean, float* sums,
-    float* products) {
-  products_of_rows_inline(dy, x, rows, channels, mean, sums, products);
+    const T* dy, const T* x, int64_t rows, int64_t channels, const float* mean, G gate,
+    float* sums, float* products) {
+  products_of_rows_inline(dy, x, rows, channels, mean, gate, sums, products);
 }
 
-template <class T>
+template <class T, class G>
 DN_KERNEL void gradient_of_rows(
     const T* __restrict dy, const T* __restrict x, int64_t rows, int64_t channels,
-    const float* __restrict scale, const float* __restrict slope, const float* __restrict shift,
-    T* __restrict dx) {
+    const float* __restrict scale, const float* __restrict slope, const float* __restrict offset,
+    G gate, T* __restrict dx) {
   int64_t row = 0;
   for (; row + 2 <= rows;
        row += 2, dy += 2 * channels, x += 2 * channels, dx += 2 * channels) {
@@ -258,15 +309,17 @@ DN_KERNEL void gradient_of_rows(
     T* dx1 = dx + channels;
 #pragma omp simd
     for (int64_t c = 0; c < channels; ++c) {
-      const float p = scale[c], q = slope[c], r = shift[c];
-      store(dx[c], load(dy[c]) * p + (load(x[c]) * q + r));
-      store(dx1[c], load(g1[c]) * p + (load(x1[c]) * q + r));
+      const float p = scale[c], q = slope[c], r = offset[c];
+      const float v0 = load(x[c]), v1 = load(x1[c]);
+      store(dx[c], gate(load(dy[c]), v0, c) * p + (v0 * q + r));
+      store(dx1[c], gate(load(g1[c]), v1, c) * p + (v1 * q + r));
     }
   }
   if (row < rows) {
 #pragma omp simd
     for (int64_t c = 0; c < channels; ++c) {
-      store(dx[c], load(dy[c]) * scale[c] + (load(x[c]) * slope[c] + shift[c]));
+      const float value = load(x[c]);
+      store(dx[c], gate(load(dy[c]), value, c) * scale[c] + (value * slope[c] + offset[c]));
     }
   }
 }
@@ -323,22 +376,22 @@ DN_KERNEL void moments_of_planes(
   }
 }
 
-template <class T>
+template <class T, class Clamp>
 DN_KERNEL void affine_of_planes(
     const T* __restrict x, int64_t size, int64_t planes, const float* scale, const float* shift,
-    T* __restrict y) {
+    Clamp clamp, T* __restrict y) {
   for (int64_t p = 0; p < planes; ++p, x += size, y += size) {
     const float a = scale[p], b = shift[p];
 #pragma omp simd
-    for (int64_t i = 0; i < size; ++i) store(y[i], load(x[i]) * a + b);
+    for (int64_t i = 0; i < size; ++i) store(y[i], clamp(load(x[i]) * a + b));
   }
 }
 
 // The first plane is that of channel `channel`, of `channels`.
-template <class T>
+template <class T, class G>
 DN_KERNEL void products_of_planes(
     const T* dy, const T* x, int64_t size, int64_t planes, const float* mean, int64_t channel,
-    int64_t channels, float* sums, float* products) {
+    int64_t channels, G gate, float* sums, float* products) {
   if (size < kSmall) {
     float tile_dy[kSmall * kTile], tile[kSmall * kTile], centers[kTile];
     for_tiles(planes, [&](int64_t p, int64_t count) {
@@ -348,19 +401,21 @@ DN_KERNEL void products_of_planes(
         centers[i] = mean[channel];
         channel = channel + 1 == channels ? 0 : channel + 1;
       }
-      products_of_rows_inline(tile_dy, tile, size, count, centers, sums + p, products + p);
+      products_of_rows_inline(
+          tile_dy, tile, size, count, centers, gate.from(p), sums + p, products + p);
     });
     return;
   }
   for (int64_t p = 0; p < planes; ++p, dy += size, x += size) {
     const float center = mean[channel];
     channel = channel + 1 == channels ? 0 : channel + 1;
+    const auto plane_gate = gate.only(p);
     double sum = 0, product = 0;
     for (int64_t start = 0; start < size; start += kBlock) {
       const T *block_dy = dy + start, *block = x + start;
       const Pair pair = sum_pairs(std::min(kBlock, size - start), [=](int64_t i) {
-        const float g = load(block_dy[i]);
-        return Pair{g, g * (load(block[i]) - center)};
+        const float value = load(block[i]), g = plane_gate(load(block_dy[i]), value, i);
+        return Pair{g, g * (value - center)};
       });
       sum += pair.first;
       product += pair.second;
@@ -370,19 +425,22 @@ DN_KERNEL void products_of_planes(
   }
 }
 
-template <class T>
+template <class T, class G>
 DN_KERNEL void gradient_of_planes(
     const T* __restrict dy, const T* __restrict x, int64_t size, int64_t planes,
-    const float* scale, const float* slope, const float* shift, int64_t channel,
-    int64_t channels, T* __restrict dx) {
+    const float* scale, const float* slope, const float* offset, int64_t channel,
+    int64_t channels, G gate, T* __restrict dx) {
   for (int64_t p = 0; p < planes; ++p, dy += size, x += size, dx += size) {
-    const float a = scale[p], b = slope[channel], c = shift[p];
+    const float a = scale[p], b = slope[channel], c = offset[p];
+    const auto plane_gate = gate.only(p);
     channel = channel + 1 == channels ? 0 : channel + 1;
 #pragma omp simd
     for (int64_t i = 0; i < size; ++i) {
-      store(dx[i], load(dy[i]) * a + (load(x[i]) * b + c));
+      const float value = load(x[i]);
+      store(dx[i], plane_gate(load(dy[i]), value, i) * a + (value * b + c));
     }
   }
 }
 
+}  // namespace
 }  // namespace dn_mmdet

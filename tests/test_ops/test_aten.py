@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dn_mmdet.ops import planes
+from dn_mmdet.ops import aten
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
@@ -11,9 +11,9 @@ LAYOUTS = [torch.contiguous_format, torch.channels_last]
 @pytest.mark.parametrize('layout', LAYOUTS)
 @pytest.mark.parametrize('chunk', [1, 50, 10**6])
 def test_moments(layout, chunk, monkeypatch):
-    monkeypatch.setattr(planes, 'CHUNK', chunk)
+    monkeypatch.setattr(aten, 'CHUNK', chunk)
     x = (torch.randn(3, 5, 6, 7, dtype=torch.float64) + 100).contiguous(memory_format=layout)
-    means, mean, var = planes.plane_moments(x)
+    means, mean, var = aten.plane_moments(x)
     torch.testing.assert_close(means, x.flatten(2).mean(2))
     torch.testing.assert_close(mean, x.transpose(0, 1).flatten(1).mean(1))
     torch.testing.assert_close(var, x.transpose(0, 1).flatten(1).var(1, correction=0))
@@ -22,7 +22,7 @@ def test_moments(layout, chunk, monkeypatch):
 @pytest.mark.parametrize('layout', LAYOUTS)
 def test_moments_of_large_maps_far_from_zero(layout):
     x = (torch.randn(4, 8, 128, 128) + 1000).contiguous(memory_format=layout)
-    _, mean, var = planes.plane_moments(x)
+    _, mean, var = aten.plane_moments(x)
     exact = x.double().transpose(0, 1).flatten(1)
     torch.testing.assert_close(mean.double(), exact.mean(1), rtol=0, atol=2e-4)
     torch.testing.assert_close(var.double(), exact.var(1, correction=0), rtol=2e-5, atol=0)
@@ -31,11 +31,11 @@ def test_moments_of_large_maps_far_from_zero(layout):
 @pytest.mark.parametrize('layout', LAYOUTS)
 @pytest.mark.parametrize('small', [0, 10**6])
 def test_products(layout, small, monkeypatch):
-    monkeypatch.setattr(planes, 'SMALL', small)
+    monkeypatch.setattr(aten, 'SMALL', small)
     dy, x = (torch.randn(3, 5, 6, 7, dtype=torch.float64) for _ in range(2))
     mean = torch.randn(5, dtype=torch.float64)
     dy, x = (tensor.contiguous(memory_format=layout) for tensor in (dy, x))
-    sums, products = planes.plane_products(dy, x, mean)
+    sums, products = aten.plane_products(dy, x, mean)
     torch.testing.assert_close(sums, dy.sum((2, 3)))
     torch.testing.assert_close(products, (dy * (x - mean[:, None, None])).sum((2, 3)))
 
@@ -44,7 +44,7 @@ def test_products(layout, small, monkeypatch):
 def test_gradient(layout):
     dy, x = (torch.randn(3, 5, 6, 7).contiguous(memory_format=layout) for _ in range(2))
     scale, shift, slope = torch.randn(3, 5), torch.randn(3, 5), torch.randn(5)
-    dx = planes.plane_gradient(dy, x, scale, slope, shift)
+    dx = aten.plane_gradient(dy, x, scale, slope, shift)
     expected = dy * scale[:, :, None, None] + x * slope[:, None, None] + shift[:, :, None, None]
     torch.testing.assert_close(dx, expected)
     assert dx.is_contiguous(memory_format=layout)
@@ -54,6 +54,6 @@ def test_gradient(layout):
 def test_affine(layout):
     x = torch.randn(3, 5, 6, 7).contiguous(memory_format=layout)
     scale, shift = torch.randn(3, 5), torch.randn(3, 5)
-    y = planes.plane_affine(x, scale, shift)
+    y = aten.plane_affine(x, scale, shift)
     torch.testing.assert_close(y, x * scale[:, :, None, None] + shift[:, :, None, None])
     assert y.is_contiguous(memory_format=layout) and not y._is_view()

@@ -1,0 +1,90 @@
+// A layer with frozen statistics in one go: a sample is pooled, and mapped while it is still in
+// the cache.
+
+#include <ATen/ops/empty_like.h>
+
+#include "maps.h"
+#include "operators.h"
+#include "sc.h"
+
+namespace dn_mmdet {
+namespace {
+
+// One sample, on the calling thread; `means`, `scale` and `shift` hold a number per channel.
+template <class T>
+void pool_sample(const Layout& layout, const T* x, float* means) {
+  const int64_t c = layout.channels;
+  if (layout.planar) return means_of_planes(x, layout.places, c, means);
+  if (layout.blocks == 1) return means_of_rows(x, layout.places, c, means);
+  std::vector<float> parts(layout.blocks * c);
+  for (int64_t block = 0; block < layout.blocks; ++block) {
+    const int64_t row = block * layout.rows;
+    means_of_rows(
+        x + row * c, std::min(layout.rows, layout.places - row), c, parts.data() + block * c);
+  }
+  merge_means(layout, parts.data(), means);
+}
+
+template <class T, class Clamp>
+void map_sample(
+    const Layout& layout, const T* x, const float* scale, const float* shift, Clamp clamp, T* y) {
+  if (layout.planar) {
+    affine_of_planes(x, layout.places, layout.channels, scale, shift, clamp, y);
+  } else {
+    affine_of_rows(x, layout.places, layout.channels, scale, shift, clamp, y);
+  }
+}
+
+// Whether samples alone keep all threads busy.
+bool shares_by_sample(const Layout& layout) {
+  const int64_t threads = at::get_num_threads();
+  return layout.samples % threads == 0 || layout.samples >= 4 * threads;
+}
+
+}  // namespace
+
+Tensor evaluate(
+    const Tensor& x, const Tensor& mean, const Tensor& var, const Tensor& fc1_weight,
+    const Tensor& fc1_bias, const Tensor& fc2_weight, const Tensor& alpha_offset,
+    const Tensor& lambda_offset, double eps, bool normalized, const Range& bounds) {
+  const Layout layout(x);
+  const int64_t c = layout.channels, size = c * layout.places;
+  const ScModule sc(
+      c, mean, var, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset, eps);
+  if (!shares_by_sample(layout)) {
+    const Tensor means = plane_means(x);
+    Tensor scale = at::empty_like(means), shift = at::empty_like(means);
+    std::vector<float> hidden(sc.units), delta(2 * c);
+    for (int64_t n = 0; n < layout.samples; ++n) {
+      sc.first_layer(
+          means.const_data_ptr<float>() + n * c, normalized, delta.data(), hidden.data());
+      sc.second_layer(hidden.data(), delta.data());
+      sc.affine(
+          delta.data(), scale.mutable_data_ptr<float>() + n * c,
+          shift.mutable_data_ptr<float>() + n * c);
+    }
+    return plane_affine(x, scale, shift, bounds);
+  }
+  Tensor y = at::empty_like(x);
+  for_dtype(x, [&](auto number) {
+    using T = decltype(number);
+    const T* from = x.const_data_ptr<T>();
+    T* to = y.mutable_data_ptr<T>();
+    for_bounds(bounds, [&](auto clamp) {
+      at::parallel_for(0, layout.samples, grain(size), [&](int64_t begin, int64_t end) {
+        std::vector<float> means(c), hidden(sc.units), delta(2 * c), scale(c), shift(c);
+        for (int64_t n = begin; n < end; ++n) {
+          pool_sample(layout, from + n * size, means.data());
+          sc.first_layer(means.data(), normalized, delta.data(), hidden.data());
+          sc.second_layer(hidden.data(), delta.data());
+          sc.affine(delta.data(), scale.data(), shift.data());
+          map_sample(
+              layout, from + n * size, scale.data(), shift.data(), clamp, to + n * size);
+        }
+      });
+    });
+  });
+  return y;
+}
+
+}  // namespace dn_mmdet

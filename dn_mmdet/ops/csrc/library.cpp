@@ -1,0 +1,121 @@
+// Names and signatures of the operators, and their shapes alone for fake tensors.
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <torch/library.h>
+#include <torch/version.h>
+
+#include "operators.h"
+
+namespace dn_mmdet {
+namespace {
+
+std::string built_for() { return TORCH_VERSION; }
+
+// Sizes may be symbols.
+Tensor shape_per_plane(const Tensor& x) {
+  return at::empty_symint({x.sym_size(0), x.sym_size(1)}, x.options().dtype(at::kFloat));
+}
+
+Tensor shape_per_channel(const Tensor& x) {
+  return at::empty_symint({x.sym_size(1)}, x.options().dtype(at::kFloat));
+}
+
+std::tuple<Tensor, Tensor, Tensor> shapes_of_moments(const Tensor& x) {
+  return {shape_per_plane(x), shape_per_channel(x), shape_per_channel(x)};
+}
+
+Tensor shape_of_affine(const Tensor& x, const Tensor&, const Tensor&, const Range&) {
+  return at::empty_like(x);
+}
+
+std::tuple<Tensor, Tensor> shapes_of_products(
+    const Tensor&, const Tensor& x, const Tensor&, const std::optional<Tensor>&,
+    const std::optional<Tensor>&, const Range&) {
+  return {shape_per_plane(x), shape_per_plane(x)};
+}
+
+Tensor shape_of_gradient(
+    const Tensor&, const Tensor& x, const Tensor&, const Tensor&, const Tensor&,
+    const std::optional<Tensor>&, const Range&) {
+  return at::empty_like(x);
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> shapes_of_sc_forward(
+    const Tensor& means, const Tensor& mean, const Tensor&, const Tensor& fc1_weight,
+    const Tensor&, const Tensor&, const Tensor&, const Tensor&, double, bool) {
+  return {
+      at::empty_like(mean),
+      at::empty_symint({means.sym_size(0), fc1_weight.sym_size(0)}, means.options()),
+      at::empty_like(means), at::empty_like(means)};
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> shapes_of_sc_backward(
+    const Tensor&, const Tensor&, const Tensor& means, const Tensor& mean, const Tensor&,
+    const Tensor&, const Tensor&, const Tensor& fc1_weight, const Tensor& fc2_weight, int64_t,
+    double, bool, bool) {
+  return {
+      at::empty_like(fc1_weight), at::empty_symint({fc1_weight.sym_size(0)}, mean.options()),
+      at::empty_like(fc2_weight), at::empty_like(mean), at::empty_like(mean),
+      at::empty_like(mean), at::empty_like(means)};
+}
+
+Tensor shape_of_evaluate(
+    const Tensor& x, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+    const Tensor&, const Tensor&, double, bool, const Range&) {
+  return at::empty_like(x);
+}
+
+}  // namespace
+
+TORCH_LIBRARY(dn_mmdet, m) {
+  m.def("built_for() -> str", &built_for);
+  m.def("plane_means(Tensor x) -> Tensor");
+  m.def("plane_moments(Tensor x) -> (Tensor means, Tensor mean, Tensor var)");
+  m.def(
+      "plane_affine(Tensor x, Tensor scale, Tensor shift, float[]? bounds=None) -> Tensor");
+  m.def(
+      "plane_products(Tensor dy, Tensor x, Tensor mean, Tensor? scale=None, "
+      "Tensor? shift=None, float[]? bounds=None) -> (Tensor sums, Tensor products)");
+  m.def(
+      "plane_gradient(Tensor dy, Tensor x, Tensor scale, Tensor slope, Tensor offset, "
+      "Tensor? shift=None, float[]? bounds=None) -> Tensor");
+  m.def(
+      "sc_forward(Tensor means, Tensor mean, Tensor var, Tensor fc1_weight, Tensor fc1_bias, "
+      "Tensor fc2_weight, Tensor alpha_offset, Tensor lambda_offset, float eps, "
+      "bool normalized) -> (Tensor rstd, Tensor hidden, Tensor scale, Tensor shift)");
+  m.def(
+      "sc_backward(Tensor sums, Tensor products, Tensor means, Tensor mean, Tensor rstd, "
+      "Tensor hidden, Tensor scale, Tensor fc1_weight, Tensor fc2_weight, int places, "
+      "float count, bool normalized, bool detach_gap) -> (Tensor fc1_weight, Tensor fc1_bias, "
+      "Tensor fc2_weight, Tensor alpha_offset, Tensor lambda_offset, Tensor slope, "
+      "Tensor offset)");
+  m.def(
+      "evaluate(Tensor x, Tensor mean, Tensor var, Tensor fc1_weight, Tensor fc1_bias, "
+      "Tensor fc2_weight, Tensor alpha_offset, Tensor lambda_offset, float eps, "
+      "bool normalized, float[]? bounds=None) -> Tensor");
+}
+
+TORCH_LIBRARY_IMPL(dn_mmdet, CPU, m) {
+  m.impl("plane_means", &plane_means);
+  m.impl("plane_moments", &plane_moments);
+  m.impl("plane_affine", &plane_affine);
+  m.impl("plane_products", &plane_products);
+  m.impl("plane_gradient", &plane_gradient);
+  m.impl("sc_forward", &sc_forward);
+  m.impl("sc_backward", &sc_backward);
+  m.impl("evaluate", &evaluate);
+}
+
+TORCH_LIBRARY_IMPL(dn_mmdet, Meta, m) {
+  m.impl("plane_means", &shape_per_plane);
+  m.impl("plane_moments", &shapes_of_moments);
+  m.impl("plane_affine", &shape_of_affine);
+  m.impl("plane_products", &shapes_of_products);
+  m.impl("plane_gradient", &shape_of_gradient);
+  m.impl("sc_forward", &shapes_of_sc_forward);
+  m.impl("sc_backward", &shapes_of_sc_backward);
+  m.impl("evaluate", &shape_of_evaluate);
+}
+
+}  // namespace dn_mmdet

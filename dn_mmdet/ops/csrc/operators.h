@@ -1,0 +1,44 @@
+// What library.cpp registers.
+#pragma once
+
+#include <optional>
+#include <tuple>
+
+#include <ATen/core/Tensor.h>
+
+namespace dn_mmdet {
+
+using at::Tensor;
+using Range = std::optional<at::ArrayRef<double>>;
+
+Tensor plane_means(const Tensor& x);
+
+std::tuple<Tensor, Tensor, Tensor> plane_moments(const Tensor& x);
+
+Tensor plane_affine(
+    const Tensor& x, const Tensor& scale, const Tensor& shift, const Range& bounds);
+
+std::tuple<Tensor, Tensor> plane_products(
+    const Tensor& dy, const Tensor& x, const Tensor& mean, const std::optional<Tensor>& scale,
+    const std::optional<Tensor>& shift, const Range& bounds);
+
+Tensor plane_gradient(
+    const Tensor& dy, const Tensor& x, const Tensor& scale, const Tensor& slope,
+    const Tensor& offset, const std::optional<Tensor>& shift, const Range& bounds);
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> sc_forward(
+    const Tensor& means, const Tensor& mean, const Tensor& var, const Tensor& fc1_weight,
+    const Tensor& fc1_bias, const Tensor& fc2_weight, const Tensor& alpha_offset,
+    const Tensor& lambda_offset, double eps, bool normalized);
+
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> sc_backward(
+    const Tensor& sums, const Tensor& products, const Tensor& means, const Tensor& mean,
+    const Tensor& rstd, const Tensor& hidden, const Tensor& scale, const Tensor& fc1_weight,
+    const Tensor& fc2_weight, int64_t places, double count, bool normalized, bool detach_gap);
+
+Tensor evaluate(
+    const Tensor& x, const Tensor& mean, const Tensor& var, const Tensor& fc1_weight,
+    const Tensor& fc1_bias, const Tensor& fc2_weight, const Tensor& alpha_offset,
+    const Tensor& lambda_offset, double eps, bool normalized, const Range& bounds);
+
+}  // namespace dn_mmdet
