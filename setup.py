@@ -68,6 +68,7 @@ def _operators():
             *('-O3', '-g0', '-fopenmp', '-fvisibility=hidden'),
             # Without contraction every instruction set rounds alike.
             *('-fno-math-errno', '-fno-trapping-math', '-ffp-contract=off'),
+            '-Wno-ignored-attributes',
         ],
         extra_link_args=['-fopenmp'],
         py_limited_api=True,

@@ -1,5 +1,6 @@
 """Metric against epoch (the paper's Figure 3), one line a run or a band over seeds."""
 
+import math
 from itertools import cycle
 from pathlib import Path
 
@@ -49,9 +50,9 @@ def plot_bands(curves, file, xlabel='epoch', ylabel='mAP', title='', markers=Tru
     # Small for its letters, which are read on a phone too.
     figure, axes = _figure(xlabel, ylabel, title, size=(4.8, 3.0), dpi=200)
     ends = []
-    for place, (label, seeds) in enumerate(curves.items()):
+    for number, (label, seeds) in enumerate(curves.items()):
         # A colour that comes again comes with another marker and line.
-        turn, place = divmod(place, len(STYLES))
+        turn, place = divmod(number, len(STYLES))
         color, (_, marker, line) = STYLES[place][0], STYLES[(place + turn) % len(STYLES)]
         points = [dict(zip(*seed, strict=True)) for seed in seeds]
         steps = sorted(set.intersection(*map(set, points))) if points else []
@@ -63,11 +64,14 @@ def plot_bands(curves, file, xlabel='epoch', ylabel='mAP', title='', markers=Tru
                           [max(column) for column in columns], color=color, alpha=0.18, linewidth=0)
         if means and markers:
             ends.append((steps[-1], means[-1], color))
-    apart = 0.06 * (axes.get_ylim()[1] - axes.get_ylim()[0])
-    for place, (x, y, color) in enumerate(ends):
-        # Two numbers in one place could not be read.
-        if all(abs(y - other) >= apart for _, other, _ in ends[:place]):
-            _annotate(axes, x, y, color)
+    # Two numbers in one place could not be read: the lower is moved down by a line, or left out.
+    apart = 0.07 * (axes.get_ylim()[1] - axes.get_ylim()[0])
+    free = math.inf
+    for x, y, color in sorted(ends, key=lambda end: end[1], reverse=True):
+        place = min(y, free)
+        if y - place <= apart:
+            _annotate(axes, x, y, color, place)
+            free = place - apart
     if len(curves) <= 4:
         axes.legend(frameon=False)
     else:  # over the curves it would hide some
@@ -96,10 +100,10 @@ def _figure(xlabel, ylabel, title, size=(6.4, 4.0), dpi=150):
     return figure, axes
 
 
-def _annotate(axes, x, y, color):
+def _annotate(axes, x, y, color, at=None):
     # Accuracies are in percent, COCO's average precision is a share.
-    axes.annotate(f'{y:.3f}' if abs(y) <= 1 else f'{y:.2f}', (x, y), color=color, xytext=(6, 0),
-                  textcoords='offset points', va='center')
+    axes.annotate(f'{y:.3f}' if abs(y) <= 1 else f'{y:.2f}', (x, y if at is None else at),
+                  color=color, xytext=(6, 0), textcoords='offset points', va='center')
 
 
 def _save(figure, file):

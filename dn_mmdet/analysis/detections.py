@@ -74,7 +74,7 @@ def draw_side_by_side(dataset: Any, shown: Sequence[int],
     classes = dataset.metainfo['classes']
     meta = dict(classes=classes, palette=list(islice(cycle(PALETTE), len(classes))))
     figure = Figure(
-        figsize=(3 * (1 + len(found)), 3 * len(shown)), dpi=100, layout='constrained')
+        figsize=(3 * (1 + len(found)), 3 * len(shown)), dpi=SIDE / 3, layout='constrained')
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(shown), 1 + len(found), squeeze=False)
     for row, index, texts in zip(axes, shown, titles, strict=True):
@@ -88,7 +88,7 @@ def draw_side_by_side(dataset: Any, shown: Sequence[int],
         for axis, picture, text in zip(row, pictures, texts, strict=True):
             axis.imshow(picture)
             axis.axis('off')
-            axis.set_title(text, fontsize=10)
+            axis.set_title(text, fontsize=12)
     with atomic_write(file) as picture:
         figure.savefig(picture, format=Path(file).suffix[1:])
 

@@ -1,10 +1,13 @@
 """Seconds of a training step, as a ratio between models."""
 
-import time
+from functools import partial
+from itertools import cycle
 from statistics import median
 
 import torch
 from mmengine.registry import MODELS
+
+from ..ops.benchmark import time_interleaved
 
 __all__ = ['time_training_steps']
 
@@ -26,19 +29,17 @@ def time_training_steps(models, batches, repeats=15, warmup=3, progress=None):
         dict[str, float]: median seconds of a step.
     """
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    built = {label: MODELS.build(cfg).to(device).train() for label, cfg in models.items()}
-    seconds = {label: [] for label in models}
-    for i in range(warmup + repeats):
-        batch = batches[i % len(batches)]
-        for label, model in built.items():
-            start = time.perf_counter()
-            data = model.data_preprocessor(batch, training=True)
-            loss, _ = model.parse_losses(model(**data, mode='loss'))
-            loss.backward()
-            if device.type == 'cuda':
-                torch.cuda.synchronize()
-            seconds[label].append(time.perf_counter() - start)
-            model.zero_grad()
-        if progress:
-            progress(i + 1, warmup + repeats)
-    return {label: median(times[warmup:]) for label, times in seconds.items()}
+    steps = {
+        label: partial(_step, MODELS.build(cfg).to(device).train(), cycle(batches))
+        for label, cfg in models.items()
+    }
+    seconds = time_interleaved(
+        steps, repeats=repeats, warmup=warmup, device=device, progress=progress)
+    return {label: median(times) for label, times in seconds.items()}
+
+
+def _step(model, batches):
+    data = model.data_preprocessor(next(batches), training=True)
+    loss, _ = model.parse_losses(model(**data, mode='loss'))
+    loss.backward()
+    model.zero_grad()

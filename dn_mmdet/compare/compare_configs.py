@@ -20,9 +20,7 @@ def compare_configs(configs: Sequence[str | os.PathLike],
                     work_root: str | os.PathLike = 'work_dirs/compare',
                     workers: int | None = None,
                     cfg_options: Mapping[str, Any] | None = None,
-                    out: str | os.PathLike = 'work_dirs/compare',
-                    metric: str | None = None,
-                    baseline: str | None = None) -> Comparison:
+                    **report) -> Comparison:
     """Train what is missing, seed by seed, each run in a process of its own; then compare.
 
     Interrupted, the same call goes on: whole runs stay, the others resume at their last epoch.
@@ -34,9 +32,8 @@ def compare_configs(configs: Sequence[str | os.PathLike],
             of another configuration or data is set aside there. Default: 'work_dirs/compare'.
         workers (int, optional): runs at a time. Default: one for each core, with a GPU 1.
         cfg_options (Mapping, optional): settings of every run, dotted key to value.
-        out (str | PathLike): folder of the report. Default: 'work_dirs/compare'.
-        metric (str, optional): see :func:`compare_runs`.
-        baseline (str, optional): see :func:`compare_runs`.
+        **report: ``out``, ``metric`` and further arguments of :func:`compare_runs`; ``test`` is
+            True by default, as the data is here.
 
     Returns:
         Comparison: what the report tells.
@@ -46,6 +43,8 @@ def compare_configs(configs: Sequence[str | os.PathLike],
         KeyboardInterrupt: with how to go on.
     """
     configs = [Path(config) for config in configs]
+    if len(configs) < 2:
+        raise UserError('a comparison needs two configurations, and one is given: name another.')
     twice = [name for name, count in Counter(c.stem for c in configs).items() if count > 1]
     if twice:
         raise UserError(f'two configurations are named {twice[0]}, and so would their folders be: '
@@ -55,5 +54,5 @@ def compare_configs(configs: Sequence[str | os.PathLike],
                           options=dict(cfg_options or {}))
                  for seed in dict.fromkeys(seeds) for config in configs]
     failed = train_missing(trainings, {training.name: 300.0 for training in trainings}, workers)
-    return compare_runs([training.work_dir for training in trainings], out, metric, baseline,
-                        failed)
+    return compare_runs([training.work_dir for training in trainings], failed=failed,
+                        **{'test': True, **report})

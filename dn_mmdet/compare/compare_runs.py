@@ -1,7 +1,7 @@
 """What tools/analysis_tools/compare.py does: read, judge, draw and write."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,7 +27,7 @@ def compare_runs(work_dirs: Sequence[str | os.PathLike],
                  out: str | os.PathLike = 'work_dirs/compare',
                  metric: str | None = None,
                  baseline: str | None = None,
-                 failed: Sequence[str] = (),
+                 failed: Mapping[str, str] | None = None,
                  predictions: bool = True,
                  resamples: int = IMAGE_RESAMPLES,
                  test: bool = False) -> Comparison:
@@ -42,8 +42,8 @@ def compare_runs(work_dirs: Sequence[str | os.PathLike],
             mAP, or top-1 accuracy.
         baseline (str, optional): a norm, a label of the report or a work folder. Default: of each
             group the BN group that differs least from it.
-        failed (Sequence[str]): a sentence for each run that could not be trained to its end, for
-            the report. Default: ().
+        failed (Mapping[str, str], optional): work folder of each run that could not be trained
+            to its end to the reason, for the report.
         predictions (bool): use the prediction files in the work folders: ``predictions.pkl``,
             else the newest pickle. Default: True.
         resamples (int): draws of images for the intervals from predictions, see
@@ -59,7 +59,9 @@ def compare_runs(work_dirs: Sequence[str | os.PathLike],
             be written.
     """
     comparison = compare_folders(work_dirs, metric, baseline)
-    comparison.notes.extend(failed)
+    told = [*comparison.left_out, *comparison.notes]
+    comparison.notes.extend(f'{folder}: {reason}' for folder, reason in (failed or {}).items()
+                            if not any(text.startswith(folder) for text in told))
     if predictions:
         comparison = add_predictions(comparison, resamples, test)
     sizes, notes = count_sizes(comparison.groups)

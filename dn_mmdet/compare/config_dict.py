@@ -13,7 +13,7 @@ EFFECTIVE = ('model', 'train_dataloader', 'val_dataloader', 'train_cfg', 'val_cf
              'env_cfg', 'log_processor', 'default_scope', 'randomness', 'runner_type',
              'model_wrapper_cfg', 'sync_bn', 'find_unused_parameters', 'compile',
              'activation_checkpointing', 'efficient_conv_bn_eval')
-SILENT_HOOKS = ('logger', 'visualization', 'timer', 'checkpoint')
+SILENT_HOOKS = ('logger', 'visualization', 'timer', 'checkpoint', 'affine')
 
 
 def parse_config(text):

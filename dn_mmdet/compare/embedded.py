@@ -42,7 +42,8 @@ def compare_embedded(work_root: str | os.PathLike = 'work_dirs/compare',
                      workers: int | None = None,
                      extra: bool = False,
                      out: str | os.PathLike | None = None,
-                     cfg_options: Mapping[str, Any] | None = None) -> Comparison:
+                     cfg_options: Mapping[str, Any] | None = None,
+                     **report) -> Comparison:
     """Train each arm with each seed where that is missing, then compare mAP on val.
 
     An arm is a backbone that is pretrained on single digits and then, with the same seed, trained
@@ -59,6 +60,7 @@ def compare_embedded(work_root: str | os.PathLike = 'work_dirs/compare',
             rate and at batch size 2, in ``lr_x4/`` and ``batch_2/`` of ``out``. Default: False.
         out (str | PathLike, optional): folder of the report. Default: ``work_root``.
         cfg_options (Mapping, optional): settings of every run, dotted key to value.
+        **report: further arguments of :func:`compare_runs`.
 
     Returns:
         Comparison: of the arms.
@@ -73,13 +75,13 @@ def compare_embedded(work_root: str | os.PathLike = 'work_dirs/compare',
     for seed in dict.fromkeys(seeds):
         for arm in ARMS:
             plan.add(arm, seed)
-    comparison = plan.compare(out, workers)
+    comparison = plan.compare(workers, out=out, **report)
     for name, options in EXTRAS.items() if extra else ():
         print(f'\n{name}:')
         more = _Plan(work_root, {**COMMON, **(cfg_options or {})})
         for arm in EXTRA_ARMS:
             more.add(arm, EXTRA_SEED, name, options)
-        more.compare(out / name, workers)
+        more.compare(workers, out=out / name, **report)
     return comparison
 
 
@@ -98,11 +100,11 @@ class _Plan:
         self._add(f'train {NAMES[arm]}, seed {seed}', f'ssdlite_mbv2_{arm}_digits', variant, seed,
                   detection, after=(first, ), options={**DETECTION, **dict(more), **self.options})
 
-    def compare(self, out, workers):
+    def compare(self, workers, **report):
         """Train and compare the detectors with BN's."""
         failed = train_missing(self.trainings, self.costs, workers)
         return compare_runs([training.work_dir for training in self.trainings if training.after],
-                            out, failed=failed)
+                            failed=failed, **{'test': True, **report})
 
     def _add(self, name, stem, variant, seed, cost, **settings):
         folder = self.work_root / f'{stem}_{variant}'.rstrip('_') / f'seed_{seed}'

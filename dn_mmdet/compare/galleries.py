@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from itertools import chain, count
 from pathlib import Path
+from textwrap import fill
 from typing import NamedTuple
 
 from ..analysis.class_gallery import draw_gallery
@@ -71,12 +72,14 @@ def _draw_detections(label, baseline, pairs, extremes, file):
     first, second = pairs[seed]
     shown = [*extremes.better, *extremes.worse]
     mean = ', mean F1' if len(pairs) > 1 else ', F1'
-    titles = [[f'ground truth ({label if i in extremes.better else baseline} is better)',
-               f'{baseline}{mean} {extremes.first[i]:.2f}',
-               f'{label}{mean} {extremes.second[i]:.2f}'] for i in shown]
-    places = {first.dataset.get_data_info(place)['img_id']: place
-              for place in range(len(first.dataset))}
-    draw_side_by_side(first.dataset, [places[first.images[i]] for i in shown],
+    infos = [first.dataset.get_data_info(place) for place in range(len(first.dataset))]
+    places = {info['img_id']: place for place, info in enumerate(infos)}
+    rows = [places[first.images[i]] for i in shown]
+    titles = [[fill(text, 30) for text in (
+        f'ground truth, {Path(infos[row]["img_path"]).name}',
+        f'{baseline}{mean} {extremes.first[i]:.2f}', f'{label}{mean} {extremes.second[i]:.2f}')]
+        for i, row in zip(shown, rows, strict=True)]
+    draw_side_by_side(first.dataset, rows,
                       {'first': first.found, 'second': second.found}, file, titles, SCORE_THR)
     return (f'Ground truth, {baseline} and {label} (seed {seed}, score {SCORE_THR} and above) on '
             f'the {len(shown)} images where they differ most')

@@ -40,6 +40,9 @@ def interval_table(comparison: Comparison) -> list[list[str]]:
 def method(comparison: Comparison) -> str:
     """How the intervals were made, and what they do not cover."""
     found = [claim.images for claim in comparison.claims if claim.images]
+    if not found and comparison.predictions and not comparison.predictions.resamples:
+        return ('No images were drawn anew, as was asked for, so that the choice of images to '
+                'evaluate on is not part of the interval.')
     if not found:
         return ('Logs hold no result of a single image, so that the choice of images to evaluate '
                 'on is not part of the interval: with the predictions of both groups it is '

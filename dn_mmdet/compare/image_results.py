@@ -97,7 +97,8 @@ class ClassResults:
 
     def value(self, weights=None):
         """Accuracy in percent."""
-        return float(100 * np.average(self.right, weights=weights))
+        weights = np.ones(len(self.right)) if weights is None else weights
+        return float(100 * (weights @ self.right) / weights.sum())
 
     def by_class(self):
         """Accuracy among the images of each class, in percent."""

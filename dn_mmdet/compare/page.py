@@ -73,7 +73,7 @@ PAGE = '''<!DOCTYPE html>
 {%- elif block.kind == 'picture' %}
 {%- set picture = pictures[block.content] %}
 <figure><img src="{{ picture.url }}" alt="{{ block.title }}" width="{{ picture.width }}" height="
-{{- picture.height }}"{% if picture.width <= 1000 %} class="curve"{% endif %}>
+{{- picture.height }}"{% if picture.height < picture.width <= 1000 %} class="curve"{% endif %}>
 <figcaption>{{ block.title | breakable }}.</figcaption></figure>
 {%- elif block.kind == 'code' %}
 <pre class="commands" tabindex="0"><code>{% for line in block.content.splitlines() %}<span>

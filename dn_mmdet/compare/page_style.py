@@ -62,8 +62,8 @@ tbody th div { width: max-content; max-width: 20rem; }
 @media (max-width: 40rem) { tbody th div { max-width: 8.5rem; } .long { min-width: 11rem; } }
 
 figure { margin: .75rem 0; }
-img { display: block; width: 100%; height: auto; background: #fff; border-radius: .4rem; }
-img.curve { max-width: 38rem; }
+img { display: block; max-width: 100%; height: auto; background: #fff; border-radius: .4rem; }
+img.curve { max-width: min(100%, 34rem); }
 figcaption { margin-top: .35rem; }
 pre { padding: .75rem; overflow-x: auto; overflow-wrap: normal; font-size: .8rem;
   background: var(--faint); border-radius: .4rem; }

@@ -59,16 +59,13 @@ def add_predictions(comparison: Comparison, resamples: int = IMAGE_RESAMPLES,
 
     Returns:
         Comparison: with ``predictions``, and claims that rest on them where they are there.
-
-    Raises:
-        UserError: ``test`` is asked for and the metric cannot be taken from predictions.
     """
     metric = comparison.metric
     found = Predictions(resamples=resamples)
     if not can_read(metric):
         if test:
-            raise UserError(f'--test: {metric} cannot be taken from predictions, but COCO\'s box '
-                            'mAP and accuracy can: choose one of these with --metric.')
+            found.left_out.append(f'{metric} cannot be taken from predictions, as COCO\'s box mAP '
+                                  'and accuracy can: no run was tested.')
         return replace(comparison, predictions=found)
     runs = [run for group in comparison.groups for run in group.usable]
     if comparison.step is not None:
@@ -77,8 +74,9 @@ def add_predictions(comparison: Comparison, resamples: int = IMAGE_RESAMPLES,
         return replace(comparison, predictions=found)
     if test:
         found.left_out.extend(make_predictions(runs))
+    opened = {}
     for run in runs:
-        _read(run, metric, found)
+        _read(run, metric, found, opened)
     if resamples and any(found.pairs(comparison, label) for label in comparison.baselines):
         found.intervals.update(_intervals(comparison, found, resamples))
     digits = digits_of(comparison.groups, metric)
@@ -88,12 +86,12 @@ def add_predictions(comparison: Comparison, resamples: int = IMAGE_RESAMPLES,
         for group in comparison.groups if group.label in comparison.baselines])
 
 
-def _read(run, metric, found):
+def _read(run, metric, found, opened):
     file = prediction_file(run)
     if file is None:
         return
     try:
-        results = read_results(run, file, metric)
+        results = read_results(run, file, metric, opened)
     except UserError as error:
         found.left_out.append(str(error))
         return

@@ -37,20 +37,21 @@ def prediction_file(run: Run) -> Path | None:
     return max(found, key=lambda path: (path.stat().st_mtime, path.name), default=None)
 
 
-def read_results(run: Run, file: Path, metric: str) -> ImageResults:
+def read_results(run: Run, file: Path, metric: str, opened: dict | None = None) -> ImageResults:
     """Predictions of a run, checked against the data and the log of the run.
 
     Args:
         run (Run): finished.
         file (Path): of ``tools/test.py --out``.
         metric (str): for which :func:`can_read` holds.
+        opened (dict, optional): where data sets are kept for runs that share them. Default: none.
 
     Raises:
         UserError: the file cannot be read, is of other images, classes or another checkpoint, or
             the run's val data are not here.
     """
     predictions = read_predictions(file)
-    dataset, evaluator = _open_data(run)
+    dataset, evaluator = _open_data(run, {} if opened is None else opened)
     k = top_k(metric)
     results = (read_detections(file, predictions, dataset, evaluator, metric) if k is None else
                read_classes(file, predictions, dataset, k))
@@ -64,8 +65,15 @@ def read_results(run: Run, file: Path, metric: str) -> ImageResults:
     return results
 
 
-def _open_data(run):
+def _open_data(run, opened):
     config = load_config(str(run.config_file))
+    key = str((config.val_dataloader.dataset, config.get('val_evaluator')))
+    if key not in opened:
+        opened[key] = _build(run, config), config.get('val_evaluator')
+    return opened[key]
+
+
+def _build(run, config):
     try:
         # Data sets and pycocotools tell that they load.
         with DefaultScope.overwrite_default_scope(
@@ -75,4 +83,4 @@ def _open_data(run):
     except Exception as error:  # a data set is a class of any package
         raise UserError(f'the val data of {run.work_dir} cannot be opened here '
                         f'({" ".join(str(error).split())[:300]}).') from error
-    return dataset, config.get('val_evaluator')
+    return dataset

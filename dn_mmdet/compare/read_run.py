@@ -8,7 +8,7 @@ from ..analysis.run_log import read_run_log
 from .config_dict import effective, parse_config
 from .differences import differences
 from .runs import Run
-from .text_log import died_of_nan, read_environment
+from .text_log import died_of_nan, read_environment, read_revisions
 
 __all__ = ['LeftOut', 'read_run']
 
@@ -36,6 +36,8 @@ def read_run(work_dir: str) -> Run:
                       f'named by the time{broken}.{hint}')
     config_file, config = _config(work_dir, log.starts)
     environment = read_environment(log.starts[-1])
+    if revisions := read_revisions(log.starts):
+        environment['git revision'] = revisions
     seed = (config.get('randomness') or {}).get('seed')
     if seed is None:
         # A resumed run goes on with the seed that its first start drew.

@@ -2,7 +2,7 @@
 
 import re
 
-__all__ = ['died_of_nan', 'read_environment']
+__all__ = ['died_of_nan', 'read_environment', 'read_revisions']
 
 ENTRY = re.compile(r'    ([A-Za-z][\w .()/-]*): (.*)')
 # As this package's and mmdet's hooks for invalid losses and mmdet's detectors say it.
@@ -36,6 +36,21 @@ def read_environment(start):
             elif inside and (entry := ENTRY.fullmatch(line)) and entry[1] not in SKIPPED:
                 found[entry[1]] = entry[2].strip()
     return {}
+
+
+def read_revisions(starts):
+    """The revisions of this package's repository that a run was made with.
+
+    Args:
+        starts (Sequence[Path]): folders of its starts.
+
+    Returns:
+        str: hashes, ', then ' between those of a run that was resumed with another; '' where no
+        log tells one.
+    """
+    found = [match[1] for start in starts for file in sorted(start.glob('*.log'))
+             if (match := REVISION.search(file.read_text(encoding='utf-8', errors='replace')))]
+    return ', then '.join(dict.fromkeys(found))
 
 
 def died_of_nan(work_dir, last_start):

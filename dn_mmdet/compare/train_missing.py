@@ -9,7 +9,7 @@ __all__ = ['train_missing']
 
 
 def train_missing(trainings: Sequence[Training], costs: dict[str, float],
-                  workers: int | None = None) -> list[str]:
+                  workers: int | None = None) -> dict[str, str]:
     """Train what is not whole yet, several at a time.
 
     A run whose loss ceased to be finite is a result: it is not tried again, and a run that fails
@@ -21,7 +21,7 @@ def train_missing(trainings: Sequence[Training], costs: dict[str, float],
         workers (int, optional): runs at a time. Default: one for each core, with a GPU 1.
 
     Returns:
-        list[str]: a sentence for each run that has no whole result.
+        dict[str, str]: work folder of each run without a whole result to the reason.
 
     Raises:
         UserError: a configuration cannot be read.
@@ -32,8 +32,8 @@ def train_missing(trainings: Sequence[Training], costs: dict[str, float],
     except KeyboardInterrupt:
         raise KeyboardInterrupt('the same command goes on, with each run from its last '
                                 'checkpoint') from None
-    return [f'{training.work_dir} ({training.name}): {failed[training.name]}'
-            for training in trainings if training.name in failed]
+    return {str(training.work_dir): failed[training.name]
+            for training in trainings if training.name in failed}
 
 
 def diverged(training: Training) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -9,17 +10,23 @@ from mmengine.registry import HOOKS
 
 __all__ = ['AffineHook']
 
+# Name of a scalar to its field of AffineSummary.
+QUANTITIES = {
+    'alpha_mean': 'alpha_mean', 'alpha_spread': 'alpha_spread', 'lambda_mean': 'lambda_mean',
+    'lambda_spread': 'lambda_spread', 'dead_units': 'dead', 'saturated_units': 'saturated'}
+
 
 @HOOKS.register_module()
 class AffineHook(Hook):
     """Write alpha and lambda of the norm layers to the visualizer, and warn when alpha collapses.
 
-    Every ``interval`` iterations, for each norm layer: ``affine/<layer>/alpha_mean``,
-    ``alpha_spread``, ``lambda_mean``, ``lambda_spread`` and, with an SC-Module, ``dead_units`` and
-    ``saturated_units`` (see :class:`dn_mmdet.analysis.affine.AffineSummary`) go to all backends of
-    the visualizer: a curve for each layer in TensorBoard with
-    ``visualizer.vis_backends`` of ``TensorboardVisBackend``. In a distributed run they are those of
-    the first process's batch. Nothing is kept on the modules.
+    Every ``interval`` iterations, for each norm layer: ``affine_alpha_mean/<layer>``,
+    ``affine_alpha_spread/``, ``affine_lambda_mean/``, ``affine_lambda_spread/`` and, with an
+    SC-Module, ``affine_dead_units/`` and ``affine_saturated_units/`` (see
+    :class:`dn_mmdet.analysis.affine.AffineSummary`) go to all backends of the visualizer. With
+    ``TensorboardVisBackend`` among them, TensorBoard has a group of charts for each quantity, and
+    under "Custom scalars" one chart of each with a line for every layer. In a distributed run they
+    are those of the first process's batch. Nothing is kept on the modules.
 
     Args:
         interval (int): iterations between two looks. Default: 100.
@@ -36,6 +43,13 @@ class AffineHook(Hook):
         self.threshold = threshold
         self._recording = None
         self._warned = set()
+
+    def before_train(self, runner) -> None:
+        """Where TensorBoard is among the backends: a chart for each quantity, a line a layer."""
+        board = runner.visualizer.get_backend('TensorboardVisBackend')
+        if board is not None and is_main_process():
+            board.experiment.add_custom_scalars({'affine': {
+                name: ['Multiline', [f'affine_{name}/.*']] for name in QUANTITIES}})
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
         """Begin to look, in the iterations that are looked at."""
@@ -60,12 +74,11 @@ class AffineHook(Hook):
             if not entries:
                 continue
             summary = summarise_affine(entries)
-            scalars.update({f'affine/{layer}/{name}': value for name, value in (
-                ('alpha_mean', summary.alpha_mean), ('alpha_spread', summary.alpha_spread),
-                ('lambda_mean', summary.lambda_mean), ('lambda_spread', summary.lambda_spread))})
-            if summary.units:
-                scalars[f'affine/{layer}/dead_units'] = summary.dead
-                scalars[f'affine/{layer}/saturated_units'] = summary.saturated
+            # TensorBoard groups by what stands before the first slash.
+            scalars.update({
+                f'affine_{name}/{layer}': getattr(summary, field)
+                for name, field in QUANTITIES.items()
+                if summary.units or not name.endswith('_units')})
             if summary.alpha_max < self.threshold and layer not in self._warned:
                 self._warned.add(layer)
                 print_log(

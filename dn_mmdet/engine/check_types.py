@@ -24,6 +24,7 @@ PLACES = (
     ('optim_wrapper', 'OPTIM_WRAPPERS'), ('optim_wrapper.optimizer', 'OPTIMIZERS'),
     ('param_scheduler', 'PARAM_SCHEDULERS'), ('param_scheduler.*', 'PARAM_SCHEDULERS'),
     ('default_hooks.*', 'HOOKS'), ('custom_hooks.*', 'HOOKS'), ('visualizer', 'VISUALIZERS'),
+    ('visualizer.vis_backends.*', 'VISBACKENDS'),
     ('val_evaluator', 'METRICS'), ('val_evaluator.*', 'METRICS'),
     ('test_evaluator', 'METRICS'), ('test_evaluator.*', 'METRICS'),
     *((f'{loader}_dataloader.{part}', registry) for loader in ('train', 'val', 'test')

@@ -1,6 +1,7 @@
 """Reading a configuration file and its overrides, with the user's mistakes told in a sentence."""
 
 import argparse
+import ast
 import inspect
 import os
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Any
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from .config_text import literal
 from .errors import UserError
 
 __all__ = ['CfgOptions', 'load_config']
@@ -68,6 +70,17 @@ class CfgOptions(DictAction):
             super().__call__(parser, namespace, values, option_string)
         except AssertionError as error:
             raise argparse.ArgumentError(self, str(error)) from error
+
+    @staticmethod
+    def _parse_iterable(val: str) -> Any:
+        """As mmengine's, and a value with ``dict(...)`` in it as a configuration writes it."""
+        if 'dict(' not in val:
+            return DictAction._parse_iterable(val)
+        try:
+            return literal(ast.parse(val.strip(), mode='eval').body)
+        except (SyntaxError, ValueError) as error:
+            raise AssertionError(f'{val!r} cannot be read: write it as a configuration does, with '
+                                 "quotation marks, as in \"[dict(type='AffineHook')]\"") from error
 
 
 def _read(path: str) -> Config:

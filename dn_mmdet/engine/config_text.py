@@ -8,7 +8,7 @@ import os
 import re
 from typing import Any
 
-__all__ = ['evaluation_data', 'portable_config', 'portable_path']
+__all__ = ['evaluation_data', 'literal', 'portable_config', 'portable_path']
 
 # What belongs to the run and not to the model: where it wrote, what started it.
 RUN_KEYS = ('work_dir', 'load_from', 'resume', 'launcher')
@@ -53,7 +53,7 @@ def portable_path(path: str) -> str:
 def evaluation_data(text: str) -> str | None:
     """Where the data lie that a configuration evaluates on, as its text has it, or None."""
     try:
-        loader = next(_literal(node.value) for node in ast.parse(text).body
+        loader = next(literal(node.value) for node in ast.parse(text).body
                       if isinstance(node, ast.Assign)
                       and getattr(node.targets[0], 'id', '') == 'val_dataloader')
         dataset = loader['dataset']
@@ -65,13 +65,23 @@ def evaluation_data(text: str) -> str | None:
         return None
 
 
-def _literal(node: ast.expr) -> Any:
-    """The value of nested ``dict(...)`` calls and literals; anything else is a ValueError."""
+def literal(node: ast.expr) -> Any:
+    """The value of nested ``dict(...)`` calls and literals.
+
+    Args:
+        node (ast.expr): An expression of a configuration's text.
+
+    Returns:
+        Any: Its value; nothing is run.
+
+    Raises:
+        ValueError: It holds anything else.
+    """
     if isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'dict' and not node.args:
-        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
+        return {keyword.arg: literal(keyword.value) for keyword in node.keywords}
     if isinstance(node, (ast.List, ast.Tuple)):
-        return [_literal(item) for item in node.elts]
+        return [literal(item) for item in node.elts]
     if isinstance(node, ast.Dict):
-        return {_literal(key): _literal(value)
+        return {literal(key): literal(value)
                 for key, value in zip(node.keys, node.values, strict=True)}
     return ast.literal_eval(node)

@@ -21,6 +21,7 @@ from .check_data import DataOptions, check_data
 from .check_evaluator import check_evaluator, wants_labels
 from .check_top_k import check_top_k
 from .check_types import check_types, config_mistakes
+from .check_vis_backends import check_vis_backends
 from .errors import UserError
 
 __all__ = ['preflight']
@@ -58,6 +59,7 @@ def preflight(cfg: Config, mode: str) -> list[str]:
                         f'{mode}: give a whole configuration, not a part for others to inherit.')
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
         check_types(cfg)
+        check_vis_backends(cfg)
         with _silence(), config_mistakes(cfg, 'the model'):
             model = MODELS.build(cfg.model)
         if mode == 'train':

@@ -82,8 +82,8 @@ def run_all(trainings: Sequence[Training], costs: dict[str, float], workers: int
                         failed[training.name] = given_up(training) or reason
         except BaseException:
             stopping.set()
-            for training in running.values():
-                training.stop()
+            for number, training in enumerate(running.values()):
+                training.stop(grace=0 if number else None)  # they have had the first one's time
             raise
     return failed
 

@@ -16,16 +16,12 @@ from ..engine.config import load_config
 from ..engine.errors import UserError
 from ..paths import tools_root
 from .fingerprint import fingerprint
+from .follow import follow
 
 __all__ = ['Training']
 
-# mmengine's log lines: "Epoch(train)  [2][ 50/187]  lr: ... eta: ... loss: 4.2 ..." and
-# "Iter(train) [ 50/400]  lr: ...".
-ITERATION = re.compile(
-    r'(?:Epoch|Iter)\(train\)\s+(?:\[(\d+)\])?\[\s*(\d+)/(\d+)\].*?\bloss: ([\d.a-z]+)')
-METRIC = re.compile(r'(?:Epoch|Iter)\(val\)\s.*?(coco/bbox_mAP|accuracy/top1): ([\d.]+)')
 STAMP, LOG = 'training.json', 'training.log'
-GRACE = 3  # seconds for a process that had Ctrl-C from the terminal too
+GRACE = 3
 
 
 @dataclass(eq=False)
@@ -49,6 +45,8 @@ class Training:
     after: tuple = ()
     options: dict = field(default_factory=dict)
     _process: subprocess.Popen | None = field(default=None, init=False, repr=False)
+    _loaded: tuple | None = field(default=None, init=False, repr=False)
+    _stopped: bool = field(default=False, init=False, repr=False)
 
     @property
     def checkpoint(self) -> Path:
@@ -61,7 +59,7 @@ class Training:
         """Whether the run is whole: its last checkpoint is there and was written to the end."""
         pointer = self.work_dir / 'last_checkpoint'  # names it once it is written to the end
         return (self.checkpoint.is_file() and pointer.is_file()
-                and Path(pointer.read_text().strip()).resolve() == self.checkpoint.resolve())
+                and Path(pointer.read_text().strip()).name == self.checkpoint.name)
 
     def set_aside(self) -> Path | None:
         """Rename a folder of another configuration, seed or data; return where it is now."""
@@ -102,6 +100,8 @@ class Training:
             *(f'{key}={_as_option(value)}' for key, value in self.options.items()),
             *(f'model.backbone.init_cfg.checkpoint={run.checkpoint}' for run in self.after)
         ]
+        unit, planned = self._planned
+        report(self._saved_share(), 'starts')
         environment = dict(os.environ)
         if threads:
             environment['OMP_NUM_THREADS'] = str(threads)
@@ -110,27 +110,46 @@ class Training:
                 command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                 errors='replace', env=environment)
             try:
-                self._follow(self._process.stdout, file, report)
+                if self._stopped:
+                    self._process.terminate()
+                follow(self._process.stdout, file, planned if unit == 'epoch' else None, report)
+            except BaseException:
+                self.stop()
+                raise
             finally:
-                # On Ctrl-C the child has the signal too: it is given the time to end.
                 self._process.stdout.close()
                 status = self._process.wait()
-        if status or not self.done:
-            last = ''.join(log.read_text(errors='replace').splitlines(keepends=True)[-5:])
-            raise UserError(f'{self.name} ended with status {status}; the whole log is {log} and '
-                            f'its last lines are:\n{last}')
+        if status:
+            lines = log.read_text(errors='replace').rstrip().splitlines() or ['it said nothing']
+            raise UserError(f'{self.name} ended with status {status}: '
+                            f'{lines[-1].removeprefix("error: ")} (the whole log is {log})')
+        if not self.done:
+            raise UserError(f'{self.name} ended without {self.checkpoint}: let '
+                            f'default_hooks.checkpoint of {self.config} save the last step of its '
+                            'training loop.')
 
-    def stop(self) -> None:
-        """End the process of a run that another thread follows; what it had saved stays."""
+    def stop(self, grace: float | None = None) -> None:
+        """End the process, also from another thread than the one in :meth:`run`.
+
+        After Ctrl-C on a terminal the process had the signal too: it is given the time to end.
+        What it has saved stays.
+
+        Args:
+            grace (float, optional): that many seconds. Default: 3.
+        """
+        self._stopped = True
         if self._process is not None:
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(GRACE)
+                self._process.wait(GRACE if grace is None else grace)
             self._process.terminate()
 
     @property
     def _config(self):
-        # The work folder and what it starts from are places: they decide nothing.
-        return load_config(str(self.config), self.options, work_dir='')
+        state = repr(self.options), self.config.is_file() and self.config.stat().st_mtime_ns
+        if self._loaded is None or self._loaded[0] != state:
+            # The work folder and what a run starts from are places: they decide nothing.
+            self._loaded = state, load_config(str(self.config), self.options, work_dir='')
+        return self._loaded[1]
 
     @property
     def _planned(self):
@@ -141,22 +160,12 @@ class Training:
         raise UserError(f'{self.config} says neither train_cfg.max_epochs nor train_cfg.max_iters, '
                         'so that nobody can tell when a run of it is whole: set one.')
 
-    def _follow(self, lines, file, report):
-        metric = ''
+    def _saved_share(self):
+        """How much of the run its last checkpoint holds, 0 to 1."""
+        pointer = self.work_dir / 'last_checkpoint'
         unit, planned = self._planned
-        for line in lines:
-            file.write(line)
-            file.flush()
-            if found := METRIC.search(line):
-                metric = f', {found[1].split("/")[1].removeprefix("bbox_")} {found[2]}'
-            if found := ITERATION.search(line):
-                epoch, step, steps, loss = found.groups()
-                share = int(step) / int(steps)
-                where = ''
-                if epoch is not None and unit == 'epoch':
-                    share = (int(epoch) - 1 + share) / planned
-                    where = f'epoch {epoch}/{planned}, '
-                report(share, f'{where}iteration {step}/{steps}, loss {loss}{metric}')
+        found = pointer.is_file() and re.search(rf'{unit}_(\d+)\.pth$', pointer.read_text().strip())
+        return min(int(found[1]) / planned, 1.0) if found else 0.0
 
 
 def _as_option(value):

@@ -144,3 +144,14 @@ def test_a_configuration_is_parsed_and_never_run(tmp_path):
 
 def test_folders_without_a_log_have_no_environment(tmp_path):
     assert read_environment(tmp_path) == {} and read_run_log(tmp_path).starts == ()
+
+
+def test_revisions_are_those_of_all_starts(tmp_path, make_run):
+    note = '2026/01/01 00:00:00 - mmengine - INFO - git revision: '
+    folder = start_of(tmp_path / 'run', [0.1], log_tail=f'{note}abc-dirty\n')
+    start_of(tmp_path / 'run', [0.2], first_epoch=2, stamp='20260102_000000',
+             log_tail=f'{note}def\nmore\n')
+    start_of(tmp_path / 'run', [0.3], first_epoch=3, stamp='20260103_000000',
+             log_tail=f'{note}def\n')
+    assert read_run(folder).environment['git revision'] == 'abc-dirty, then def'
+    assert 'git revision' not in read_run(make_run('old', [0.1])).environment

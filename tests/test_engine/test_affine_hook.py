@@ -2,50 +2,15 @@ import json
 
 import pytest
 import torch
-from mmengine.model import BaseModel
-from mmengine.registry import MODELS
-from mmengine.runner import Runner
-from torch.utils.data import TensorDataset
+from normed_map import run
 
 from dn_mmdet.engine import AffineHook
-from dn_mmdet.layers import DNB
-
-
-@MODELS.register_module()
-class NormedMap(BaseModel):
-    """A convolution, DN-B, and a BatchNorm."""
-
-    def __init__(self, start='identity'):
-        super().__init__()
-        self.conv = torch.nn.Conv2d(3, 8, 1)
-        self.norm = DNB(8, r=4, g='oup', start=start)
-        self.other = torch.nn.BatchNorm2d(8)
-
-    def forward(self, samples, mode='tensor'):
-        y = self.other(self.norm(self.conv(torch.stack(samples))))
-        return dict(loss=(y - 1).square().mean()) if mode == 'loss' else y
-
-
-def run(work_dir, name, *hooks, start='identity'):
-    torch.manual_seed(0)
-    images = torch.randn(16, 3, 6, 6) + torch.arange(16.)[:, None, None, None] / 8
-    runner = Runner(
-        model=dict(type='NormedMap', start=start), work_dir=str(work_dir),
-        train_dataloader=dict(
-            batch_size=4, dataset=TensorDataset(images), num_workers=0,
-            sampler=dict(type='DefaultSampler', shuffle=False)),
-        train_cfg=dict(by_epoch=True, max_epochs=2),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), randomness=dict(seed=0),
-        experiment_name=name)
-    for hook in hooks:
-        runner.register_hook(hook)
-    return runner
 
 
 def scalars(work_dir):
     file, = work_dir.glob('*/vis_data/scalars.json')
     rows = [json.loads(line) for line in file.read_text().splitlines()]
-    return {row['step']: row for row in rows if any(key.startswith('affine/') for key in row)}
+    return {row['step']: row for row in rows if any(key.startswith('affine_') for key in row)}
 
 
 def test_every_norm_layer_has_its_scalars(tmp_path):
@@ -54,13 +19,13 @@ def test_every_norm_layer_has_its_scalars(tmp_path):
     rows = scalars(tmp_path)
     assert list(rows) == [3, 6]
     assert set(rows[3]) - {'step'} == {
-        f'affine/norm/{name}' for name in (
+        f'affine_{name}/norm' for name in (
             'alpha_mean', 'alpha_spread', 'lambda_mean', 'lambda_spread', 'dead_units',
             'saturated_units')
-    } | {f'affine/other/{name}' for name in (
+    } | {f'affine_{name}/other' for name in (
         'alpha_mean', 'alpha_spread', 'lambda_mean', 'lambda_spread')}
-    assert rows[3]['affine/norm/alpha_mean'] != 1.0 != rows[3]['affine/other/alpha_mean']
-    assert rows[3]['affine/norm/alpha_spread'] > 0 == rows[3]['affine/other/alpha_spread']
+    assert rows[3]['affine_alpha_mean/norm'] != 1.0 != rows[3]['affine_alpha_mean/other']
+    assert rows[3]['affine_alpha_spread/norm'] > 0 == rows[3]['affine_alpha_spread/other']
     assert not any(module._forward_hooks for module in runner.model.modules())
 
 

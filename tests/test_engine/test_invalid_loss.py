@@ -1,6 +1,7 @@
 """A run whose loss or weights are not finite stops in a sentence and keeps the last checkpoint."""
 
 import multiprocessing
+import re
 
 import pytest
 import torch
@@ -57,6 +58,7 @@ def test_absurd_rate_stops_and_a_lower_one_goes_on(folder, refused, monkeypatch)
 
     logs = [path.read_text() for path in (folder / 'work').glob('2*/*.log')]
     assert sum(sentence.removeprefix('error: ').strip() in log for log in logs) == 1
+    assert all(re.search(r' git revision: (\w{40}(-dirty)?|unknown)$', log, re.M) for log in logs)
     assert (folder / 'work/last_checkpoint').read_text() == kept
     assert {path: path.read_bytes() for path in (folder / 'work').glob('*.pth')} == before
     state = torch.load(kept, weights_only=True)

@@ -10,6 +10,8 @@
 namespace dn_mmdet {
 namespace {
 
+constexpr int64_t kManyPlaces = 512;
+
 // One sample, on the calling thread; `means`, `scale` and `shift` hold a number per channel.
 template <class T>
 void pool_sample(const Layout& layout, const T* x, float* means) {
@@ -35,10 +37,12 @@ void map_sample(
   }
 }
 
-// Whether samples alone keep all threads busy.
+// Whether samples alone keep all threads busy, and are worth it: small maps stay in the cache
+// anyway, and there the SC-Module, which is quicker for eight samples than for each, is what counts.
 bool shares_by_sample(const Layout& layout) {
   const int64_t threads = at::get_num_threads();
-  return layout.samples % threads == 0 || layout.samples >= 4 * threads;
+  return layout.places >= kManyPlaces &&
+      (layout.samples % threads == 0 || layout.samples >= 4 * threads);
 }
 
 }  // namespace
@@ -49,22 +53,14 @@ Tensor evaluate(
     const Tensor& lambda_offset, double eps, bool normalized, const Range& bounds) {
   const Layout layout(x);
   const int64_t c = layout.channels, size = c * layout.places;
-  const ScModule sc(
-      c, mean, var, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset, eps);
   if (!shares_by_sample(layout)) {
-    const Tensor means = plane_means(x);
-    Tensor scale = at::empty_like(means), shift = at::empty_like(means);
-    std::vector<float> hidden(sc.units), delta(2 * c);
-    for (int64_t n = 0; n < layout.samples; ++n) {
-      sc.first_layer(
-          means.const_data_ptr<float>() + n * c, normalized, delta.data(), hidden.data());
-      sc.second_layer(hidden.data(), delta.data());
-      sc.affine(
-          delta.data(), scale.mutable_data_ptr<float>() + n * c,
-          shift.mutable_data_ptr<float>() + n * c);
-    }
+    const auto [rstd, hidden, scale, shift] = sc_forward(
+        plane_means(x), mean, var, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset,
+        eps, normalized);
     return plane_affine(x, scale, shift, bounds);
   }
+  const ScModule sc(
+      c, mean, var, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset, eps);
   Tensor y = at::empty_like(x);
   for_dtype(x, [&](auto number) {
     using T = decltype(number);
@@ -72,12 +68,10 @@ Tensor evaluate(
     T* to = y.mutable_data_ptr<T>();
     for_bounds(bounds, [&](auto clamp) {
       at::parallel_for(0, layout.samples, grain(size), [&](int64_t begin, int64_t end) {
-        std::vector<float> means(c), hidden(sc.units), delta(2 * c), scale(c), shift(c);
-        for (int64_t n = begin; n < end; ++n) {
+        std::vector<float> means(c), scale(c), shift(c);
+        for (int64_t n = end - 1; n >= begin; --n) {  // See for_planes_backwards.
           pool_sample(layout, from + n * size, means.data());
-          sc.first_layer(means.data(), normalized, delta.data(), hidden.data());
-          sc.second_layer(hidden.data(), delta.data());
-          sc.affine(delta.data(), scale.data(), shift.data());
+          sc.run(means.data(), 1, normalized, nullptr, scale.data(), shift.data());
           map_sample(
               layout, from + n * size, scale.data(), shift.data(), clamp, to + n * size);
         }

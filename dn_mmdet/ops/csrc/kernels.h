@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 #include "numbers.h"
 
@@ -21,6 +22,8 @@
 #else
 #define DN_KERNEL
 #endif
+
+#define DN_LAMBDA __attribute__((always_inline))
 
 namespace dn_mmdet {
 // Each source has copies of its own: the choice of one at load time is no business of the linker.
@@ -165,24 +168,37 @@ struct Gate {
   DN_INLINE PlaneGate only(int64_t i) const { return {scale[i], shift[i], bounds}; }
 };
 
-// ---- Rows: `rows` times `channels` numbers; a result for each channel. Four rows at once, so
-// that what belongs to a channel is read a quarter as often. ----
+// ---- Rows: `rows` times `channels` numbers; a result for each channel. Maps go row by row, since
+// several streams at once would be slower. Where a row is short, sums take some at once, so that
+// what belongs to a channel is read and written less often. ----
+
+// Calls f(R, row) for R rows at once while there are as many, then row by row.
+template <class F>
+DN_INLINE void for_rows(int64_t rows, int64_t channels, const F& f) {
+  int64_t row = 0;
+  if (channels <= 32) {
+    for (; row + 8 <= rows; row += 8) f(std::integral_constant<int, 8>{}, row);
+  } else if (channels <= 64) {
+    for (; row + 4 <= rows; row += 4) f(std::integral_constant<int, 4>{}, row);
+  } else if (channels <= 128) {
+    for (; row + 2 <= rows; row += 2) f(std::integral_constant<int, 2>{}, row);
+  }
+  for (; row < rows; ++row) f(std::integral_constant<int, 1>{}, row);
+}
 
 template <class T>
 DN_INLINE void means_of_rows_inline(const T* x, int64_t rows, int64_t channels, float* means) {
   std::fill_n(means, channels, 0.0f);
-  int64_t row = 0;
-  for (; row + 4 <= rows; row += 4, x += 4 * channels) {
-    const T *x1 = x + channels, *x2 = x1 + channels, *x3 = x2 + channels;
+  for_rows(rows, channels, [&](auto count, int64_t row) DN_LAMBDA {
+    const T* start = x + row * channels;
 #pragma omp simd
     for (int64_t c = 0; c < channels; ++c) {
-      means[c] += (load(x[c]) + load(x1[c])) + (load(x2[c]) + load(x3[c]));
+      float sum = 0;
+#pragma GCC unroll 8
+      for (int k = 0; k < count(); ++k) sum += load(start[k * channels + c]);
+      means[c] += sum;
     }
-  }
-  for (; row < rows; ++row, x += channels) {
-#pragma omp simd
-    for (int64_t c = 0; c < channels; ++c) means[c] += load(x[c]);
-  }
+  });
   const float inverse = 1 / static_cast<float>(rows);
 #pragma omp simd
   for (int64_t c = 0; c < channels; ++c) means[c] *= inverse;
@@ -199,26 +215,21 @@ DN_INLINE void moments_of_rows_inline(
   means_of_rows_inline(x, rows, channels, means);
   std::fill_n(squares, channels, 0.0f);
   std::fill_n(residuals, channels, 0.0f);
-  int64_t row = 0;
-  for (; row + 4 <= rows; row += 4, x += 4 * channels) {
-    const T *x1 = x + channels, *x2 = x1 + channels, *x3 = x2 + channels;
+  for_rows(rows, channels, [&](auto count, int64_t row) DN_LAMBDA {
+    const T* start = x + row * channels;
 #pragma omp simd
     for (int64_t c = 0; c < channels; ++c) {
-      const float mean = means[c];
-      const float d0 = load(x[c]) - mean, d1 = load(x1[c]) - mean;
-      const float d2 = load(x2[c]) - mean, d3 = load(x3[c]) - mean;
-      residuals[c] += (d0 + d1) + (d2 + d3);
-      squares[c] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3);
+      float residual = 0, square = 0;
+#pragma GCC unroll 8
+      for (int k = 0; k < count(); ++k) {
+        const float d = load(start[k * channels + c]) - means[c];
+        residual += d;
+        square += d * d;
+      }
+      residuals[c] += residual;
+      squares[c] += square;
     }
-  }
-  for (; row < rows; ++row, x += channels) {
-#pragma omp simd
-    for (int64_t c = 0; c < channels; ++c) {
-      const float d = load(x[c]) - means[c];
-      residuals[c] += d;
-      squares[c] += d * d;
-    }
-  }
+  });
   const float inverse = 1 / static_cast<float>(rows);
 #pragma omp simd
   for (int64_t c = 0; c < channels; ++c) {
@@ -238,20 +249,7 @@ template <class T, class Clamp>
 DN_KERNEL void affine_of_rows(
     const T* __restrict x, int64_t rows, int64_t channels, const float* __restrict scale,
     const float* __restrict shift, Clamp clamp, T* __restrict y) {
-  int64_t row = 0;
-  for (; row + 4 <= rows; row += 4, x += 4 * channels, y += 4 * channels) {
-    const T *x1 = x + channels, *x2 = x1 + channels, *x3 = x2 + channels;
-    T *y1 = y + channels, *y2 = y1 + channels, *y3 = y2 + channels;
-#pragma omp simd
-    for (int64_t c = 0; c < channels; ++c) {
-      const float a = scale[c], b = shift[c];
-      store(y[c], clamp(load(x[c]) * a + b));
-      store(y1[c], clamp(load(x1[c]) * a + b));
-      store(y2[c], clamp(load(x2[c]) * a + b));
-      store(y3[c], clamp(load(x3[c]) * a + b));
-    }
-  }
-  for (; row < rows; ++row, x += channels, y += channels) {
+  for (int64_t row = 0; row < rows; ++row, x += channels, y += channels) {
 #pragma omp simd
     for (int64_t c = 0; c < channels; ++c) {
       store(y[c], clamp(load(x[c]) * scale[c] + shift[c]));
@@ -265,29 +263,22 @@ DN_INLINE void products_of_rows_inline(
     float* sums, float* products) {
   std::fill_n(sums, channels, 0.0f);
   std::fill_n(products, channels, 0.0f);
-  int64_t row = 0;
-  for (; row + 4 <= rows; row += 4, dy += 4 * channels, x += 4 * channels) {
-    const T *g1 = dy + channels, *g2 = g1 + channels, *g3 = g2 + channels;
-    const T *x1 = x + channels, *x2 = x1 + channels, *x3 = x2 + channels;
+  for_rows(rows, channels, [&](auto count, int64_t row) DN_LAMBDA {
+    const T *start_dy = dy + row * channels, *start = x + row * channels;
 #pragma omp simd
     for (int64_t c = 0; c < channels; ++c) {
-      const float center = mean[c];
-      const float v0 = load(x[c]), v1 = load(x1[c]), v2 = load(x2[c]), v3 = load(x3[c]);
-      const float d0 = gate(load(dy[c]), v0, c), d1 = gate(load(g1[c]), v1, c);
-      const float d2 = gate(load(g2[c]), v2, c), d3 = gate(load(g3[c]), v3, c);
-      sums[c] += (d0 + d1) + (d2 + d3);
-      products[c] += (d0 * (v0 - center) + d1 * (v1 - center)) +
-          (d2 * (v2 - center) + d3 * (v3 - center));
+      float sum = 0, product = 0;
+#pragma GCC unroll 8
+      for (int k = 0; k < count(); ++k) {
+        const float value = load(start[k * channels + c]);
+        const float d = gate(load(start_dy[k * channels + c]), value, c);
+        sum += d;
+        product += d * (value - mean[c]);
+      }
+      sums[c] += sum;
+      products[c] += product;
     }
-  }
-  for (; row < rows; ++row, dy += channels, x += channels) {
-#pragma omp simd
-    for (int64_t c = 0; c < channels; ++c) {
-      const float value = load(x[c]), d = gate(load(dy[c]), value, c);
-      sums[c] += d;
-      products[c] += d * (value - mean[c]);
-    }
-  }
+  });
 }
 
 template <class T, class G>
@@ -302,20 +293,7 @@ DN_KERNEL void gradient_of_rows(
     const T* __restrict dy, const T* __restrict x, int64_t rows, int64_t channels,
     const float* __restrict scale, const float* __restrict slope, const float* __restrict offset,
     G gate, T* __restrict dx) {
-  int64_t row = 0;
-  for (; row + 2 <= rows;
-       row += 2, dy += 2 * channels, x += 2 * channels, dx += 2 * channels) {
-    const T *g1 = dy + channels, *x1 = x + channels;
-    T* dx1 = dx + channels;
-#pragma omp simd
-    for (int64_t c = 0; c < channels; ++c) {
-      const float p = scale[c], q = slope[c], r = offset[c];
-      const float v0 = load(x[c]), v1 = load(x1[c]);
-      store(dx[c], gate(load(dy[c]), v0, c) * p + (v0 * q + r));
-      store(dx1[c], gate(load(g1[c]), v1, c) * p + (v1 * q + r));
-    }
-  }
-  if (row < rows) {
+  for (int64_t row = 0; row < rows; ++row, dy += channels, x += channels, dx += channels) {
 #pragma omp simd
     for (int64_t c = 0; c < channels; ++c) {
       const float value = load(x[c]);

@@ -85,6 +85,35 @@ void for_blocks(const Layout& layout, const F& f) {
       });
 }
 
+// The same from the last plane or block to the first, some at a time. A map that was just written,
+// or read by the pass before, is in the cache where it was left: at its end.
+template <class F>
+void for_planes_backwards(const Layout& layout, const F& f) {
+  const int64_t some = grain(layout.places);
+  at::parallel_for(0, layout.planes(), some, [&](int64_t begin, int64_t end) {
+    while (end > begin) {
+      const int64_t first = std::max(begin, end - some);
+      f(first, end - first);
+      end = first;
+    }
+  });
+}
+
+template <class F>
+void for_blocks_backwards(const Layout& layout, const F& f) {
+  at::parallel_for(
+      0, layout.samples * layout.blocks,
+      grain(std::min(layout.rows, layout.places) * layout.channels),
+      [&](int64_t begin, int64_t end) {
+        for (int64_t block = end - 1; block >= begin; --block) {
+          const int64_t sample = block / layout.blocks;
+          const int64_t row = block % layout.blocks * layout.rows;
+          f(block, sample, sample * layout.places + row,
+            std::min(layout.rows, layout.places - row));
+        }
+      });
+}
+
 // Calls f(Unbounded{}) or f(Bounds).
 template <class F>
 void for_bounds(const Range& bounds, const F& f) {

@@ -193,13 +193,13 @@ Tensor plane_affine(
     const int64_t c = layout.channels, s = layout.places;
     for_bounds(bounds, [&](auto clamp) {
       if (layout.planar) {
-        for_planes(layout, [&](int64_t plane, int64_t planes) {
+        for_planes_backwards(layout, [&](int64_t plane, int64_t planes) {
           affine_of_planes(
               from + plane * s, s, planes, a + plane, b + plane, clamp, to + plane * s);
         });
         return;
       }
-      for_blocks(layout, [&](int64_t, int64_t sample, int64_t row, int64_t rows) {
+      for_blocks_backwards(layout, [&](int64_t, int64_t sample, int64_t row, int64_t rows) {
         affine_of_rows(
             from + row * c, rows, c, a + sample * c, b + sample * c, clamp, to + row * c);
       });
@@ -266,14 +266,14 @@ Tensor plane_gradient(
     T* to = dx.mutable_data_ptr<T>();
     const int64_t c = layout.channels, s = layout.places;
     if (layout.planar) {
-      for_planes(layout, [&](int64_t plane, int64_t planes) {
+      for_planes_backwards(layout, [&](int64_t plane, int64_t planes) {
         gradient_of_planes(
             gradient + plane * s, data + plane * s, s, planes, p + plane, q, r + plane, plane % c,
             c, gate.from(plane), to + plane * s);
       });
       return;
     }
-    for_blocks(layout, [&](int64_t, int64_t sample, int64_t row, int64_t rows) {
+    for_blocks_backwards(layout, [&](int64_t, int64_t sample, int64_t row, int64_t rows) {
       gradient_of_rows(
           gradient + row * c, data + row * c, rows, c, p + sample * c, q, r + sample * c,
           gate.from(sample * c), to + row * c);

@@ -1,13 +1,12 @@
 // The kernels of ../sc_aten.py for a CPU: the SC-Module on float numbers per sample and channel,
-// (N, C), and what is made of its outputs. Products of matrices are ATen's.
+// (N, C), and what is made of its outputs. The matrices are small: calls of a library, which wakes
+// threads for them, would take longer than the products.
 
 #include <cmath>
 #include <vector>
 
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/sub.h>
 #include <ATen/ops/zeros_like.h>
 
@@ -17,63 +16,137 @@
 namespace dn_mmdet {
 namespace {
 
-// What the SC-Module sees: the means, or (means - mean) * rstd.
-Tensor context_of(
-    const Tensor& means, const Tensor& mean, const Tensor& rstd, bool normalized) {
-  return normalized ? at::sub(means, mean).mul_(rstd) : means;
+// y[column] = sum over i of weight[i][column] x[i], for eight samples at once.
+DN_KERNEL void weigh_back(
+    const float* weight, int64_t pitch, int64_t columns, int64_t inputs, const Vector* x,
+    Vector* y) {
+  int64_t column = 0;
+  for (; column + 4 <= columns; column += 4) {
+    const float* w = weight + column;
+    Vector s0 = {}, s1 = {}, s2 = {}, s3 = {};
+    for (int64_t i = 0; i < inputs; ++i, w += pitch) {
+      const Vector v = x[i];
+      s0 += w[0] * v;
+      s1 += w[1] * v;
+      s2 += w[2] * v;
+      s3 += w[3] * v;
+    }
+    y[column] = s0, y[column + 1] = s1, y[column + 2] = s2, y[column + 3] = s3;
+  }
+  for (; column < columns; ++column) {
+    Vector sum = {};
+    for (int64_t i = 0; i < inputs; ++i) sum += weight[i * pitch + column] * x[i];
+    y[column] = sum;
+  }
 }
 
-// dout @ weight and dout^T @ hidden, group by group.
-std::tuple<Tensor, Tensor> grouped_backward(
-    const Tensor& dout, const Tensor& hidden, const Tensor& weight) {
-  const int64_t inputs = weight.size(1), units = hidden.size(1), outputs = dout.size(1);
-  if (inputs == units) return {at::mm(dout, weight), at::mm(dout.t(), hidden)};
-  Tensor dhidden = at::zeros_like(hidden), dweight = at::zeros_like(weight);
-  const float *g = dout.const_data_ptr<float>(), *h = hidden.const_data_ptr<float>();
-  const float* w = weight.const_data_ptr<float>();
-  float *dh = dhidden.mutable_data_ptr<float>(), *dw = dweight.mutable_data_ptr<float>();
-  const int64_t share = outputs / (units / inputs);
-  for (int64_t n = 0; n < dout.size(0); ++n, g += outputs, h += units, dh += units) {
-    for (int64_t o = 0; o < outputs; ++o) {
-      const int64_t first = o / share * inputs;
-      for (int64_t i = 0; i < inputs; ++i) {
-        dh[first + i] += g[o] * w[o * inputs + i];
-        dw[o * inputs + i] += g[o] * h[first + i];
+// out[row] = sum over n of factors[n][row] x[n], of `size` numbers; `x` is padded to `pitch`.
+DN_KERNEL void outer(
+    const float* factors, int64_t stride, const float* x, int64_t pitch, int64_t samples,
+    int64_t rows, int64_t size, float* out) {
+  for (int64_t row = 0; row < rows; ++row, out += size) {
+    for (int64_t start = 0; start < size; start += kSamples) {
+      Vector sum = {};
+      for (int64_t n = 0; n < samples; ++n) {
+        sum += factors[n * stride + row] * *reinterpret_cast<const Vector*>(x + n * pitch + start);
+      }
+      if (size - start >= kSamples) {
+        *reinterpret_cast<Vector*>(out + start) = sum;
+      } else {
+        for (int64_t i = start; i < size; ++i) out[i] = sum[i - start];
       }
     }
   }
-  return {dhidden, dweight};
+}
+
+// Rows of `size` numbers with zeros behind them, to whole vectors.
+struct Padded {
+  int64_t pitch;
+  std::vector<float> numbers;
+
+  Padded(const float* rows, int64_t count, int64_t size)
+      : pitch((size + kSamples - 1) / kSamples * kSamples), numbers(count * pitch) {
+    for (int64_t i = 0; i < count; ++i) std::copy_n(rows + i * size, size, &numbers[i * pitch]);
+  }
+};
+
+// The gradient of a weight: the products of the gradients of its outputs and its inputs, summed
+// over samples. Each group of rows sees inputs of its own.
+Tensor weight_gradient(
+    const Tensor& dout, const Tensor& seen, const Tensor& weight, int64_t groups) {
+  const int64_t n = dout.size(0), outputs = dout.size(1), size = weight.size(1);
+  const int64_t share = outputs / groups;
+  Tensor gradient = at::empty({outputs, size}, dout.options());
+  float* out = gradient.mutable_data_ptr<float>();
+  const float *factors = dout.const_data_ptr<float>(), *x = seen.const_data_ptr<float>();
+  if (groups > 1) {
+    for (int64_t row = 0; row < outputs; ++row) {
+      for (int64_t i = 0; i < size; ++i) {
+        float sum = 0;
+        for (int64_t k = 0; k < n; ++k) {
+          sum += factors[k * outputs + row] * x[k * seen.size(1) + row / share * size + i];
+        }
+        out[row * size + i] = sum;
+      }
+    }
+    return gradient;
+  }
+  const Padded rows(x, n, size);
+  at::parallel_for(0, outputs, rows_worth_a_thread(n * size), [&](int64_t begin, int64_t end) {
+    outer(
+        factors + begin, outputs, rows.numbers.data(), rows.pitch, n, end - begin, size,
+        out + begin * size);
+  });
+  return gradient;
+}
+
+// dout @ weight, group by group.
+Tensor input_gradient(
+    const Tensor& dout, const Tensor& weight, int64_t groups) {
+  const int64_t samples = dout.size(0), outputs = dout.size(1), inputs = weight.size(1);
+  const int64_t share = outputs / groups, columns = groups * inputs;
+  Tensor dinput = at::empty({samples, columns}, dout.options());
+  const float *g = dout.const_data_ptr<float>(), *w = weight.const_data_ptr<float>();
+  float* out = dinput.mutable_data_ptr<float>();
+  std::vector<Vector> x(outputs), y(columns);
+  for (int64_t first = 0; first < samples; first += kSamples) {
+    const int64_t count = std::min(kSamples, samples - first);
+    for (int64_t n = 0; n < count; ++n) {
+      for (int64_t i = 0; i < outputs; ++i) x[i][n] = g[(first + n) * outputs + i];
+    }
+    for (int64_t group = 0; group < groups; ++group) {
+      const float* block = w + group * share * inputs;
+      at::parallel_for(
+          0, inputs, rows_worth_a_thread(share * kSamples), [&](int64_t begin, int64_t end) {
+            weigh_back(
+                block + begin, inputs, end - begin, share, x.data() + group * share,
+                y.data() + group * inputs + begin);
+          });
+    }
+    for (int64_t n = 0; n < count; ++n) {
+      for (int64_t i = 0; i < columns; ++i) out[(first + n) * columns + i] = y[i][n];
+    }
+  }
+  return dinput;
 }
 
 }  // namespace
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> sc_forward(
-    const Tensor& means, const Tensor& mean, const Tensor& var, const Tensor& fc1_weight,
+    const Tensor& means_, const Tensor& mean, const Tensor& var, const Tensor& fc1_weight,
     const Tensor& fc1_bias, const Tensor& fc2_weight, const Tensor& alpha_offset,
     const Tensor& lambda_offset, double eps, bool normalized) {
-  const ScModule sc(
-      means.size(1), mean, var, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset,
-      eps);
+  const Tensor means = means_.contiguous();
   const int64_t n = means.size(0), c = means.size(1);
-  Tensor rstd = at::empty_like(mean);
+  const ScModule sc(
+      c, mean, var, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset, eps);
+  Tensor rstd = at::empty({c}, means.options()), hidden = at::empty({n, sc.units}, means.options());
   std::copy(sc.rstd.begin(), sc.rstd.end(), rstd.mutable_data_ptr<float>());
-  Tensor hidden = at::addmm(
-      sc.fc1_bias, context_of(means, sc.mean, rstd, normalized), sc.fc1_weight.t());
-  float* units = hidden.mutable_data_ptr<float>();
-  for (int64_t i = 0; i < hidden.numel(); ++i) units[i] = sigmoid(units[i]);
-  Tensor delta;
-  if (sc.groups == 1) {
-    delta = at::mm(hidden, sc.fc2_weight.t());
-  } else {
-    delta = at::empty({n, 2 * c}, means.options());
-    for (int64_t i = 0; i < n; ++i) {
-      sc.second_layer(units + i * sc.units, delta.mutable_data_ptr<float>() + i * 2 * c);
-    }
-  }
   Tensor scale = at::empty_like(means), shift = at::empty_like(means);
-  for (int64_t i = 0; i < n; ++i) {
-    sc.affine(
-        delta.const_data_ptr<float>() + i * 2 * c, scale.mutable_data_ptr<float>() + i * c,
+  for (int64_t i = 0; i < n; i += kSamples) {
+    sc.run(
+        means.const_data_ptr<float>() + i * c, std::min(kSamples, n - i), normalized,
+        hidden.mutable_data_ptr<float>() + i * sc.units, scale.mutable_data_ptr<float>() + i * c,
         shift.mutable_data_ptr<float>() + i * c);
   }
   return {rstd, hidden, scale, shift};
@@ -109,25 +182,29 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> sc_backward(
   std::copy(total_alpha.begin(), total_alpha.end(), dalpha_offset.mutable_data_ptr<float>());
   std::copy(total_lambda.begin(), total_lambda.end(), dlambda_offset.mutable_data_ptr<float>());
 
-  const Tensor context = context_of(means, mean, rstd, normalized);
-  auto [dlogit, dfc2_weight] = grouped_backward(ddelta, hidden, fc2_weight.contiguous());
-  Tensor dfc1_bias = at::empty({units}, sums.options());
-  {
-    float* d = dlogit.mutable_data_ptr<float>();
-    const float* h = hidden.const_data_ptr<float>();
-    std::vector<double> total(units);
-    for (int64_t i = 0; i < n * units; ++i) {
-      d[i] *= h[i] - h[i] * h[i];
-      total[i % units] += d[i];
+  const Tensor context = normalized ? at::sub(means, mean).mul_(rstd) : means;
+  const float *h = hidden.const_data_ptr<float>(), *seen = context.const_data_ptr<float>();
+  const Tensor weight1 = fc1_weight.contiguous(), weight2 = fc2_weight.contiguous();
+  const int64_t groups = units / weight2.size(1);
+  Tensor dlogit = input_gradient(ddelta, weight2, groups);
+  float* d = dlogit.mutable_data_ptr<float>();
+  std::vector<double> total(units);
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t k = 0; k < units; ++k) {
+      const int64_t at = i * units + k;
+      d[at] *= h[at] - h[at] * h[at];
+      total[k] += d[at];
     }
-    std::copy(total.begin(), total.end(), dfc1_bias.mutable_data_ptr<float>());
   }
-  Tensor dfc1_weight = at::mm(dlogit.t(), context);
+  Tensor dfc1_bias = at::empty({units}, sums.options());
+  std::copy(total.begin(), total.end(), dfc1_bias.mutable_data_ptr<float>());
 
-  Tensor offset = detach_gap ? at::zeros_like(means) : at::mm(dlogit, fc1_weight);
+  Tensor dfc1_weight = weight_gradient(dlogit, context, weight1, 1);
+  Tensor dfc2_weight = weight_gradient(ddelta, hidden, weight2, groups);
+  Tensor offset = detach_gap ? at::zeros_like(means) : input_gradient(dlogit, weight1, 1);
   Tensor slope = at::zeros_like(rstd);
   float *o = offset.mutable_data_ptr<float>(), *q = slope.mutable_data_ptr<float>();
-  const float *m = mean.const_data_ptr<float>(), *seen = context.const_data_ptr<float>();
+  const float* m = mean.const_data_ptr<float>();
   if (normalized) {
     for (int64_t i = 0; i < n; ++i) {
       for (int64_t k = 0; k < c; ++k) {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 
 #include "kernels.h"
@@ -14,19 +15,38 @@ namespace {
 
 DN_INLINE float sigmoid(float x) { return 1 / (1 + std::exp(-x)); }
 
-// rows times inputs @ inputs, and a bias.
-DN_KERNEL void matvec(
-    const float* weight, const float* bias, const float* x, int64_t rows, int64_t inputs,
-    float* y) {
-  for (int64_t row = 0; row < rows; ++row, weight += inputs) {
-    const float start = bias ? bias[row] : 0;
-    if (inputs < kLanes) {
-      float sum = 0;
-      for (int64_t i = 0; i < inputs; ++i) sum += weight[i] * x[i];
-      y[row] = start + sum;
-      continue;
+// Samples that one vector holds.
+constexpr int64_t kSamples = 8;
+// Products worth a thread.
+constexpr int64_t kProducts = 1 << 18;
+
+// Templates of the library forget a larger alignment.
+typedef float Vector __attribute__((vector_size(4 * kSamples), aligned(4)));
+
+inline int64_t rows_worth_a_thread(int64_t products_of_a_row) {
+  return std::max<int64_t>(kProducts / std::max<int64_t>(products_of_a_row, 1), 1);
+}
+
+// y[row] = sum over i of weight[row][i] x[i], for eight samples at once.
+DN_KERNEL void weigh(
+    const float* weight, int64_t rows, int64_t inputs, const Vector* x, Vector* y) {
+  int64_t row = 0;
+  for (; row + 4 <= rows; row += 4, weight += 4 * inputs) {
+    const float *w1 = weight + inputs, *w2 = w1 + inputs, *w3 = w2 + inputs;
+    Vector s0 = {}, s1 = {}, s2 = {}, s3 = {};
+    for (int64_t i = 0; i < inputs; ++i) {
+      const Vector v = x[i];
+      s0 += weight[i] * v;
+      s1 += w1[i] * v;
+      s2 += w2[i] * v;
+      s3 += w3[i] * v;
     }
-    y[row] = start + sum_pairs(inputs, [=](int64_t i) { return Pair{weight[i] * x[i], 0}; }).first;
+    y[row] = s0, y[row + 1] = s1, y[row + 2] = s2, y[row + 3] = s3;
+  }
+  for (; row < rows; ++row, weight += inputs) {
+    Vector sum = {};
+    for (int64_t i = 0; i < inputs; ++i) sum += weight[i] * x[i];
+    y[row] = sum;
   }
 }
 
@@ -76,38 +96,53 @@ struct ScModule {
     }
   }
 
-  // From means to hidden units, one sample; `scratch` holds a number per channel.
-  void first_layer(const float* means, bool normalized, float* scratch, float* hidden) const {
-    if (normalized) {
-      const float* m = mean.const_data_ptr<float>();
-      for (int64_t c = 0; c < channels; ++c) scratch[c] = (means[c] - m[c]) * rstd[c];
-      means = scratch;
+  // From the means of `samples` samples, at most eight, to their hidden units, scale and shift;
+  // `hidden` may be null. Rows of weights are shared among threads where they are many.
+  void run(
+      const float* means, int64_t samples, bool normalized, float* hidden, float* scale,
+      float* shift) const {
+    std::vector<Vector> seen(channels), unit(units), delta(2 * channels);
+    const float *m = mean.const_data_ptr<float>(), *b = fc1_bias.const_data_ptr<float>();
+    for (int64_t n = 0; n < samples; ++n) {
+      const float* of_sample = means + n * channels;
+      for (int64_t c = 0; c < channels; ++c) {
+        seen[c][n] = normalized ? (of_sample[c] - m[c]) * rstd[c] : of_sample[c];
+      }
     }
-    matvec(
-        fc1_weight.const_data_ptr<float>(), fc1_bias.const_data_ptr<float>(), means, units,
-        channels, hidden);
-    for (int64_t i = 0; i < units; ++i) hidden[i] = sigmoid(hidden[i]);
-  }
-
-  // From hidden units to the changes of alpha and lambda, one sample.
-  void second_layer(const float* hidden, float* delta) const {
-    const int64_t share = 2 * channels / groups;
-    const float* weight = fc2_weight.const_data_ptr<float>();
-    for (int64_t g = 0; g < groups; ++g) {
-      matvec(
-          weight + g * share * inputs, nullptr, hidden + g * inputs, share, inputs,
-          delta + g * share);
+    layer(fc1_weight, units, channels, seen.data(), unit.data());
+    for (int64_t i = 0; i < units; ++i) {
+      for (int64_t n = 0; n < samples; ++n) {
+        unit[i][n] = sigmoid(unit[i][n] + b[i]);
+        if (hidden) hidden[n * units + i] = unit[i][n];
+      }
     }
-  }
-
-  // Scale and shift of the affine map, one sample.
-  void affine(const float* delta, float* scale, float* shift) const {
-    const float *m = mean.const_data_ptr<float>(), *a = alpha_offset.const_data_ptr<float>(),
+    layer(fc2_weight, 2 * channels / groups, inputs, unit.data(), delta.data());
+    const float *a = alpha_offset.const_data_ptr<float>(),
                 *l = lambda_offset.const_data_ptr<float>();
-    for (int64_t c = 0; c < channels; ++c) {
-      scale[c] = (delta[c] + a[c]) * rstd[c];
-      shift[c] = delta[channels + c] + l[c] - scale[c] * m[c];
+    for (int64_t n = 0; n < samples; ++n) {
+      for (int64_t c = 0; c < channels; ++c) {
+        const float factor = (delta[c][n] + a[c]) * rstd[c];
+        scale[n * channels + c] = factor;
+        shift[n * channels + c] = delta[channels + c][n] + l[c] - factor * m[c];
+      }
     }
+  }
+
+ private:
+  // Groups of `rows` rows, each of which sees `columns` inputs of its own.
+  static void layer(
+      const at::Tensor& weight, int64_t rows, int64_t columns, const Vector* x, Vector* y) {
+    const float* w = weight.const_data_ptr<float>();
+    at::parallel_for(
+        0, weight.size(0), rows_worth_a_thread(columns * kSamples),
+        [&](int64_t begin, int64_t end) {
+          while (begin < end) {
+            const int64_t group = begin / rows;
+            const int64_t count = std::min(end, (group + 1) * rows) - begin;
+            weigh(w + begin * columns, count, columns, x + group * columns, y + begin);
+            begin += count;
+          }
+        });
   }
 };
 
