@@ -1,7 +1,9 @@
 """DN-B: batch normalisation with scale and shift made per sample and channel."""
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..ops.activation import activate, bounds_of
 from ..ops.dispatch import runs_eagerly
@@ -9,7 +11,11 @@ from ..ops.dynamic_batch_norm import dynamic_batch_norm
 from ..ops.precision import cast, without_autocast
 from ..ops.reference import modulate
 from .dynamic_norm import Affine, DynamicNorm
+from .inner_bn import count_batch, is_known, running_statistics, sharing_group_of
 from .validation import check_choice, check_flag
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 __all__ = ['DNB']
 
@@ -46,6 +52,13 @@ class DNB(DynamicNorm):
             Defaults to False.
         activation (str, optional): 'ReLU' or 'ReLU6' of the output, in the same pass.
             Defaults to None.
+        sync (bool): In training, take the statistics of the batches of all processes together,
+            as ``nn.SyncBatchNorm`` does, on a CPU (gloo) too; alpha and lambda are each
+            sample's own as ever. Batches may differ in size or be empty. With one process, or in
+            evaluation, nothing is exchanged. ``nn.SyncBatchNorm.convert_sync_batchnorm`` and
+            mmengine's ``sync_bn`` turn it on. Defaults to False.
+        process_group (ProcessGroup, optional): Those processes instead of all. As in
+            ``nn.SyncBatchNorm``, a layer that holds one cannot be copied or pickled whole.
         device (torch.device, optional): Where parameters and buffers are made.
         dtype (torch.dtype, optional): Their dtype.
 
@@ -67,6 +80,8 @@ class DNB(DynamicNorm):
         sc_input: str = 'raw',
         detach_gap: bool = False,
         activation: str | None = None,
+        sync: bool = False,
+        process_group: 'ProcessGroup | None' = None,
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ):
@@ -79,6 +94,8 @@ class DNB(DynamicNorm):
             start=start,
             track_running_stats=track_running_stats,
             requires_grad=requires_grad,
+            sync=sync,
+            process_group=process_group,
             device=device,
             dtype=dtype,
         )
@@ -99,7 +116,7 @@ class DNB(DynamicNorm):
         Raises:
             TypeError: ``x`` is of another dtype or no tensor.
             ValueError: ``x`` is not 4-D, has not ``num_features`` channels, or has one value per
-                channel while its statistics are needed.
+                channel, in all processes that share statistics, while these are needed.
         """
         self._check_input(x)
         if self._uses_operator(x):
@@ -110,7 +127,8 @@ class DNB(DynamicNorm):
         """Scale and shift that :meth:`forward` gives a batch (the paper's Figure 5).
 
         Args:
-            x (Tensor): As for :meth:`forward`.
+            x (Tensor): As for :meth:`forward`. With ``sc_input='normalized'`` and shared
+                statistics in training, all processes must make the call.
 
         Returns:
             Affine: alpha and shift of shape (N, C), hidden units (N, H); no statistics change.
@@ -127,9 +145,9 @@ class DNB(DynamicNorm):
             return self._with_offsets(alpha, shift, hidden)
 
     def _uses_operator(self, x: Tensor) -> bool:
-        # A converted BatchNorm normalises otherwise, hooks and tracers look at the members.
+        # A foreign BatchNorm normalises otherwise, hooks and tracers look at the members.
         return (
-            type(self.bn) is nn.BatchNorm2d
+            is_known(self.bn)
             and runs_eagerly(x)
             and not any(
                 member._forward_hooks or member._forward_pre_hooks for member in (self.bn, self.sc)
@@ -138,27 +156,21 @@ class DNB(DynamicNorm):
 
     def _operate(self, x: Tensor) -> Tensor:
         bn, sc = self.bn, self.sc
-        momentum, keep = 0.0, not bn.training or bn.track_running_stats
-        if bn.training and bn.track_running_stats:
-            bn.num_batches_tracked.add_(1)
-            momentum = bn.momentum
-            if momentum is None:
-                momentum = 1 / float(bn.num_batches_tracked)
         return dynamic_batch_norm(
             x,
-            bn.running_mean if keep else None,
-            bn.running_var if keep else None,
+            *running_statistics(bn),
             sc.fc1_weight,
             sc.fc1_bias,
             sc.fc2_weight,
             self.alpha_offset,
             self.lambda_offset,
             training=self._uses_batch_statistics,
-            momentum=momentum,
+            momentum=count_batch(bn),
             eps=bn.eps,
             sc_input=self.sc_input,
             detach_gap=self.detach_gap,
             activation=self.activation,
+            group=sharing_group_of(bn),
         )
 
     def _compose(self, x: Tensor) -> Tensor:

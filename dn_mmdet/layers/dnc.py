@@ -1,11 +1,16 @@
 """DN-C: batch normalisation with scale and shift made per channel from the batch."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from ..ops.precision import cast, without_autocast
 from .dynamic_norm import Affine, DynamicNorm
 from .validation import check_choice
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 __all__ = ['DNC']
 
@@ -19,9 +24,6 @@ class DNC(DynamicNorm):
     (C,), of the batch in training and from the running statistics in evaluation. It is the
     paper's negative result: there it does not train.
 
-    With an inner BatchNorm that was converted to SyncBN, E[X] and Std[X] are those of the
-    process's own part of the batch.
-
     Args:
         num_features (int): Number of channels C.
         eps (float): Added to the variance inside the root. Defaults to 1e-5.
@@ -34,6 +36,9 @@ class DNC(DynamicNorm):
         fuse (str): Where the branches of E[X] and Std[X], which share the first layer, are
             added: 'fc1' after the first layer, before the sigmoid, or 'fc2' after the second.
             Defaults to 'fc1'.
+        sync (bool): As in :class:`DNB`, and so are E[X] and Std[X], which are exchanged twice.
+            Defaults to False.
+        process_group (ProcessGroup, optional): As in :class:`DNB`.
         device (torch.device, optional): Where parameters and buffers are made.
         dtype (torch.dtype, optional): Their dtype.
 
@@ -53,6 +58,8 @@ class DNC(DynamicNorm):
         track_running_stats: bool = True,
         requires_grad: bool = True,
         fuse: str = 'fc1',
+        sync: bool = False,
+        process_group: 'ProcessGroup | None' = None,
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ):
@@ -65,6 +72,8 @@ class DNC(DynamicNorm):
             start=start,
             track_running_stats=track_running_stats,
             requires_grad=requires_grad,
+            sync=sync,
+            process_group=process_group,
             device=device,
             dtype=dtype,
         )

@@ -1,15 +1,27 @@
 """What DN-B and DN-C have in common: the inner BatchNorm, the SC-Module and the offsets."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..ops.precision import cast, compute_dtype
+from ..ops.sync import SharedMoments
 from .bn_checkpoint import dynamic_norm_from_bn_state
+from .inner_bn import SyncedBatchNorm2d, is_known, sharing_group_of, take_over
 from .sc_module import SCModule
-from .validation import check_eps, check_flag, check_input, check_momentum, check_positive_int
+from .validation import (
+    check_eps,
+    check_flag,
+    check_input,
+    check_momentum,
+    check_positive_int,
+    check_process_group,
+)
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 __all__ = ['Affine', 'DynamicNorm']
 
@@ -34,7 +46,8 @@ class DynamicNorm(nn.Module):
     The BatchNorm is a member and not the base class: tools that look for BatchNorm (freezing,
     conversion to SyncBN, fusion with convolutions) then treat the statistics as BatchNorm's and
     leave scale and shift alone. Whether the statistics of the batch or the running ones are used
-    is therefore for ``self.bn.training`` to say.
+    is therefore for ``self.bn.training`` to say. Conversion to SyncBN makes of the layer what
+    ``sync=True`` does; the state dict stays the same.
 
     ``alpha_offset`` (ones at start) and ``lambda_offset`` (zeros at start) are buffers of shape
     (C,): they are saved, but not trained. A state dict of a plain BatchNorm loads: its gamma and
@@ -54,12 +67,18 @@ class DynamicNorm(nn.Module):
         start: str = 'identity',
         track_running_stats: bool = True,
         requires_grad: bool = True,
+        sync: bool = False,
+        process_group: 'ProcessGroup | None' = None,
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ):
         super().__init__()
         self.num_features = check_positive_int('num_features', num_features)
-        self.bn = nn.BatchNorm2d(
+        batch_norm, options = nn.BatchNorm2d, {}
+        check_process_group(process_group, check_flag('sync', sync))
+        if sync:
+            batch_norm, options = SyncedBatchNorm2d, {'process_group': process_group}
+        self.bn = batch_norm(
             num_features,
             eps=check_eps(eps),
             momentum=check_momentum(momentum),
@@ -67,6 +86,7 @@ class DynamicNorm(nn.Module):
             track_running_stats=check_flag('track_running_stats', track_running_stats),
             device=device,
             dtype=dtype,
+            **options,
         )
         self.sc = SCModule(num_features, r=r, g=g, start=start, device=device, dtype=dtype)
         offset = torch.empty(num_features, device=device, dtype=dtype)
@@ -82,7 +102,8 @@ class DynamicNorm(nn.Module):
 
         Args:
             bn (_BatchNorm): Gives the number of channels, eps, momentum, statistics, gamma, beta,
-                device, dtype and mode.
+                device, dtype and mode; ``nn.SyncBatchNorm`` also ``sync=True`` and the process
+                group.
             **kwargs: Further arguments of the layer, as ``r`` and ``g``.
 
         Raises:
@@ -96,6 +117,8 @@ class DynamicNorm(nn.Module):
         if not bn.affine:
             state['weight'] = torch.ones(bn.num_features, **options)
             state['bias'] = torch.zeros(bn.num_features, **options)
+        if type(bn) is nn.SyncBatchNorm and 'sync' not in kwargs:
+            kwargs = {'sync': True, 'process_group': bn.process_group} | kwargs
         layer = cls(
             bn.num_features,
             eps=bn.eps,
@@ -113,9 +136,24 @@ class DynamicNorm(nn.Module):
         self.sc.reset_parameters()
         self._reset_offsets()
 
+    @property
+    def sync(self) -> bool:
+        """Whether the statistics of training are those of several processes."""
+        return isinstance(self.bn, SyncedBatchNorm2d)
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        """As in ``nn.Module``, but of a SyncBN for ``bn`` only the numbers are kept.
+
+        This is how ``nn.SyncBatchNorm.convert_sync_batchnorm`` and mmengine's ``sync_bn`` put it
+        there; it could not run on a CPU, nor share the pass over the map with the rest.
+        """
+        if name == 'bn' and isinstance(module, nn.Module):
+            module = take_over(module, self.bn.training)
+        super().add_module(name, module)
+
     def extra_repr(self) -> str:
         """Arguments that the members do not show."""
-        return f'{self.num_features}'
+        return f'{self.num_features}, sync=True' if self.sync else f'{self.num_features}'
 
     def _reset_offsets(self) -> None:
         nn.init.constant_(self.alpha_offset, 0.0 if self.sc.start == 'paper' else 1.0)
@@ -132,6 +170,9 @@ class DynamicNorm(nn.Module):
     def _mean_and_var(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """E[X] and the biased Var[X] that normalise x, each of shape (C,)."""
         if self._uses_batch_statistics:
+            group = sharing_group_of(self.bn)
+            if group is not None:
+                return SharedMoments.apply(x, group)[:2]
             return x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=False)
         dtype = self._compute_dtype
         return cast(self.bn.running_mean, dtype), cast(self.bn.running_var, dtype)
@@ -142,8 +183,9 @@ class DynamicNorm(nn.Module):
         return Affine(alpha, shift + cast(self.lambda_offset, dtype), hidden)
 
     def _check_input(self, x: Tensor) -> None:
-        # A converted BatchNorm may count the values of all processes, so it checks for itself.
-        alone = type(self.bn) is nn.BatchNorm2d
+        # Where processes share their statistics, the values of all count; a foreign BatchNorm
+        # checks for itself.
+        alone = is_known(self.bn) and sharing_group_of(self.bn) is None
         check_input(
             x, self.num_features, self.alpha_offset.dtype, alone and self._uses_batch_statistics
         )

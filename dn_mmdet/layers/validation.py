@@ -6,6 +6,7 @@ from numbers import Integral, Real
 
 import torch
 from torch import Tensor
+from torch import distributed as dist
 from torch.fx import Proxy
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     'check_input',
     'check_momentum',
     'check_positive_int',
+    'check_process_group',
 ]
 
 
@@ -68,6 +70,21 @@ def check_momentum(momentum: float | None) -> float | None:
     if not 0 <= momentum <= 1:
         raise ValueError(f'momentum must lie between 0 and 1, or be None, got {momentum}')
     return float(momentum)
+
+
+def check_process_group(process_group: object, sync: bool) -> None:
+    """Refuse what is no process group, and one that would not be used."""
+    if process_group is None:
+        return
+    # What new_group returns in a process outside of the group is no ProcessGroup.
+    outside = dist.is_available() and process_group is dist.GroupMember.NON_GROUP_MEMBER
+    if not (outside or (dist.is_available() and isinstance(process_group, dist.ProcessGroup))):
+        raise TypeError(
+            'process_group must be a torch.distributed.ProcessGroup or None, got '
+            f'{process_group!r} of type {type(process_group).__name__}'
+        )
+    if not sync:
+        raise ValueError('process_group must be None without sync=True')
 
 
 def check_input(x: Tensor, num_features: int, dtype: torch.dtype, batch_statistics: bool) -> None:

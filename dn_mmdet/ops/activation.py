@@ -2,6 +2,7 @@
 
 import math
 
+import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = ['ACTIVATIONS', 'Gate', 'activate', 'bounds_of']
@@ -45,4 +46,5 @@ def activate(y: Tensor, activation: str | None) -> Tensor:
     if activation is None:
         return y
     low, high = bounds_of(activation)
-    return y.relu() if high == math.inf else y.clamp(low, high)
+    # The gradient of a clamp would be 1 on the bounds.
+    return y.relu() if high == math.inf else F.hardtanh(y, low, high)

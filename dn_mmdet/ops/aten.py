@@ -8,7 +8,6 @@ uncentred squares is taken: float32 would lose the variance when the mean is lar
 import torch
 from torch import Tensor
 
-from .activation import Gate
 from .sc_aten import sc_backward, sc_forward
 
 __all__ = [
@@ -74,11 +73,9 @@ def plane_affine(
     return y.clamp_(*bounds) if bounds else y
 
 
-def gated(dy: Tensor, x: Tensor, gate: Gate, y: Tensor | None) -> Tensor:
-    """``dy`` where the activation lets it pass; ``y`` is its output, recomputed from x if None."""
-    if y is None:
-        y = plane_affine(x, gate.scale, gate.shift)
-    return _hardtanh_backward(dy, y.to(dy.dtype), *gate.bounds)
+def gated(dy: Tensor, y: Tensor, bounds: tuple[float, float]) -> Tensor:
+    """``dy`` where the activation of output ``y`` lets it pass."""
+    return _hardtanh_backward(dy, y.to(dy.dtype), *bounds)
 
 
 def plane_products(
@@ -87,8 +84,8 @@ def plane_products(
     """``sum dy`` and ``sum dy (x - mean)`` over H and W, each (N, C); ``mean`` is (C,)."""
     n, c, h, w = x.shape
     if x.is_contiguous():
-        planes = (1, n * c, h, w)
-        sums, products = _products(dy.view(planes), x.view(planes), mean.expand(n, c).reshape(-1))
+        planes, centers = (1, n * c, h, w), mean.expand(n, c).contiguous().view(-1)
+        sums, products = _products(dy.view(planes), x.view(planes), centers)
         return sums.view(n, c), products.view(n, c)
     if x.numel() <= SMALL:
         centered = x - mean[:, None, None]

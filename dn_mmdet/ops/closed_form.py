@@ -6,26 +6,31 @@ two passes is in ``sc_aten``. x and O(N C) numbers are kept for the backward: wh
 passes a gradient is seen from x.
 """
 
+from functools import partial
 from types import ModuleType
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from . import sc_aten
 from .activation import Gate
 from .layout import to_dense
 from .options import Options
 from .precision import without_autocast
+from .recompute import offer_recomputation
+from .sync import merge_moments, sum_over
 
 __all__ = ['ClosedFormBatchNorm']
 
 
 class ClosedFormBatchNorm(torch.autograd.Function):
-    """Output, mean, biased variance, scale and shift; all but the first not differentiable.
+    """Output, mean, biased variance, scale, shift and count; all but the first not differentiable.
 
     ``kernels`` is the module whose sums and maps are used: ``aten``, ``cpp`` or ``triton``. All
     tensors but x are of one dtype, float32 or, with ``aten``, float64. ``mean`` and ``var`` are
-    given where statistics are frozen, and None where they are to be those of the batch.
+    given where statistics are frozen, and None where they are to be those of the batch. Where
+    processes share them, the count is that of all, as a tensor, and otherwise None.
     """
 
     @staticmethod
@@ -41,13 +46,15 @@ class ClosedFormBatchNorm(torch.autograd.Function):
         mean: Tensor | None,
         var: Tensor | None,
         options: Options,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None]:
         """Arguments and shapes as in :func:`dn_mmdet.ops.dynamic_batch_norm`."""
         ctx.kernels, ctx.options = kernels, options
         work = kernels.widen(to_dense(x), fc1_weight.dtype)
-        ctx.training = mean is None
+        ctx.training, count = mean is None, None
         if ctx.training:
             means, mean, var = kernels.plane_moments(work)
+            if options.group is not None:
+                mean, var, count = merge_moments(mean, var, x.shape, options.group)
         else:
             # Copies, since the running statistics may change before the backward.
             means, mean, var = kernels.plane_means(work), mean.clone(), var.clone()
@@ -56,16 +63,16 @@ class ClosedFormBatchNorm(torch.autograd.Function):
             means, mean, var, *weights, options.eps, options.normalized
         )
         y = kernels.plane_affine(work, scale, shift, options.bounds).to(x.dtype)
-        ctx.gates_from_output = bool(
-            options.bounds and kernels.GATES_FROM_OUTPUT and not options.recompute
-        )
+        if options.recompute:
+            # Before anything is saved, or else it would keep the output as well.
+            offer_recomputation(y, x, partial(_affine, kernels, scale, shift, options.bounds))
         ctx.save_for_backward(
             x, fc1_weight, fc2_weight, means, mean, rstd, hidden, scale,
             shift if options.bounds else None,
-            y if ctx.gates_from_output else None,
+            y if options.bounds and kernels.GATES_FROM_OUTPUT else None, count,
         )  # fmt: skip
-        ctx.mark_non_differentiable(mean, var, scale, shift)
-        return y, mean, var, scale, shift
+        ctx.mark_non_differentiable(mean, var, scale, shift, *([] if count is None else [count]))
+        return y, mean, var, scale, shift, count
 
     @staticmethod
     @once_differentiable
@@ -75,8 +82,22 @@ class ClosedFormBatchNorm(torch.autograd.Function):
             return _backward(ctx, dy)
 
 
+def _affine(
+    kernels: ModuleType,
+    scale: Tensor,
+    shift: Tensor,
+    bounds: tuple[float, float] | None,
+    x: Tensor,
+) -> Tensor:
+    work = kernels.widen(to_dense(x), scale.dtype)
+    with torch.no_grad(), without_autocast(x):
+        return kernels.plane_affine(work, scale, shift, bounds).to(x.dtype)
+
+
 def _backward(ctx, dy: Tensor) -> tuple[Tensor | None, ...]:
-    x, fc1_weight, fc2_weight, means, mean, rstd, hidden, scale, shift, y = ctx.saved_tensors
+    x, fc1_weight, fc2_weight, means, mean, rstd, hidden, scale, shift, y, count = (
+        ctx.saved_tensors
+    )
     kernels, options = ctx.kernels, ctx.options
     n, c, h, w = x.shape
     work = kernels.widen(to_dense(x), mean.dtype)
@@ -85,11 +106,17 @@ def _backward(ctx, dy: Tensor) -> tuple[Tensor | None, ...]:
     if options.bounds:
         gate = Gate(scale, shift, options.bounds)
         if kernels.GATES_FROM_OUTPUT:
-            dy, gate = kernels.gated(dy, work, gate, y), None
+            dy, gate = kernels.gated(dy, y, options.bounds), None
     sums, products = kernels.plane_products(dy, work, mean, gate)
-    gradients = kernels.sc_backward(
+    sc_backward = kernels.sc_backward
+    if count is not None and ctx.needs_input_grad[1]:
+        # The gradient of x alone wants the sums over all processes.
+        sc_backward = partial(sc_aten.sc_backward, reduce=partial(sum_over, group=options.group))
+    else:
+        count = n * h * w if ctx.training else 0
+    gradients = sc_backward(
         sums, products, means, mean, rstd, hidden, scale, fc1_weight, fc2_weight,
-        h * w, n * h * w if ctx.training else 0, options.normalized, options.detach_gap,
+        h * w, count, options.normalized, options.detach_gap,
     )  # fmt: skip
     dx = None
     if ctx.needs_input_grad[1]:

@@ -8,38 +8,39 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from . import cpp
+from . import cpp, triton_launch
 
 __all__ = ['PATHS', 'choose_path', 'runs_eagerly', 'use_path']
 
-PATHS = ('auto', 'reference', 'aten', 'cpp')
+PATHS = ('auto', 'reference', 'aten', 'cpp', 'triton')
 VARIABLE = 'DN_MMDET_OPS'
 
 
-def choose_path(x: Tensor) -> str:
-    """Name of the path, 'reference', 'aten' or 'cpp', that an operator takes for this input.
+def choose_path(x: Tensor, shared: bool = False) -> str:
+    """Name of the path, one of ``PATHS`` but 'auto', that an operator takes for this input.
 
     The environment variable ``DN_MMDET_OPS`` or :func:`use_path` may name one. 'auto', the
-    default, takes 'cpp' on a CPU, or 'aten' where its library was not built, but leaves float64,
-    the precision of checks, to 'reference'. Whatever is asked for, traced and compiled graphs,
-    function transforms, forward-mode derivatives and empty inputs take 'reference', which alone
-    knows them, and so does what 'cpp' does not know: other devices and other dtypes.
+    default, takes 'cpp' on a CPU, or 'aten' where its library was not built, and 'triton' on an
+    NVIDIA GPU, or 'reference' where Triton cannot be used; it leaves float64, the precision of
+    checks, to 'reference'. Whatever is asked for, traced and compiled graphs, function
+    transforms, forward-mode derivatives and empty inputs take 'reference', which alone knows
+    them, and so does what 'cpp' or 'triton' does not know: other devices and other dtypes.
 
     Args:
         x (Tensor): The input of the operator.
+        shared (bool): Processes share their statistics; an empty input then takes the path of
+            the others, whose exchanges come in another order on each path. Defaults to False.
 
     Raises:
         ValueError: ``DN_MMDET_OPS`` names no path.
-        RuntimeError: ``DN_MMDET_OPS`` names 'cpp', whose library is not there.
+        RuntimeError: ``DN_MMDET_OPS`` names 'cpp' or 'triton', which cannot be used.
     """
-    if not runs_eagerly(x) or x.numel() == 0:
+    if not runs_eagerly(x) or (x.numel() == 0 and not shared):
         return 'reference'
     requested = _forced or _check(os.environ.get(VARIABLE, 'auto'), VARIABLE)
-    if requested in ('auto', 'cpp') and (x.device.type != 'cpu' or x.dtype not in cpp.DTYPES):
-        return 'reference'
     if requested == 'auto':
-        return 'cpp' if cpp.is_available() else 'aten'
-    return requested
+        return _best(x)
+    return requested if _knows(requested, x) else 'reference'
 
 
 @contextmanager
@@ -49,11 +50,11 @@ def use_path(name: str) -> Iterator[None]:
     The choice holds for the whole process, other threads included.
 
     Args:
-        name (str): 'auto', 'reference', 'aten' or 'cpp'.
+        name (str): One of ``PATHS``.
 
     Raises:
         ValueError: There is no such path.
-        RuntimeError: It is 'cpp', whose library is not there.
+        RuntimeError: It is 'cpp' or 'triton', which cannot be used.
     """
     global _forced
     before, _forced = _forced, _check(name, 'name')
@@ -77,9 +78,27 @@ def runs_eagerly(x: Tensor) -> bool:
 _forced: str | None = None
 
 
+def _best(x: Tensor) -> str:
+    if x.device.type == 'cuda' and x.dtype in triton_launch.DTYPES:
+        # Without Triton not 'aten', which was composed for a CPU: its sums loop over the samples.
+        available = triton_launch.is_available(x.device)
+        return 'triton' if available and triton_launch.knows(x) else 'reference'
+    if _knows('cpp', x):
+        return 'cpp' if cpp.is_available() else 'aten'
+    return 'reference'
+
+
+def _knows(path: str, x: Tensor) -> bool:
+    if path == 'cpp':
+        return x.device.type == 'cpu' and x.dtype in cpp.DTYPES
+    return path != 'triton' or triton_launch.knows(x)
+
+
 def _check(name: str, source: str) -> str:
     if name not in PATHS:
         raise ValueError(f'{source} must be one of {", ".join(PATHS)}, got {name!r}')
     if name == 'cpp':
         cpp.require()
+    if name == 'triton':
+        triton_launch.require()
     return name

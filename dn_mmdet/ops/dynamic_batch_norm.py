@@ -2,19 +2,26 @@
 
 from functools import partial
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from . import aten, cpp
+from . import aten, cpp, empty, triton
 from .activation import bounds_of
+from .arguments import check_arguments
 from .closed_form import ClosedFormBatchNorm
 from .dispatch import choose_path
 from .layout import to_dense
 from .options import Options
 from .precision import cast, compute_dtype, without_autocast
-from .recompute import is_recomputing, offer_recomputation
+from .recompute import is_recomputing
 from .reference import reference_dynamic_batch_norm
+from .running import update_running_statistics
+from .sync import sharing_group
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 __all__ = ['dynamic_batch_norm']
 
@@ -35,6 +42,7 @@ def dynamic_batch_norm(
     sc_input: str = 'raw',
     detach_gap: bool = False,
     activation: str | None = None,
+    group: 'ProcessGroup | None' = None,
 ) -> Tensor:
     """Batch normalisation with scale and shift from the SC-Module (equations 6 and 7).
 
@@ -43,7 +51,7 @@ def dynamic_batch_norm(
 
     Statistics and SC-Module are computed in float32, or float64 where x or the parameters are,
     also under autocast. Only the 'reference' path has a second derivative: where that is needed,
-    call inside ``use_path('reference')``. Arguments are checked by the layers, not here.
+    call inside ``use_path('reference')``.
 
     Args:
         x (Tensor): Shape (N, C, H, W), of a floating-point dtype.
@@ -63,24 +71,40 @@ def dynamic_batch_norm(
         activation (str, optional): 'ReLU' or 'ReLU6' of the output, in the same pass; where it
             passes the gradient is seen from x. Inside ``recompute_outputs`` no later operation
             keeps the output either. Defaults to None.
+        group (ProcessGroup, optional): In training, the statistics are those of the batches of
+            its processes together, each of any size, even 0. All must make this call and its
+            backward, in the same order and on the same path. The gradients of all but x are those
+            of this process's samples; where the losses are summed over the processes, their sum
+            is the gradient. Defaults to None: this process alone.
 
     Returns:
         Tensor: Shape, dtype and memory format of x.
 
     Raises:
-        ValueError: There is no such activation.
+        NotImplementedError: ``x`` is not of a real floating-point dtype.
+        RuntimeError: A tensor is of another device, size or dtype than it must be, or running
+            statistics are missing in evaluation.
+        TypeError: ``x`` is no tensor.
+        ValueError: ``x`` is not 4-D or has one value per channel in training, or another argument
+            is out of range.
     """
     bounds_of(activation)
+    if group is not None:
+        group = sharing_group(group) if training else None
+    check_arguments(
+        x, running_mean, running_var, fc1_weight, fc1_bias, fc2_weight, alpha_offset,
+        lambda_offset, training, eps, sc_input, group is not None,
+    )  # fmt: skip
     dtype = compute_dtype(torch.promote_types(x.dtype, alpha_offset.dtype))
     parameters = [
         cast(tensor, dtype)
         for tensor in (fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset)
     ]
-    path = choose_path(x)
+    path = choose_path(x, shared=group is not None)
     if path == 'aten':
         run = partial(_run_closed_form, aten)
-    elif path == 'cpp' and dtype == torch.float32:
-        run = partial(_run_closed_form, cpp)
+    elif path in ('cpp', 'triton') and dtype == torch.float32:
+        run = partial(_run_closed_form, cpp if path == 'cpp' else triton)
     else:
         run = _run_reference
     with without_autocast(x):
@@ -95,6 +119,7 @@ def dynamic_batch_norm(
             sc_input=sc_input,
             detach_gap=detach_gap,
             activation=activation,
+            group=group,
         )
 
 
@@ -111,43 +136,30 @@ def _run_closed_form(
     sc_input: str,
     detach_gap: bool,
     activation: str | None,
+    group: 'ProcessGroup | None',
 ) -> Tensor:
-    recompute = is_recomputing()
-    options = Options(eps, sc_input == 'normalized', detach_gap, bounds_of(activation), recompute)
+    if x.numel() == 0:
+        kernels = empty
+    recompute = is_recomputing() and _needs_gradient(x, *parameters)
+    options = Options(
+        eps, sc_input == 'normalized', detach_gap, bounds_of(activation), recompute, group
+    )
     frozen = (None, None)
     if not training:
         frozen = tuple(cast(buffer, parameters[0].dtype) for buffer in (running_mean, running_var))
         if kernels.EVALUATES and not _needs_gradient(x, *parameters):
             return kernels.evaluate(to_dense(x), *frozen, *parameters, options)
-    y, mean, var, scale, shift = ClosedFormBatchNorm.apply(
+    y, mean, var, _, _, count = ClosedFormBatchNorm.apply(
         kernels, x, *parameters, *frozen, options
     )
-    if recompute and y.requires_grad:
-        offer_recomputation(
-            y, partial(_affine, kernels, x.detach(), scale, shift, options.bounds)
-        )
     if training and running_mean is not None:
-        count = x.numel() // x.shape[1]
-        with torch.no_grad():
-            running_mean.lerp_(cast(mean, running_mean.dtype), momentum)
-            running_var.lerp_(cast(var * (count / (count - 1)), running_var.dtype), momentum)
+        count = x.numel() // x.shape[1] if count is None else count
+        update_running_statistics(running_mean, running_var, mean, var, count, momentum)
     return y
 
 
 def _needs_gradient(*tensors: Tensor) -> bool:
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-
-
-def _affine(
-    kernels: ModuleType,
-    x: Tensor,
-    scale: Tensor,
-    shift: Tensor,
-    bounds: tuple[float, float] | None,
-) -> Tensor:
-    work = kernels.widen(to_dense(x), scale.dtype)
-    with torch.no_grad(), without_autocast(x):
-        return kernels.plane_affine(work, scale, shift, bounds).to(x.dtype)
 
 
 def _run_reference(x, running_mean, running_var, parameters, *, training, **options):

@@ -1,6 +1,9 @@
 """What the closed form needs beside tensors."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 __all__ = ['Options']
 
@@ -14,6 +17,7 @@ class Options(NamedTuple):
         detach_gap (bool): Whether no gradient passes the input of the SC-Module.
         bounds (tuple[float, float], optional): Of the activation.
         recompute (bool): Keep no output for the backward.
+        group (ProcessGroup, optional): Its processes share the statistics of the batch.
     """
 
     eps: float
@@ -21,3 +25,4 @@ class Options(NamedTuple):
     detach_gap: bool
     bounds: tuple[float, float] | None
     recompute: bool
+    group: 'ProcessGroup | None' = None

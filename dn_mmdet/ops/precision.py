@@ -29,6 +29,9 @@ def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 def without_autocast(x: Tensor) -> Any:
     """Context in which autocast does not lower the precision of the layer's own arithmetic."""
-    if isinstance(x, Tensor) and torch.is_autocast_enabled(x.device.type):
-        return torch.autocast(x.device.type, enabled=False)
+    if isinstance(x, Tensor):
+        device = x.device.type
+        # There is no autocast of what has no numbers, and asking for it is an error.
+        if device != 'meta' and torch.is_autocast_enabled(device):
+            return torch.autocast(device, enabled=False)
     return nullcontext()

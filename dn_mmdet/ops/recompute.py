@@ -41,19 +41,21 @@ def is_recomputing() -> bool:
     return getattr(_local, 'offers', None) is not None
 
 
-def offer_recomputation(y: Tensor, make: Callable[[], Tensor]) -> None:
-    """Say how ``y``, fresh and not yet used, is made anew; the call must give the same bits."""
-    _local.offers[_storage_key(y)] = _Offer(y, make)
+def offer_recomputation(y: Tensor, x: Tensor, make: Callable[[Tensor], Tensor]) -> None:
+    """Say how ``y``, fresh and not yet used, is made anew from ``x``, to the same bits."""
+    _local.offers[_storage_key(y)] = _Offer(y, x, make)
 
 
 _local = threading.local()
 
 
 class _Offer:
-    def __init__(self, y: Tensor, make: Callable[[], Tensor]):
+    def __init__(self, y: Tensor, x: Tensor, make: Callable[[Tensor], Tensor]):
         # While the reference lives, no other storage can have the same address.
         self.storage = StorageWeakRef(y.untyped_storage())
-        self.y, self.version, self.make = weakref.ref(y), y._version, make
+        self.y, self.version = weakref.ref(y), y._version
+        # Detached, it keeps no graph alive, but knows when x is changed.
+        self.x, self.version_of_x, self._make = x.detach(), x._version, make
 
     def stands_for(self, tensor: Tensor) -> bool:
         y = self.y()
@@ -65,6 +67,15 @@ class _Offer:
             and tensor.stride() == y.stride()
             and not self.storage.expired()
         )
+
+    def make(self) -> Tensor:
+        if self.x._version != self.version_of_x:
+            raise RuntimeError(
+                'one of the variables needed for gradient computation has been modified by an '
+                f'inplace operation: the input of a norm, of size {tuple(self.x.shape)}, from '
+                'which its output is to be made anew; leave it, or do without recompute_outputs'
+            )
+        return self._make(self.x)
 
 
 def _unpack(packed: 'Tensor | _Offer') -> Tensor:

@@ -6,12 +6,17 @@ what the faster paths are tested against.
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from .activation import activate
 from .scale_shift import scale_shift
+from .sync import shared_batch_norm
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 __all__ = ['modulate', 'reference_dynamic_batch_norm']
 
@@ -31,11 +36,15 @@ def reference_dynamic_batch_norm(
     sc_input: str,
     detach_gap: bool,
     activation: str | None,
+    group: 'ProcessGroup | None' = None,
 ) -> Tensor:
     """See :func:`dn_mmdet.ops.dynamic_batch_norm`; all tensors share one dtype here."""
-    normalized = F.batch_norm(
-        x, running_mean, running_var, training=training, momentum=momentum, eps=eps
-    )
+    if group is None:
+        normalized = F.batch_norm(
+            x, running_mean, running_var, training=training, momentum=momentum, eps=eps
+        )
+    else:
+        normalized = shared_batch_norm(x, running_mean, running_var, momentum, eps, group)
     sc = partial(
         scale_shift,
         fc1_weight=fc1_weight,

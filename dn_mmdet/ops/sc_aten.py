@@ -144,11 +144,11 @@ def _grouped_linear_backward(
     if groups == 1:
         return dout @ weight, dout.t() @ hidden
     n, inputs = len(hidden), weight.shape[1]
-    dout = dout.view(n, groups, -1)
+    dout = dout.view(n, groups, len(weight) // groups)
     hidden = hidden.view(n, groups, inputs)
     if inputs == 1:
         dweight = (dout * hidden).sum(0).view_as(weight)
         return (dout * weight.view(groups, -1)).sum(2), dweight
     weights = weight.view(groups, -1, inputs)
-    dhidden = torch.einsum('ngo,goi->ngi', dout, weights).reshape(n, -1)
+    dhidden = torch.einsum('ngo,goi->ngi', dout, weights).flatten(1)
     return dhidden, torch.einsum('ngo,ngi->goi', dout, hidden).reshape_as(weight)

@@ -255,21 +255,3 @@ def test_hooks_on_members_run():
     layer.sc.register_forward_hook(lambda *_: seen.append('sc'))
     layer(random_maps(SHAPES[0]))
     assert seen == ['bn', 'sc']
-
-
-def test_sync_bn_inside():
-    x = random_maps(SHAPES[0])
-    layer = randomize(DNB(24, r=4)).eval()
-    synced = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(layer)).eval()
-    assert type(synced.bn) is nn.SyncBatchNorm and not synced.bn.affine
-    torch.testing.assert_close(synced(x), layer(x), rtol=1e-6, atol=2e-6)
-
-
-def test_sync_bn_converted_and_reverted_by_mmengine():
-    model = pytest.importorskip('mmengine.model')
-    x = random_maps(SHAPES[0])
-    layer = randomize(DNB(24, r=4))
-    other = model.revert_sync_batchnorm(model.convert_sync_batchnorm(copy.deepcopy(layer)))
-    assert type(other.bn) is not nn.BatchNorm2d
-    torch.testing.assert_close(other(x), layer(x), rtol=1e-6, atol=2e-6)
-    torch.testing.assert_close(other.bn.running_var, layer.bn.running_var)

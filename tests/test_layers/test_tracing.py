@@ -14,6 +14,7 @@ LAYERS = [
     DNB(24, r=4, g='oup', sc_input='normalized'),
     DNC(24, r=4),
     DNC(24, r=4, fuse='fc2'),
+    DNB(24, r=4, sync=True),
     SEBN(24, r=4),
 ]
 SHAPE = (4, 24, 5, 7)

@@ -44,7 +44,7 @@ def test_override_ends_with_an_error():
 
 
 def test_unknown_names(monkeypatch):
-    with pytest.raises(ValueError, match="one of auto, reference, aten, cpp, got 'fast'"):
+    with pytest.raises(ValueError, match="one of auto, reference, aten, cpp, triton, got 'fast'"):
         use_path('fast').__enter__()
     monkeypatch.setenv('DN_MMDET_OPS', 'cuda')
     with pytest.raises(ValueError, match="DN_MMDET_OPS must be one of .* got 'cuda'"):

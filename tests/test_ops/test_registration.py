@@ -1,0 +1,115 @@
+"""The operators of the library as torch knows them: schemas, and shapes for fake tensors."""
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+from dn_mmdet.ops import cpp
+
+from .library import NEEDS_LIBRARY
+
+pytestmark = NEEDS_LIBRARY
+
+N, C, H, W, UNITS = 2, 6, 4, 5, 4
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
+
+
+def calls(dtype=torch.float32, layout=torch.contiguous_format):
+    """Arguments of each operator, with every optional one given and left out."""
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape):
+        return torch.randn(shape, generator=generator)
+
+    x, dy = (normal(N, C, H, W).to(dtype).contiguous(memory_format=layout) for _ in range(2))
+    plane, other, channel = normal(N, C), normal(N, C), normal(C)
+    var, hidden = channel.exp(), normal(N, UNITS).sigmoid()
+    fc1, bias, bounds = normal(UNITS, C), normal(UNITS), (0.0, 6.0)
+    weights = [(fc1, bias, normal(2 * C, inputs), normal(C), normal(C)) for inputs in (2, UNITS)]
+    found = [
+        ('plane_means', (x,)),
+        ('plane_moments', (x,)),
+        ('plane_affine', (x, plane, other)),
+        ('plane_affine', (x, plane, other, bounds)),
+        ('plane_products', (dy, x, channel)),
+        ('plane_products', (dy, x, channel, plane, other, bounds)),
+        ('plane_gradient', (dy, x, plane, channel, other)),
+        ('plane_gradient', (dy, x, plane, channel, other, plane, bounds)),
+    ]
+    for each in weights:
+        for normalized in (False, True):
+            found += [
+                ('sc_forward', (plane, channel, var, *each, 1e-5, normalized)),
+                ('evaluate', (x, channel, var, *each, 1e-5, normalized, bounds)),
+                ('evaluate', (x, channel, var, *each, 1e-5, normalized)),
+                ('sc_backward', (plane, other, plane, channel, var, hidden, other, fc1, each[2],
+                                 H * W, float(N * H * W), normalized, False)),
+            ]  # fmt: skip
+    return found
+
+
+def operator(name):
+    cpp.require()
+    return getattr(torch.ops.dn_mmdet, name).default
+
+
+def test_every_operator_is_called_here():
+    known = {name.removeprefix('dn_mmdet::').split('.')[0]
+             for name in torch._C._dispatch_get_all_op_names() if name.startswith('dn_mmdet::')}
+    assert known - {'built_for'} == {name for name, _ in calls()}
+
+
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')
+@pytest.mark.parametrize('number', range(len(calls())))
+def test_opcheck(number):
+    for dtype, layout in [(torch.float32, LAYOUTS[0]), (torch.bfloat16, LAYOUTS[1])]:
+        name, arguments = calls(dtype, layout)[number]
+        torch.library.opcheck(
+            operator(name), arguments, test_utils=('test_schema', 'test_faketensor')
+        )
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_sizes_that_are_symbols(layout):
+    for name, arguments in calls(layout=layout):
+        expected = operator(name)(*arguments)
+        mode = FakeTensorMode(shape_env=ShapeEnv())
+        with mode:
+            fake = [
+                mode.from_tensor(given, static_shapes=False)
+                if isinstance(given, torch.Tensor) else given
+                for given in arguments
+            ]  # fmt: skip
+            found = operator(name)(*fake)
+        pairs = [(expected, found)] if isinstance(expected, torch.Tensor) else zip(
+            expected, found, strict=True)
+        for real, shape in pairs:
+            assert real.shape == tuple(map(int, shape.shape)) and real.dtype == shape.dtype
+            assert real.stride() == tuple(map(int, shape.stride())), name
+
+
+def test_what_is_passed_is_not_written_to_nor_returned():
+    for name, arguments in calls():
+        before = [given.clone() for given in arguments if isinstance(given, torch.Tensor)]
+        results = operator(name)(*arguments)
+        results = [results] if isinstance(results, torch.Tensor) else results
+        tensors = [given for given in arguments if isinstance(given, torch.Tensor)]
+        assert all(torch.equal(*pair) for pair in zip(tensors, before, strict=True))
+        places = {given.data_ptr() for given in tensors}
+        assert not places & {result.data_ptr() for result in results}
+
+
+@pytest.mark.parametrize('name', ['sc_forward', 'sc_backward'])
+def test_any_strides_of_the_numbers(name):
+    for called, arguments in calls():
+        if called != name:
+            continue
+        strided = [
+            given.repeat_interleave(2, dim=0)[::2].t().contiguous().t()
+            if isinstance(given, torch.Tensor) and given.dim() == 2 else given
+            for given in arguments
+        ]  # fmt: skip
+        for found, expected in zip(operator(name)(*strided), operator(name)(*arguments),
+                                   strict=True):
+            torch.testing.assert_close(found, expected)
