@@ -7,12 +7,14 @@ export VENV PYTHON
 export GOMP_SPINCOUNT ?= 2000
 PY = $(VENV)/bin/python
 
-.PHONY: demo ablations test install lint
+.PHONY: demo ablations compare bench test install lint
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       install, then compare BN with DN-B by COCO mAP on the embedded data"
 	@echo "make ablations  install, then train the paper's ablations on the embedded data"
+	@echo "make compare    install, then train and compare BN, DN-B, SE + BN and GN as detectors of the embedded data"
+	@echo "make bench      install, then time DN-B against BN and others on MobileNetV2"
 	@echo "make test       install, then run the tests"
 	@echo "make install    install alone"
 	@echo "make lint       ruff and the pre-commit checks"
@@ -25,6 +27,12 @@ demo: install
 
 ablations: install
 	@$(PY) tools/ablations.py $(ARGS)
+
+compare: install
+	@$(PY) tools/compare_digits.py $(ARGS)
+
+bench: install
+	@$(PY) tools/analysis_tools/benchmark.py --preset cpu $(ARGS)
 
 test: install
 	@$(PY) -m pytest $(ARGS)

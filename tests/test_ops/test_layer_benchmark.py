@@ -66,6 +66,25 @@ def test_every_callable_is_timed_in_every_round_after_the_warmup():
     assert done == [(i, 6) for i in range(1, 7)]
 
 
+def test_settling_calls_come_first_and_are_not_timed():
+    machine = Machine(a=1.0, b=1.0)
+    first = []
+
+    def slower_at_first(label, call):
+        def run():
+            repeated = machine.seen[-1:] == [label]
+            machine.slowdown = 1.0 if repeated else 9.0
+            first.append(not repeated)
+            call()
+
+        return run
+
+    calls = {label: slower_at_first(label, call) for label, call in machine.calls.items()}
+    times = time_interleaved(calls, repeats=3, warmup=0, settle=1, clock=machine.clock)
+    assert sum(first) == 5 and len(first) == 12
+    assert times == {'a': [1.0] * 3, 'b': [1.0] * 3}
+
+
 def test_no_callable_has_a_fixed_place_or_predecessor():
     machine = Machine(a=1.0, b=1.0, c=1.0)
     time_interleaved(machine.calls, repeats=6, warmup=0, clock=machine.clock)
@@ -146,6 +165,7 @@ def test_a_short_call_is_repeated_until_a_clock_can_tell(cost):
     [
         (dict(repeats=0), 'repeats must be 1 or more, got 0'),
         (dict(warmup=-1), 'warmup must be 0 or more, got -1'),
+        (dict(settle=-1), 'settle must be 0 or more, got -1'),
         (dict(number=0), 'number must be 1 or more, got 0'),
         (dict(calls={}), 'at least one callable'),
         (dict(device='meta'), "device must be 'cpu' or 'cuda', got 'meta'"),

@@ -4,12 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import product
 
-__all__ = ['BASELINE', 'DTYPES', 'MOBILENET', 'NORMS', 'PRESETS', 'Cell', 'Norm', 'grid']
+__all__ = ['BASELINE', 'DTYPES', 'MOBILENET', 'NORMS', 'PRESETS', 'SETTLE', 'Cell', 'Norm', 'grid']
 
 BASELINE = 'BN'
 MOBILENET = 'mbv2'
 DTYPES = ('float32', 'bfloat16', 'float16')
 DNB = dict(type='DNB', r=16, g='oup')
+# Untimed steps of a model before each timed one.
+SETTLE = 1
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Cell:
     size: int = 224
     norms: tuple[str, ...] = tuple(NORMS)
     repeats: int = 9
-    warmup: int = 2
+    warmup: int = 1
     optimizer: bool = False
 
     def __post_init__(self):
@@ -95,7 +97,7 @@ class Cell:
         images = self.batch * self.size**2 / (8 * 224**2)
         step = (0.02 + 0.43 * images) if self.mode == 'train' else (0.01 + 0.12 * images)
         # Beside the rounds, a step under the profiler and, for small inputs, building.
-        rounds = self.repeats + self.warmup + 3
+        rounds = (self.repeats + self.warmup) * (1 + SETTLE) + 3
         return sum(0.5 + NORMS[norm].cost * step * rounds for norm in self.norms)
 
 
@@ -119,10 +121,11 @@ FEW = (BASELINE, 'DNB', 'naive', 'SEBN')
 # nine minutes on two quiet cores; `cuda` is for one card of 80 GB.
 PRESETS = {
     'cpu': [
-        *grid(),
-        *_sweep(grid(layouts=('contiguous', ), batches=(1, 8, 32), sizes=(160, )), FEW, 9),
-        *_sweep(grid(layouts=('contiguous', ), batches=(1, 16)), FEW, 9),
-        *_sweep(grid(layouts=('contiguous', ), batches=(1, 8), sizes=(320, )), FEW, 9),
+        *grid(modes=('train', )),
+        *grid(modes=('eval', ), repeats=15),
+        *_sweep(grid(layouts=('contiguous', ), batches=(1, 4, 8), sizes=(160, )), FEW, 9),
+        *_sweep(grid(layouts=('contiguous', ), batches=(1, )), FEW, 9),
+        *_sweep(grid(layouts=('contiguous', ), batches=(1, 2), sizes=(320, )), FEW, 9),
     ],
     'cuda': [
         *grid(dtypes=FLOATS, batches=(64, ), sizes=(320, ), repeats=15, warmup=5,

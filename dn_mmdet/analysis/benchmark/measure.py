@@ -8,7 +8,7 @@ import torch
 from ...engine.errors import UserError
 from ...ops import use_path
 from ...ops.benchmark import measure_memory, summarise_times, time_interleaved
-from .cells import BASELINE, MOBILENET, NORMS, Cell
+from .cells import BASELINE, MOBILENET, NORMS, SETTLE, Cell
 from .models import build_subject, why_not
 
 __all__ = ['measure_cell']
@@ -38,7 +38,8 @@ def measure_cell(cell: Cell, device: torch.device,
                     for norm in cell.norms if norm not in left_out}
         times = time_interleaved(
             {norm: subject.step for norm, subject in subjects.items()},
-            repeats=cell.repeats, warmup=cell.warmup, device=device, progress=progress,
+            repeats=cell.repeats, warmup=cell.warmup, settle=SETTLE, device=device,
+            progress=progress,
             context=lambda norm: use_path(NORMS[norm].path))
         rows = []
         for norm, timing in summarise_times(times, BASELINE).items():

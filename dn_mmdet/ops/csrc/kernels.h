@@ -172,24 +172,27 @@ struct Gate {
 // several streams at once would be slower. Where a row is short, sums take some at once, so that
 // what belongs to a channel is read and written less often. ----
 
-// Calls f(R, row) for R rows at once while there are as many, then row by row.
+// Calls f(R, row) for R rows at once while there are as many, then row by row. R, and with it the
+// order of the additions, follows from `width`: the channels, or for tiles the size of a full one,
+// since how many planes are left for the last depends on the number of threads.
 template <class F>
-DN_INLINE void for_rows(int64_t rows, int64_t channels, const F& f) {
+DN_INLINE void for_rows(int64_t rows, int64_t width, const F& f) {
   int64_t row = 0;
-  if (channels <= 32) {
+  if (width <= 32) {
     for (; row + 8 <= rows; row += 8) f(std::integral_constant<int, 8>{}, row);
-  } else if (channels <= 64) {
+  } else if (width <= 64) {
     for (; row + 4 <= rows; row += 4) f(std::integral_constant<int, 4>{}, row);
-  } else if (channels <= 128) {
+  } else if (width <= 128) {
     for (; row + 2 <= rows; row += 2) f(std::integral_constant<int, 2>{}, row);
   }
   for (; row < rows; ++row) f(std::integral_constant<int, 1>{}, row);
 }
 
 template <class T>
-DN_INLINE void means_of_rows_inline(const T* x, int64_t rows, int64_t channels, float* means) {
+DN_INLINE void means_of_rows_inline(
+    const T* x, int64_t rows, int64_t channels, int64_t width, float* means) {
   std::fill_n(means, channels, 0.0f);
-  for_rows(rows, channels, [&](auto count, int64_t row) DN_LAMBDA {
+  for_rows(rows, width, [&](auto count, int64_t row) DN_LAMBDA {
     const T* start = x + row * channels;
 #pragma omp simd
     for (int64_t c = 0; c < channels; ++c) {
@@ -206,16 +209,17 @@ DN_INLINE void means_of_rows_inline(const T* x, int64_t rows, int64_t channels, 
 
 template <class T>
 DN_KERNEL void means_of_rows(const T* x, int64_t rows, int64_t channels, float* means) {
-  means_of_rows_inline(x, rows, channels, means);
+  means_of_rows_inline(x, rows, channels, channels, means);
 }
 
 template <class T>
 DN_INLINE void moments_of_rows_inline(
-    const T* x, int64_t rows, int64_t channels, float* means, float* squares, float* residuals) {
-  means_of_rows_inline(x, rows, channels, means);
+    const T* x, int64_t rows, int64_t channels, int64_t width, float* means, float* squares,
+    float* residuals) {
+  means_of_rows_inline(x, rows, channels, width, means);
   std::fill_n(squares, channels, 0.0f);
   std::fill_n(residuals, channels, 0.0f);
-  for_rows(rows, channels, [&](auto count, int64_t row) DN_LAMBDA {
+  for_rows(rows, width, [&](auto count, int64_t row) DN_LAMBDA {
     const T* start = x + row * channels;
 #pragma omp simd
     for (int64_t c = 0; c < channels; ++c) {
@@ -242,7 +246,7 @@ DN_INLINE void moments_of_rows_inline(
 template <class T>
 DN_KERNEL void moments_of_rows(
     const T* x, int64_t rows, int64_t channels, float* means, float* squares, float* residuals) {
-  moments_of_rows_inline(x, rows, channels, means, squares, residuals);
+  moments_of_rows_inline(x, rows, channels, channels, means, squares, residuals);
 }
 
 template <class T, class Clamp>
@@ -259,11 +263,11 @@ DN_KERNEL void affine_of_rows(
 
 template <class T, class G>
 DN_INLINE void products_of_rows_inline(
-    const T* dy, const T* x, int64_t rows, int64_t channels, const float* mean, G gate,
-    float* sums, float* products) {
+    const T* dy, const T* x, int64_t rows, int64_t channels, int64_t width, const float* mean,
+    G gate, float* sums, float* products) {
   std::fill_n(sums, channels, 0.0f);
   std::fill_n(products, channels, 0.0f);
-  for_rows(rows, channels, [&](auto count, int64_t row) DN_LAMBDA {
+  for_rows(rows, width, [&](auto count, int64_t row) DN_LAMBDA {
     const T *start_dy = dy + row * channels, *start = x + row * channels;
 #pragma omp simd
     for (int64_t c = 0; c < channels; ++c) {
@@ -285,7 +289,7 @@ template <class T, class G>
 DN_KERNEL void products_of_rows(
     const T* dy, const T* x, int64_t rows, int64_t channels, const float* mean, G gate,
     float* sums, float* products) {
-  products_of_rows_inline(dy, x, rows, channels, mean, gate, sums, products);
+  products_of_rows_inline(dy, x, rows, channels, channels, mean, gate, sums, products);
 }
 
 template <class T, class G>
@@ -323,7 +327,7 @@ DN_KERNEL void means_of_planes(const T* x, int64_t size, int64_t planes, float* 
     float tile[kSmall * kTile];
     for_tiles(planes, [&](int64_t p, int64_t count) {
       transpose(x + p * size, size, count, tile);
-      means_of_rows_inline(tile, size, count, means + p);
+      means_of_rows_inline(tile, size, count, kTile, means + p);
     });
     return;
   }
@@ -343,7 +347,7 @@ DN_KERNEL void moments_of_planes(
     float tile[kSmall * kTile], residuals[kTile];
     for_tiles(planes, [&](int64_t p, int64_t count) {
       transpose(x + p * size, size, count, tile);
-      moments_of_rows_inline(tile, size, count, means + p, squares + p, residuals);
+      moments_of_rows_inline(tile, size, count, kTile, means + p, squares + p, residuals);
     });
     return;
   }
@@ -380,7 +384,7 @@ DN_KERNEL void products_of_planes(
         channel = channel + 1 == channels ? 0 : channel + 1;
       }
       products_of_rows_inline(
-          tile_dy, tile, size, count, centers, gate.from(p), sums + p, products + p);
+          tile_dy, tile, size, count, kTile, centers, gate.from(p), sums + p, products + p);
     });
     return;
   }
