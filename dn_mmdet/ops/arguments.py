@@ -6,6 +6,7 @@ from torch.fx import Proxy
 
 __all__ = ['check_arguments']
 
+FLOAT = torch.float32
 FLOATS = frozenset((torch.float32, torch.bfloat16, torch.float16, torch.float64))
 SC_INPUTS = ('raw', 'normalized')
 
@@ -90,19 +91,17 @@ def check_arguments(
         and fc2_weight.is_cpu
     ):
         _check_devices(x, *given)
-    if not FLOATS.issuperset(
-        (
-            x.dtype,
-            alpha_offset.dtype,
-            lambda_offset.dtype,
-            mean.dtype,
-            var.dtype,
-            fc1_weight.dtype,
-            fc1_bias.dtype,
-            fc2_weight.dtype,
-        )
+    if not (
+        x.dtype in FLOATS
+        and alpha_offset.dtype is FLOAT
+        and lambda_offset.dtype is FLOAT
+        and mean.dtype is FLOAT
+        and var.dtype is FLOAT
+        and fc1_weight.dtype is FLOAT
+        and fc1_bias.dtype is FLOAT
+        and fc2_weight.dtype is FLOAT
     ):
-        _refuse_dtypes(x, *given)
+        _check_dtypes(x, *given)
 
 
 NAMES = (
@@ -149,7 +148,7 @@ def _check_devices(x: Tensor, *given: Tensor) -> None:
             )
 
 
-def _refuse_dtypes(x: Tensor, *given: Tensor) -> None:
+def _check_dtypes(x: Tensor, *given: Tensor) -> None:
     if x.dtype not in FLOATS:
         raise NotImplementedError(f'"dynamic_batch_norm" not implemented for \'{_name(x)}\'')
     for name, tensor in zip(NAMES, given, strict=True):

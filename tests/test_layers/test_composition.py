@@ -7,6 +7,7 @@ import pickle
 import pytest
 import torch
 import torch._dynamo.testing
+from processes import run_together
 from test_ops.library import NEEDS_LIBRARY
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -282,3 +283,30 @@ def test_autocast_of_a_network(path, training):
     for found, expected in zip(*results, strict=True):
         assert found.dtype == expected.dtype
         assert (found - expected).norm() < 0.03 * expected.norm()
+
+
+def distributed_step(rank):
+    model, x = network(), image(batch=3, seed=rank + 1)
+    alone = step(model, x)
+    model = network()
+    wrapped = nn.parallel.DistributedDataParallel(model)
+    with recompute_outputs():
+        loss = wrapped(x).square().sum()
+    loss.backward()
+    count = len(list(model.parameters()))
+    return (
+        alone[2:2 + count],
+        [parameter.grad for parameter in model.parameters()],
+        alone[2 + count:],
+        [buffer.clone() for buffer in model.buffers()],
+    )
+
+
+def test_distributed_data_parallel():
+    first, second = run_together(distributed_step)
+    for mine, yours, averaged, same in zip(first[0], second[0], first[1], second[1], strict=True):
+        assert torch.equal(averaged, same)
+        assert_near(averaged, (mine + yours) / 2, torch.float32)
+    # Statistics are those of the process's own part of the batch, as BatchNorm's.
+    for alone, buffers in ((result[2], result[3]) for result in (first, second)):
+        assert all(torch.equal(*pair) for pair in zip(alone, buffers, strict=True))

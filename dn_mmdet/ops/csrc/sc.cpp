@@ -156,6 +156,30 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> sc_backward(
     const Tensor& sums_, const Tensor& products_, const Tensor& means_, const Tensor& mean_,
     const Tensor& rstd_, const Tensor& hidden_, const Tensor& scale_, const Tensor& fc1_weight,
     const Tensor& fc2_weight, int64_t places, double count, bool normalized, bool detach_gap) {
+  const int64_t given_units = hidden_.dim() == 2 ? hidden_.size(1) : -1;
+  for (const Tensor& each : {sums_, products_, means_, scale_}) {
+    TORCH_CHECK(
+        each.dim() == 2 && each.sizes() == means_.sizes(),
+        "expected numbers per sample and channel of size ", means_.sizes(), ", got size ",
+        each.sizes());
+  }
+  for (const Tensor& each : {mean_, rstd_}) {
+    TORCH_CHECK(
+        each.dim() == 1 && each.size(0) == means_.size(1), "expected ", means_.size(1),
+        " numbers, one per channel, got size ", each.sizes());
+  }
+  TORCH_CHECK(
+      given_units >= 0 && hidden_.size(0) == means_.size(0) &&
+          fits(means_.size(1), given_units, fc1_weight, fc2_weight),
+      "expected hidden units and weights of an SC-Module of ", means_.size(1),
+      " channels, got sizes ", hidden_.sizes(), ", ", fc1_weight.sizes(), " and ",
+      fc2_weight.sizes());
+  for (const Tensor& each :
+       {sums_, products_, means_, mean_, rstd_, hidden_, scale_, fc1_weight, fc2_weight}) {
+    TORCH_CHECK_TYPE(
+        each.scalar_type() == at::kFloat && each.device().is_cpu(),
+        "expected float32 numbers on the CPU, got ", each.scalar_type(), " on ", each.device());
+  }
   const Tensor sums = sums_.contiguous(), products = products_.contiguous();
   const Tensor means = means_.contiguous(), mean = mean_.contiguous(), rstd = rstd_.contiguous();
   const Tensor hidden = hidden_.contiguous(), scale = scale_.contiguous();

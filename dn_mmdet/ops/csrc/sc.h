@@ -50,6 +50,15 @@ DN_KERNEL void weigh(
   }
 }
 
+inline bool fits(
+    int64_t channels, int64_t units, const at::Tensor& fc1_weight, const at::Tensor& fc2_weight) {
+  if (fc1_weight.dim() != 2 || fc2_weight.dim() != 2) return false;
+  const int64_t inputs = fc2_weight.size(1), groups = inputs > 0 ? units / inputs : 0;
+  return fc1_weight.size(0) == units && fc1_weight.size(1) == channels &&
+      fc2_weight.size(0) == 2 * channels && groups > 0 && groups * inputs == units &&
+      2 * channels % groups == 0;
+}
+
 struct ScModule {
   at::Tensor mean, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset;
   std::vector<float> rstd;
@@ -67,17 +76,12 @@ struct ScModule {
         lambda_offset(lambda_offset.contiguous()),
         rstd(channels),
         channels(channels) {
+    units = fc1_bias.numel();
     TORCH_CHECK(
-        fc1_weight.dim() == 2 && fc2_weight.dim() == 2, "expected weights of two dimensions");
-    units = fc1_weight.size(0);
-    inputs = fc2_weight.size(1);
-    groups = inputs > 0 ? units / inputs : 0;
-    const bool fits = fc1_weight.size(1) == channels && fc1_bias.numel() == units &&
-        fc2_weight.size(0) == 2 * channels && groups > 0 && groups * inputs == units &&
-        2 * channels % groups == 0;
-    TORCH_CHECK(
-        fits, "expected weights of an SC-Module of ", channels, " channels, got sizes ",
+        fits(channels, units, fc1_weight, fc2_weight), "expected weights of an SC-Module of ", channels, " channels, got sizes ",
         fc1_weight.sizes(), ", ", fc1_bias.sizes(), " and ", fc2_weight.sizes());
+    inputs = fc2_weight.size(1);
+    groups = units / inputs;
     for (const at::Tensor& each : {mean, var, alpha_offset, lambda_offset}) {
       TORCH_CHECK(
           each.numel() == channels, "expected ", channels, " numbers, one per channel, got ",
