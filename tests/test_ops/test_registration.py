@@ -118,7 +118,7 @@ def test_any_strides_of_the_numbers(name):
 @pytest.mark.parametrize('position', range(9))
 def test_wrong_sizes_of_the_backward_are_refused(position):
     arguments = list(next(given for name, given in calls() if name == 'sc_backward'))
-    arguments[position] = arguments[position][..., 1:]
+    arguments[position] = arguments[position][1:]
     with pytest.raises(RuntimeError, match='expected'):
         operator('sc_backward')(*arguments)
     arguments[position] = arguments[position].double()
