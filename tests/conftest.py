@@ -1,12 +1,16 @@
 """What every test needs: two cores shared fairly, and a process as a user's is at its start."""
 
 import os
+import signal
 
 # Before torch is imported: more threads than cores make the small models of the tests crawl.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import pytest
 import torch
+
+# torch's launcher of processes takes them, and keeps them.
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 @pytest.fixture(autouse=True)
@@ -19,5 +23,8 @@ def process(monkeypatch):
     from mmengine.registry import DefaultScope
     DefaultScope._instance_dict.clear()
     torch.set_flush_denormal(False)
+    handlers = {number: signal.getsignal(number) for number in HANDLED}
     yield
     torch.set_flush_denormal(False)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
