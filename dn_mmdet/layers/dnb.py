@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from ..ops.activation import activate, bounds_of
+from ..ops.arguments import check_device
 from ..ops.dispatch import runs_eagerly
-from ..ops.dynamic_batch_norm import dynamic_batch_norm
+from ..ops.dynamic_batch_norm import run_unchecked
 from ..ops.precision import cast, without_autocast
 from ..ops.reference import modulate
 from .dynamic_norm import Affine, DynamicNorm
@@ -146,31 +147,29 @@ class DNB(DynamicNorm):
 
     def _uses_operator(self, x: Tensor) -> bool:
         # A foreign BatchNorm normalises otherwise, hooks and tracers look at the members.
-        return (
-            is_known(self.bn)
-            and runs_eagerly(x)
-            and not any(
-                member._forward_hooks or member._forward_pre_hooks for member in (self.bn, self.sc)
-            )
+        bn, sc = self.bn, self.sc
+        hooked = (
+            bn._forward_hooks
+            or bn._forward_pre_hooks
+            or sc._forward_hooks
+            or sc._forward_pre_hooks
         )
+        return not hooked and is_known(bn) and runs_eagerly(x)
 
     def _operate(self, x: Tensor) -> Tensor:
         bn, sc = self.bn, self.sc
-        return dynamic_batch_norm(
+        check_device(x, 'alpha_offset', self.alpha_offset)
+        return run_unchecked(
             x,
             *running_statistics(bn),
-            sc.fc1_weight,
-            sc.fc1_bias,
-            sc.fc2_weight,
-            self.alpha_offset,
-            self.lambda_offset,
-            training=self._uses_batch_statistics,
-            momentum=count_batch(bn),
-            eps=bn.eps,
-            sc_input=self.sc_input,
-            detach_gap=self.detach_gap,
-            activation=self.activation,
-            group=sharing_group_of(bn),
+            (sc.fc1_weight, sc.fc1_bias, sc.fc2_weight, self.alpha_offset, self.lambda_offset),
+            self._uses_batch_statistics,
+            count_batch(bn),
+            bn.eps,
+            self.sc_input,
+            self.detach_gap,
+            self.activation,
+            sharing_group_of(bn),
         )
 
     def _compose(self, x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.fx import Proxy
 
-__all__ = ['check_arguments']
+__all__ = ['check_arguments', 'check_device']
 
 FLOAT = torch.float32
 FLOATS = frozenset((torch.float32, torch.bfloat16, torch.float16, torch.float64))
@@ -104,6 +104,18 @@ def check_arguments(
         _check_dtypes(x, *given)
 
 
+def check_device(x: Tensor, name: str, tensor: Tensor) -> None:
+    """Refuse a tensor that is not where the input is.
+
+    Raises:
+        RuntimeError: It is on another device.
+    """
+    if tensor.device != x.device:
+        raise RuntimeError(
+            f'{name}: Tensor on device {tensor.device} is not on the expected device {x.device}!'
+        )
+
+
 NAMES = (
     'alpha_offset',
     'lambda_offset',
@@ -141,11 +153,7 @@ def _wrong_count(name: str, count: int, given: Tensor) -> str:
 
 def _check_devices(x: Tensor, *given: Tensor) -> None:
     for name, tensor in zip(NAMES, given, strict=True):
-        if tensor.device != x.device:
-            raise RuntimeError(
-                f'{name}: Tensor on device {tensor.device} is not on the expected device '
-                f'{x.device}!'
-            )
+        check_device(x, name, tensor)
 
 
 def _check_dtypes(x: Tensor, *given: Tensor) -> None:

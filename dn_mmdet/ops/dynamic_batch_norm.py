@@ -1,6 +1,5 @@
 """The one entry to every implementation of dynamic batch normalisation."""
 
-from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ from .sync import sharing_group
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
-__all__ = ['dynamic_batch_norm']
+__all__ = ['dynamic_batch_norm', 'run_unchecked']
 
 
 def dynamic_batch_norm(
@@ -88,48 +87,24 @@ def dynamic_batch_norm(
         ValueError: ``x`` is not 4-D or has one value per channel in training, or another argument
             is out of range.
     """
-    bounds_of(activation)
     if group is not None:
         group = sharing_group(group) if training else None
     check_arguments(
         x, running_mean, running_var, fc1_weight, fc1_bias, fc2_weight, alpha_offset,
         lambda_offset, training, eps, sc_input, group is not None,
     )  # fmt: skip
-    dtype = compute_dtype(torch.promote_types(x.dtype, alpha_offset.dtype))
-    parameters = [
-        cast(tensor, dtype)
-        for tensor in (fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset)
-    ]
-    path = choose_path(x, shared=group is not None)
-    if path == 'aten':
-        run = partial(_run_closed_form, aten)
-    elif path in ('cpp', 'triton') and dtype == torch.float32:
-        run = partial(_run_closed_form, cpp if path == 'cpp' else triton)
-    else:
-        run = _run_reference
-    with without_autocast(x):
-        return run(
-            x,
-            running_mean,
-            running_var,
-            parameters,
-            training=training,
-            momentum=momentum,
-            eps=eps,
-            sc_input=sc_input,
-            detach_gap=detach_gap,
-            activation=activation,
-            group=group,
-        )
+    return run_unchecked(
+        x, running_mean, running_var,
+        (fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset),
+        training, momentum, eps, sc_input, detach_gap, activation, group,
+    )  # fmt: skip
 
 
-def _run_closed_form(
-    kernels: ModuleType,
+def run_unchecked(
     x: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
-    parameters: list[Tensor],
-    *,
+    parameters: tuple[Tensor, ...],
     training: bool,
     momentum: float,
     eps: float,
@@ -138,28 +113,59 @@ def _run_closed_form(
     activation: str | None,
     group: 'ProcessGroup | None',
 ) -> Tensor:
-    if x.numel() == 0:
-        kernels = empty
-    recompute = is_recomputing() and _needs_gradient(x, *parameters)
-    options = Options(
-        eps, sc_input == 'normalized', detach_gap, bounds_of(activation), recompute, group
-    )
-    frozen = (None, None)
-    if not training:
-        frozen = tuple(cast(buffer, parameters[0].dtype) for buffer in (running_mean, running_var))
-        if kernels.EVALUATES and not _needs_gradient(x, *parameters):
+    """:func:`dynamic_batch_norm` for arguments that are known to fit, as a layer's own do.
+
+    ``parameters`` are the five from fc1_weight to lambda_offset; ``group`` has several processes
+    or is None. A call costs microseconds of Python, which count where maps are small.
+    """
+    bounds = bounds_of(activation)
+    path = choose_path(x, group is not None)
+    dtype = parameters[3].dtype
+    if x.dtype != dtype or dtype != torch.float32:
+        dtype = compute_dtype(torch.promote_types(x.dtype, dtype))
+    parameters = [tensor if tensor.dtype == dtype else cast(tensor, dtype) for tensor in parameters]
+    with without_autocast(x):
+        if path == 'reference' or (path != 'aten' and dtype != torch.float32):
+            return _run_reference(
+                x, running_mean, running_var, parameters, training=training, momentum=momentum,
+                eps=eps, sc_input=sc_input, detach_gap=detach_gap, activation=activation,
+                group=group,
+            )  # fmt: skip
+        kernels = KERNELS[path] if x.numel() else empty
+        needs_gradient = torch.is_grad_enabled() and (
+            x.requires_grad or any(tensor.requires_grad for tensor in parameters)
+        )
+        recompute = needs_gradient and is_recomputing()
+        options = Options(eps, sc_input == 'normalized', detach_gap, bounds, recompute, group)
+        if training:
+            return _train(
+                kernels, x, running_mean, running_var, parameters, momentum, options
+            )
+        frozen = cast(running_mean, dtype), cast(running_var, dtype)
+        if kernels.EVALUATES and not needs_gradient:
             return kernels.evaluate(to_dense(x), *frozen, *parameters, options)
+        return ClosedFormBatchNorm.apply(kernels, x, *parameters, *frozen, options)[0]
+
+
+KERNELS = {'aten': aten, 'cpp': cpp, 'triton': triton}
+
+
+def _train(
+    kernels: ModuleType,
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    parameters: list[Tensor],
+    momentum: float,
+    options: Options,
+) -> Tensor:
     y, mean, var, _, _, count = ClosedFormBatchNorm.apply(
-        kernels, x, *parameters, *frozen, options
+        kernels, x, *parameters, None, None, options
     )
-    if training and running_mean is not None:
+    if running_mean is not None:
         count = x.numel() // x.shape[1] if count is None else count
         update_running_statistics(running_mean, running_var, mean, var, count, momentum)
     return y
-
-
-def _needs_gradient(*tensors: Tensor) -> bool:
-    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 def _run_reference(x, running_mean, running_var, parameters, *, training, **options):

@@ -11,6 +11,7 @@ namespace dn_mmdet {
 namespace {
 
 constexpr int64_t kManyPlaces = 512;
+constexpr int64_t kAlone = 4 * kGrain;
 
 // One sample, on the calling thread; `means`, `scale` and `shift` hold a number per channel.
 template <class T>
@@ -37,9 +38,11 @@ void map_sample(
   }
 }
 
-// Whether samples alone keep all threads busy, and are worth it: small maps stay in the cache
-// anyway, and there the SC-Module, which is quicker for eight samples than for each, is what counts.
+// Whether a thread takes whole samples. So it is where they alone keep all threads busy, and are
+// worth it: small maps stay in the cache anyway, and there the SC-Module, which is quicker for
+// eight samples than for each, is what counts. A single small one is not worth a second thread.
 bool shares_by_sample(const Layout& layout) {
+  if (layout.samples == 1 && layout.channels * layout.places <= kAlone) return true;
   const int64_t threads = at::get_num_threads();
   return layout.places >= kManyPlaces &&
       (layout.samples % threads == 0 || layout.samples >= 4 * threads);
