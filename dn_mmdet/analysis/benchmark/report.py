@@ -6,7 +6,7 @@ from ...engine.atomic import atomic_write
 from ...markdown import markdown_table
 from ...ops.benchmark.tables import results_table
 from .bars import bars_table
-from .cells import NORMS
+from .cells import MOBILENET, NORMS
 from .results import Results
 
 __all__ = ['write_report']
@@ -42,7 +42,8 @@ def write_report(results: Results, out: Path) -> str:
             [(f'{cell["batch"]} x {cell["size"]}', dict(row, norm=NORMS[row['norm']].label))
              for cell in cells for row in cell['rows']], 'batch x size'))
         parts += _notes(cells)
-    parts += ['### Bars', markdown_table(bars_table(results))]
+    if any(model == MOBILENET for model, *_ in groups):  # Whom the bars are about.
+        parts += ['### Bars', markdown_table(bars_table(results))]
     text = '\n\n'.join(parts) + '\n'
     with atomic_write(out / 'benchmark.md') as file:
         file.write(text.encode())
