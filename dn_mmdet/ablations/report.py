@@ -6,9 +6,9 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from ..analysis import count_complexity
-from ..analysis.markdown import markdown_table
 from ..analysis.seed_statistics import compare, summarise
 from ..engine.atomic import atomic_write
+from ..markdown import markdown_table
 from .cells import BASE_BATCH, BASE_LR, TEST_BATCHES
 from .claims import claims
 from .figure import plot_robustness

@@ -14,9 +14,9 @@ from mmengine.registry import MODELS, DefaultScope
 from ..engine.check_types import config_mistakes
 from ..engine.config import load_config
 from ..engine.errors import UserError
+from ..markdown import markdown_table
 from .complexity import Complexity, count_complexity
 from .input_shape import find_input_shape
-from .markdown import markdown_table
 
 __all__ = ['ConfigComplexity', 'config_complexity', 'print_config_complexity']
 

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
+from ..markdown import markdown_lines
 from ..paths import configs_root
 from .complexity import Complexity
 from .config_complexity import config_complexity
-from .markdown import markdown_lines
 
 __all__ = ['PAPER_ROWS', 'CheckedRow', 'PaperRow', 'check_paper_rows', 'is_printed_as',
            'print_paper_table']

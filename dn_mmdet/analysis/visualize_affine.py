@@ -21,9 +21,9 @@ from ..engine.errors import UserError
 from ..engine.read_checkpoint import read_checkpoint, state_dict_of
 from ..engine.run import told_in_a_sentence
 from ..layers.dynamic_norm import DynamicNorm
+from ..markdown import markdown_table
 from .affine import AffineSummary, norm_layers, record_affine, summarise_affine
 from .affine_figure import plot_affine
-from .markdown import markdown_table
 
 __all__ = ['find_images', 'visualize_affine']
 

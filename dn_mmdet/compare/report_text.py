@@ -5,7 +5,7 @@ import io
 import re
 from collections.abc import Sequence
 
-from ..analysis.markdown import markdown_table
+from ..markdown import markdown_table
 from .blocks import Block
 from .comparison import Comparison
 

@@ -1,6 +1,6 @@
 """The demonstration's table."""
 
-from ..analysis.markdown import markdown_table
+from ..markdown import markdown_table
 
 __all__ = ['METRICS', 'table']
 
