@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..ops.activation import activate, bounds_of
-from ..ops.arguments import check_device
+from ..ops.arguments import SC_INPUTS, check_device
 from ..ops.dispatch import runs_eagerly
 from ..ops.dynamic_batch_norm import run_unchecked
 from ..ops.precision import cast, without_autocast
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
 __all__ = ['DNB']
-
-SC_INPUTS = ('raw', 'normalized')
 
 
 class DNB(DynamicNorm):

@@ -1,6 +1,7 @@
 """Activations that an operator can apply to its output, as bounds of a clamp."""
 
 import math
+from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,20 +11,19 @@ __all__ = ['ACTIVATIONS', 'Gate', 'activate', 'bounds_of']
 ACTIVATIONS = {'ReLU': (0.0, math.inf), 'ReLU6': (0.0, 6.0)}
 
 
-class Gate:
+class Gate(NamedTuple):
     """Where a clamped affine map ``x * scale + shift`` lets the gradient pass.
 
-    Args:
+    Attributes:
         scale (Tensor): Shape (N, C).
         shift (Tensor): Shape (N, C).
         bounds (tuple[float, float]): The gradient is 0 where the map lies on or outside of them,
             as in ``torch.nn.ReLU`` and ``torch.nn.ReLU6``.
     """
 
-    __slots__ = ('bounds', 'scale', 'shift')
-
-    def __init__(self, scale: Tensor, shift: Tensor, bounds: tuple[float, float]):
-        self.scale, self.shift, self.bounds = scale, shift, bounds
+    scale: Tensor
+    shift: Tensor
+    bounds: tuple[float, float]
 
 
 def bounds_of(activation: str | None) -> tuple[float, float] | None:
