@@ -3,7 +3,7 @@
 import re
 from typing import Any, NamedTuple
 
-__all__ = ['ConfigDifference', 'differences', 'is_expected', 'same_but_for_the_seed']
+__all__ = ['ABSENT', 'ConfigDifference', 'differences', 'is_expected', 'same_but_for_the_seed']
 
 ABSENT = '(not set)'
 

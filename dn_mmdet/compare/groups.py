@@ -1,11 +1,13 @@
 """Runs that differ in the seed alone, as one row of a table."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import zip_longest
+from pathlib import PurePath
 
 from ..analysis.seed_statistics import Summary
-from .differences import differences, same_but_for_the_seed
+from .differences import ABSENT, differences, same_but_for_the_seed
 from .runs import Run
 
 __all__ = ['Group', 'group_runs']
@@ -94,21 +96,44 @@ def _distinct(groups):
         if len(same) == 1:
             yield same[0]
             continue
-        keys = sorted({found.key for other in same[1:] for found in differences(
-            same[0].first.effective, other.first.effective)})
-        labels = [', '.join([label, *_short(group, keys)]) for group in same]
-        count = Counter(labels)
+        plain, origins = _told_apart(same)
+        plain = [', '.join([label, *settings[:2]]) for settings in plain]
+        # Where they start from only where nothing shorter tells them apart.
+        labels = [', '.join([text, *origin[:1]]) if plain.count(text) > 1 else text
+                  for text, origin in zip(plain, origins, strict=True)]
         for group, text in zip(same, labels, strict=True):
-            yield replace(group, label=text if count[text] == 1 else
+            yield replace(group, label=text if labels.count(text) == 1 else
                           f'{text} [{group.first.work_dir}]')
 
 
-def _short(group, keys):
-    """The first settings with a value that can be read at a glance."""
-    for key in [key for key in keys if key.split('.')[-1] != 'checkpoint'][:2]:
-        value = group.first.effective
-        for part in key.split('.'):
-            value = (value[int(part)] if isinstance(value, list) else
-                     value.get(part) if isinstance(value, dict) else None)
-        if isinstance(value, (int, float, str)) and len(str(value)) <= 20:
-            yield f'{key.split(".")[-1]}={value}'
+def _told_apart(groups):
+    """The settings that set each group apart, as 'lr=0.2', and its checkpoints, 'from mbv2_bn'."""
+    found = [{one.key: one for one in differences(groups[0].first.effective,
+                                                  group.first.effective)} for group in groups]
+    first = {key: one.first for each in found for key, one in each.items()}
+    settings, origins = [[] for _ in groups], [[] for _ in groups]
+    for key in sorted(first):
+        other = next(each[key].second for each in found if key in each)
+        for i, each in enumerate(found):
+            if any(inner.startswith(f'{key}.') for inner in each):
+                continue  # told by the keys below
+            value = each[key].second if key in each else first[key]
+            if key.split('.')[-1] in ('checkpoint', 'load_from'):
+                origins[i] += _origin(value, other if value == first[key] else first[key])
+            else:
+                settings[i] += _settings(key.split('.')[-1], value)
+    return settings, origins
+
+
+def _settings(name, value):
+    """A value, or what is in it, as far as it can be read at a glance."""
+    if isinstance(value, dict):
+        return [text for inner, held in value.items() for text in _settings(str(inner), held)]
+    readable = isinstance(value, (int, float, str)) and len(str(value)) <= 20 and value != ABSENT
+    return [f'{name}={value}'] if readable else []
+
+
+def _origin(checkpoint, other):
+    """The first part of a path that another has not."""
+    parts = zip_longest(PurePath(str(checkpoint)).parts, PurePath(str(other)).parts)
+    return [f'from {mine}' for mine, its in parts if mine and mine != its][:1]

@@ -1,4 +1,5 @@
 import random
+from pathlib import Path
 
 import pytest
 
@@ -67,6 +68,21 @@ def test_groups_of_one_norm_are_told_apart_and_have_their_own_baseline(make_run)
     assert {baseline.label for baseline in fixed.baselines.values()} == {'BN, lr=0.2'}
     assert any('DN-B (16, oup), lr=0.05 and BN, lr=0.2 differ in more than norm_cfg and '
                'checkpoint: optim_wrapper.optimizer.lr.' in text for text in fixed.warnings)
+
+
+def test_settings_of_the_optimizer_and_the_origin_of_weights_tell_groups_apart(make_run):
+    slow = "paramwise_cfg=dict(custom_keys={'.sc.': dict(lr_mult=0.1)}), type"
+    folders = [make_run('bn', [0.1, 0.2, 0.3]), make_run('dnb', [0.1, 0.2, 0.3], norm=DNB),
+               make_run('read', [0.1, 0.2, 0.3], norm=DNB, checkpoint='work_dirs/other/e.pth'),
+               make_run('normalized', [0.1, 0.2, 0.3], checkpoint='work_dirs/third/e.pth',
+                        norm=DNB.replace('type', "sc_input='normalized', type")),
+               make_run('slow', [0.1, 0.2, 0.3], norm=DNB, checkpoint='work_dirs/fourth/e.pth')]
+    config = Path(folders[-1], '20260101_000000', 'vis_data', 'config.py')
+    config.write_text(config.read_text().replace(
+        "SGD'), type", f"SGD'), {slow}"))
+    assert [group.label for group in compare_folders(folders).groups] == [
+        'BN', 'DN-B (16, oup), from mbv2', 'DN-B (16, oup), from other',
+        'DN-B (16, oup), lr_mult=0.1', 'DN-B (16, oup), sc_input=normalized']
 
 
 def test_the_baseline_is_named_by_norm_or_folder(three_seeds):
