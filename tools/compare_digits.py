@@ -34,6 +34,9 @@ def parse_args():
         '--extra', action='store_true',
         help='then BN and DN-B also at four times the learning rate and at batch size 2, seed 0')
     parser.add_argument(
+        '--variants', action='store_true',
+        help='then DN-B with other settings of its SC-Module and another start, all seeds')
+    parser.add_argument(
         '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
         help='settings of every run, as tools/train.py has them')
     return vars(parser.parse_args())

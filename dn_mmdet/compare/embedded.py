@@ -11,6 +11,7 @@ from ..paths import configs_root
 from .compare_runs import compare_runs
 from .comparison import Comparison
 from .train_missing import train_missing
+from .variants import VARIANTS, Variant
 
 __all__ = ['compare_embedded']
 
@@ -19,6 +20,7 @@ ARMS = {'bn': (170, 420), 'dnb': (235, 560), 'dnb_g1': (225, 520), 'sebn': (235,
         'gn': (190, 450)}
 NAMES = {'bn': 'BN', 'dnb': 'DN-B (16, oup)', 'dnb_g1': 'DN-B (16, 1)', 'sebn': 'SE + BN',
          'gn': 'GN'}
+PREFIX = {'pretrain': '', 'train': 'ssdlite_'}
 # With a thread for each run a loader process of its own gains nothing; the last checkpoint is
 # what is compared, and the data was made here.
 COMMON = {'train_dataloader.num_workers': 0, 'train_dataloader.persistent_workers': False,
@@ -41,6 +43,7 @@ def compare_embedded(work_root: str | os.PathLike = 'work_dirs/compare',
                      seeds: Sequence[int] = (0, 1, 2),
                      workers: int | None = None,
                      extra: bool = False,
+                     variants: bool = False,
                      out: str | os.PathLike | None = None,
                      cfg_options: Mapping[str, Any] | None = None,
                      **report) -> Comparison:
@@ -58,6 +61,9 @@ def compare_embedded(work_root: str | os.PathLike = 'work_dirs/compare',
         workers (int, optional): runs at a time. Default: one for each core, with a GPU 1.
         extra (bool): then also compare BN and DN-B (16, oup), seed 0, at four times the learning
             rate and at batch size 2, in ``lr_x4/`` and ``batch_2/`` of ``out``. Default: False.
+        variants (bool): then also compare BN and DN-B with the latter's
+            :data:`dn_mmdet.compare.variants.VARIANTS`, with all seeds, in ``variants/`` of
+            ``out``. Default: False.
         out (str | PathLike, optional): folder of the report. Default: ``work_root``.
         cfg_options (Mapping, optional): settings of every run, dotted key to value.
         **report: further arguments of :func:`compare_runs`.
@@ -80,8 +86,17 @@ def compare_embedded(work_root: str | os.PathLike = 'work_dirs/compare',
         print(f'\n{name}:')
         more = _Plan(work_root, {**COMMON, **(cfg_options or {})})
         for arm in EXTRA_ARMS:
-            more.add(arm, EXTRA_SEED, name, options)
+            more.add(arm, EXTRA_SEED, Variant(arm, options, pretrained=False), name)
         more.compare(workers, out=out / name, **report)
+    if variants:
+        print('\nvariants:')
+        more = _Plan(work_root, {**COMMON, **(cfg_options or {})})
+        for seed in dict.fromkeys(seeds):
+            for arm in dict.fromkeys(['bn', *(variant.arm for variant in VARIANTS.values())]):
+                more.add(arm, seed)
+            for name, variant in VARIANTS.items():
+                more.add(variant.arm, seed, variant, name)
+        more.compare(workers, out=out / 'variants', **report)
     return comparison
 
 
@@ -90,26 +105,33 @@ class _Plan:
 
     def __init__(self, work_root, options):
         self.work_root, self.options = work_root, options
-        self.trainings, self.costs = [], {}
+        self.trainings, self.costs = {}, {}
 
-    def add(self, arm, seed, variant='', more=()):
-        """A pretraining and the detector that starts from it; a variant of the latter."""
-        before, detection = ARMS[arm]
-        first = self._add(f'pretrain {NAMES[arm]}, seed {seed}', f'mbv2_{arm}_digits', '', seed,
-                          before, options=self.options)
-        self._add(f'train {NAMES[arm]}, seed {seed}', f'ssdlite_mbv2_{arm}_digits', variant, seed,
-                  detection, after=(first, ), options={**DETECTION, **dict(more), **self.options})
+    def add(self, arm, seed, variant=None, name=''):
+        """A pretraining and the detector that starts from it, as they are or in a variant."""
+        variant = variant or Variant(arm)
+        start = variant.backbone or arm
+        first = self._add('pretrain', start, seed, name if variant.pretrained else '',
+                          ARMS[start][0],
+                          options={**(variant.options if variant.pretrained else {}),
+                                   **self.options})
+        self._add('train', arm, seed, name, ARMS[arm][1], after=(first, ),
+                  options={**DETECTION, **variant.options, **self.options})
 
     def compare(self, workers, **report):
         """Train and compare the detectors with BN's."""
-        failed = train_missing(self.trainings, self.costs, workers)
-        return compare_runs([training.work_dir for training in self.trainings if training.after],
+        trainings = list(self.trainings.values())
+        failed = train_missing(trainings, self.costs, workers)
+        return compare_runs([training.work_dir for training in trainings if training.after],
                             failed=failed, **{'test': True, **report})
 
-    def _add(self, name, stem, variant, seed, cost, **settings):
-        folder = self.work_root / f'{stem}_{variant}'.rstrip('_') / f'seed_{seed}'
-        training = Training(name, configs_root() / 'digits' / f'{stem}.py', folder, seed,
-                            **settings)
-        self.trainings.append(training)
-        self.costs[name] = float(cost)
-        return training
+    def _add(self, what, arm, seed, variant, cost, **settings):
+        name = f'{what} {", ".join(filter(None, [NAMES[arm], variant]))}, seed {seed}'
+        if name not in self.trainings:
+            stem = f'{PREFIX[what]}mbv2_{arm}_digits'
+            folder = '_'.join(filter(None, [stem, variant]))
+            self.trainings[name] = Training(
+                name, configs_root() / 'digits' / f'{stem}.py',
+                self.work_root / folder / f'seed_{seed}', seed, **settings)
+            self.costs[name] = float(cost)
+        return self.trainings[name]

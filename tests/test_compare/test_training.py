@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from mmengine.registry import MODELS
 
 from dn_mmdet.compare import compare_configs, compare_embedded, compare_folders, embedded
+from dn_mmdet.compare.variants import VARIANTS
 from dn_mmdet.engine.errors import UserError
 from dn_mmdet.jobs import Training
 from dn_mmdet.paths import configs_root, tools_root
@@ -148,10 +150,49 @@ def test_the_embedded_benchmark_is_trained_seed_by_seed(benchmark, monkeypatch):
     assert comparison.warnings == []
     # A rate and a batch size of their own, from the same pretrained backbones.
     compare_embedded(seeds=[0], workers=1, extra=True, out='x', cfg_options=options)
-    assert benchmark[20:] == ['train BN, seed 0', 'train DN-B (16, oup), seed 0'] * 2
+    assert benchmark[20:] == [f'train {arm}, {name}, seed 0' for name in ('lr_x4', 'batch_2')
+                              for arm in ('BN', 'DN-B (16, oup)')]
     assert list(found) == ['x', 'x/lr_x4', 'x/batch_2']
     assert [run.work_dir for run in found['x/lr_x4'].runs] == [
         f'work_dirs/compare/ssdlite_mbv2_{arm}_digits_lr_x4/seed_0' for arm in ('bn', 'dnb')]
+
+
+def test_variants_are_compared_with_bn_and_the_arm_that_they_change(benchmark, monkeypatch):
+    found = {}
+    monkeypatch.setattr(embedded, 'compare_runs', lambda folders, out, **_: found.update(
+        {str(out): compare_folders(folders)}))
+    compare_embedded(seeds=[3], workers=1, variants=True, out='x')
+    assert list(found) == ['x', 'x/variants']
+    comparison = found['x/variants']
+    assert [group.label for group in comparison.groups][0] == 'BN'
+    assert len(comparison.groups) == len(comparison.runs) == len(VARIANTS) + len(
+        {'bn', *(variant.arm for variant in VARIANTS.values())})
+    # What is not changed is not trained again.
+    assert len(benchmark) == len(set(benchmark))
+    assert len(benchmark) == 10 + sum(1 + variant.pretrained for variant in VARIANTS.values())
+
+
+@pytest.mark.parametrize('name', VARIANTS)
+def test_a_variant_changes_both_trainings_or_names_another_backbone(
+        name, benchmark, monkeypatch):
+    monkeypatch.setattr(embedded, 'compare_runs', lambda *_, **__: None)
+    given = {}
+    monkeypatch.setattr(embedded, 'train_missing', lambda trainings, *_: given.update(
+        {training.work_dir: training for training in trainings}))
+    compare_embedded(seeds=[0], variants=True)
+    variant = VARIANTS[name]
+    folder = f'work_dirs/compare/ssdlite_mbv2_{variant.arm}_digits_{name}/seed_0'
+    detector = given[Path(folder)]
+    first, = detector.after
+    for key, value in variant.options.items():
+        assert detector.options[key] == value
+        assert first.options.get(key) == (value if variant.pretrained else None)
+    assert first.config.stem == f'mbv2_{variant.backbone or variant.arm}_digits'
+    # Every key is one that the configuration, or the layer, has.
+    config = Config.fromfile(detector.config)
+    config.merge_from_dict(detector.options)
+    norm = dict(config.model.backbone.norm_cfg)
+    assert MODELS.build(dict(norm, num_features=32)).sc is not None
 
 
 def test_arms_start_from_their_own_seed_and_are_given_the_same(benchmark, monkeypatch):
@@ -225,4 +266,4 @@ def test_the_tools(played, configs, monkeypatch, capsys):
     monkeypatch.setattr('dn_mmdet.compare.compare_embedded', lambda **all: given.append(all))
     run_tool('compare_digits.py', ['--seeds', 0, 5, '--extra', '--out', 'x'], monkeypatch)
     assert given[1:] == [dict(work_root='work_dirs/compare', out='x', seeds=[0, 5], workers=None,
-                          extra=True, cfg_options=None)]
+                          extra=True, variants=False, cfg_options=None)]
