@@ -73,8 +73,8 @@ class CfgOptions(DictAction):
 
     @staticmethod
     def _parse_iterable(val: str) -> Any:
-        """As mmengine's, and a value with ``dict(...)`` in it as a configuration writes it."""
-        if 'dict(' not in val:
+        """As mmengine's, and a value that is a dict, or has one, as a configuration writes it."""
+        if 'dict(' not in val and not val.lstrip().startswith('{'):
             return DictAction._parse_iterable(val)
         try:
             return literal(ast.parse(val.strip(), mode='eval').body)

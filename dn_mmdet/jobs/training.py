@@ -170,7 +170,7 @@ class Training:
 
 def _as_option(value):
     """As ``--cfg-options`` reads it: lists without white space."""
-    return value if isinstance(value, str) else str(value).replace(' ', '')
+    return str(value) if isinstance(value, (str, dict)) else str(value).replace(' ', '')
 
 
 def _read(stamp):

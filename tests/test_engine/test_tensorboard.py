@@ -97,6 +97,7 @@ def test_what_is_absent_is_told_before_the_run(backend, sentence, place, refused
 def test_a_dict_on_the_command_line(capsys):
     assert options("a.b=dict(type='DNB', r=8, c=[1, (2.5, None)])", 'd=[1,2]') == {
         'a.b': dict(type='DNB', r=8, c=[1, [2.5, None]]), 'd': [1, 2]}
+    assert options("a={'.sc.': {'lr_mult': 4.0}}") == {'a': {'.sc.': {'lr_mult': 4.0}}}
     for wrong in ('a=[dict(type=DNB)]', "a=[dict(type='DNB')", "a=dict(b=open('x'))"):
         with pytest.raises(SystemExit):
             options(wrong)
