@@ -41,7 +41,8 @@ def test_lines_of_a_loop_of_iterations_are_followed(training, tmp_path):
 
 def test_a_run_is_given_its_seed_settings_start_and_threads(make):
     first = make('first')
-    second = make('second', seed=3, after=(first, ), options={'a.b': False, 'c': [1, 2], 'd': 'x', 'e': {'.f': 4.0}})
+    second = make('second', seed=3, after=(first, ),
+                  options={'a.b': False, 'c': [1, 2], 'd': 'x', 'e': {'.f': 4.0}})
     second.prepare()
     second.run(lambda *_: None, threads=7)
     given = (second.work_dir / 'given.txt').read_text().split()
