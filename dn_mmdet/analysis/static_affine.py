@@ -1,0 +1,124 @@
+"""How much of a metric is dynamic: the same network with scale and shift that stand still."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..engine.atomic import atomic_write
+from ..engine.config import load_config
+from ..engine.errors import UserError
+from ..engine.run import build_runner, check, prepare_process, told_in_a_sentence
+from ..layers.dynamic_norm import DynamicNorm
+from ..markdown import markdown_table
+
+__all__ = ['StaticAffine', 'hold_affine', 'mean_affine', 'static_affine']
+
+Means = dict[DynamicNorm, tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class StaticAffine:
+    """Metrics of a checkpoint, and of it with alpha and lambda at their means.
+
+    Attributes:
+        dynamic (dict[str, float]): as it was trained.
+        static (dict[str, float]): with the means over the tested images in every layer.
+    """
+
+    dynamic: dict[str, float]
+    static: dict[str, float]
+
+
+def static_affine(config: str, checkpoint: str, work_dir: str | None = None,
+                  out: str | None = None,
+                  cfg_options: Mapping[str, Any] | None = None) -> StaticAffine:
+    """Test a checkpoint as it is, then with each layer's mean alpha and lambda for every image.
+
+    The means are those over the tested images. The second network is a BatchNorm network: what
+    it loses is what alpha and lambda owe to being made for each sample.
+
+    Args:
+        config (str): configuration file of a detector or classifier with DN-B or DN-C.
+        checkpoint (str): its weights.
+        work_dir (str, optional): where logs go. Default: as in :func:`dn_mmdet.engine.test`.
+        out (str, optional): JSON file for both sets of metrics.
+        cfg_options (Mapping, optional): overrides, dotted key to value.
+
+    Returns:
+        StaticAffine: the metrics, which are printed too.
+
+    Raises:
+        UserError: a mistake in configuration, data or checkpoint, or a model without DN layers.
+    """
+    prepare_process()
+    cfg = load_config(config, cfg_options, work_dir)
+    cfg.load_from, cfg.resume = checkpoint, False
+    notes = check(cfg, 'test')
+    with told_in_a_sentence(cfg):
+        runner = build_runner(cfg, notes)
+        if not any(isinstance(module, DynamicNorm) for module in runner.model.modules()):
+            raise UserError(f'{config} has no DN-B or DN-C layer, whose scale and shift could be '
+                            'held: give a configuration with norm_cfg.type DNB or DNC.')
+        with mean_affine(runner.model) as means:
+            dynamic = runner.test()
+        hold_affine(means)
+        found = StaticAffine(dynamic, runner.test())
+    if out is not None:
+        with atomic_write(Path(out)) as file:
+            file.write(json.dumps(vars(found), indent=1).encode())
+    print(f'\n{_table(found)}')
+    return found
+
+
+@contextmanager
+def mean_affine(model: nn.Module) -> Iterator[Means]:
+    """Average alpha and lambda of the dynamic norms over the samples that pass in the block.
+
+    Args:
+        model (nn.Module): in evaluation.
+
+    Yields:
+        dict[DynamicNorm, tuple[Tensor, Tensor]]: filled at the end of the block: layer to mean
+        alpha and mean lambda, float64 of shape (C,). A layer that no sample reached is not there.
+    """
+    sums, means = {}, {}
+
+    def add(layer, inputs, output):
+        with torch.no_grad():
+            alpha, shift, _ = layer.affine(inputs[0])
+        count = len(inputs[0])
+        values = [value.double().expand(count, -1).sum(0) for value in (alpha, shift)]
+        before = sums.get(layer, (0, 0.0, 0.0))
+        sums[layer] = [old + new for old, new in zip(before, (count, *values), strict=True)]
+
+    handles = [module.register_forward_hook(add) for module in model.modules()
+               if isinstance(module, DynamicNorm)]
+    try:
+        yield means
+    finally:
+        for handle in handles:
+            handle.remove()
+        means.update({layer: (alpha / count, shift / count)
+                      for layer, (count, alpha, shift) in sums.items() if count})
+
+
+@torch.no_grad()
+def hold_affine(means: Means) -> None:
+    """Let layers give every sample the same alpha and lambda: the offsets, with W2 at 0."""
+    for layer, (alpha, shift) in means.items():
+        layer.alpha_offset.copy_(alpha)
+        layer.lambda_offset.copy_(shift)
+        layer.sc.fc2_weight.zero_()
+
+
+def _table(found):
+    rows = [['metric', 'as trained', 'alpha and lambda at their means', 'difference']]
+    rows += [[name, f'{value:.3f}', f'{found.static[name]:.3f}',
+              f'{found.static[name] - value:+.3f}'] for name, value in found.dynamic.items()]
+    return markdown_table(rows)

@@ -1,0 +1,40 @@
+"""Test a DN checkpoint as it is, then with alpha and lambda of each layer held at their means.
+
+What the second loses is what the scale and shift owe to being made for each sample.
+"""
+
+import argparse
+import os
+import sys
+
+os.environ.setdefault('GOMP_SPINCOUNT', '2000')  # see tools/train.py
+
+try:
+    from dn_mmdet.engine import CfgOptions, user_errors
+except ImportError as error:  # a missing package or an unsupported version
+    sys.exit(f'error: {error}')
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='configuration file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--work-dir', help='folder for logs, as for tools/test.py')
+    parser.add_argument('--out', metavar='FILE', help='JSON file for both sets of metrics')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
+        help='override settings of the configuration, as for tools/train.py')
+    return vars(parser.parse_args())
+
+
+def main():
+    args = parse_args()
+    with user_errors():
+        from dn_mmdet.analysis.static_affine import static_affine
+
+        static_affine(**args)
+
+
+if __name__ == '__main__':
+    main()
