@@ -33,9 +33,11 @@ class Block(NamedTuple):
 
 
 def report_title(comparison: Comparison) -> str:
-    """One line that names the groups, the metric and the data."""
-    labels = ', '.join(group.label for group in comparison.groups)
-    return f'{labels}: {short_name(comparison.metric)} on {comparison.data}'
+    """One line that names the groups, as far as it has room, the metric and the data."""
+    labels = [group.label for group in comparison.groups]
+    if len(labels) > 3:
+        labels = [f'{labels[0]} and {len(labels) - 1} others']
+    return f'{", ".join(labels)}: {short_name(comparison.metric)} on {comparison.data}'
 
 
 def report_blocks(comparison: Comparison, sizes: dict, curve: str, loss: str | None,

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from dn_mmdet.compare import compare_folders
+from dn_mmdet.compare.blocks import report_title
 from dn_mmdet.compare.config_dict import effective, parse_config
 from dn_mmdet.compare.differences import differences, is_expected
 from dn_mmdet.engine import UserError
@@ -83,6 +84,8 @@ def test_settings_of_the_optimizer_and_the_origin_of_weights_tell_groups_apart(m
     assert [group.label for group in compare_folders(folders).groups] == [
         'BN', 'DN-B (16, oup), from mbv2', 'DN-B (16, oup), from other',
         'DN-B (16, oup), lr_mult=0.1', 'DN-B (16, oup), sc_input=normalized']
+    assert report_title(compare_folders(folders)).startswith('BN and 4 others: mAP on data/')
+    assert report_title(compare_folders(folders[:2])).startswith('BN, DN-B (16, oup): mAP on ')
 
 
 def test_the_baseline_is_named_by_norm_or_folder(three_seeds):
