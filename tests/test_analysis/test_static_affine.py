@@ -20,7 +20,8 @@ CONFIG = """
 _base_ = '{configs}/digits/mbv2_ablation_digits.py'
 model = dict(num_classes=2, backbone=dict(norm_cfg=dict(_delete_=True, {norm})))
 loader = dict(batch_size=4, num_workers=0, persistent_workers=False)
-val_dataloader = dict(**loader, dataset=dict(data_root='{root}/images', data_prefix=dict(img_path='')))
+val_dataloader = dict(
+    **loader, dataset=dict(data_root='{root}/images', data_prefix=dict(img_path='')))
 test_dataloader = val_dataloader
 """
 
