@@ -25,6 +25,7 @@ class Variant:
     backbone: str | None = None
 
 
+NORMALIZED = {'model.backbone.norm_cfg.sc_input': 'normalized'}
 # The SC-Module is trained four times as fast as the rest.
 FAST = {'optim_wrapper.paramwise_cfg': {'custom_keys': {'.sc.': {'lr_mult': 4.0}}}}
 # Part of a folder's name to what is tried.
@@ -32,5 +33,6 @@ VARIANTS = {
     'sc_lr_x4': Variant('dnb', FAST),
     'g1_sc_lr_x4': Variant('dnb_g1', FAST),
     'bn_backbone': Variant('dnb', {'allow_bn_checkpoint': True}, pretrained=False, backbone='bn'),
-    'normalized': Variant('dnb', {'model.backbone.norm_cfg.sc_input': 'normalized'}),
+    'normalized': Variant('dnb', NORMALIZED),
+    'normalized_sc_lr_x4': Variant('dnb', {**NORMALIZED, **FAST}),
 }
