@@ -33,6 +33,7 @@ class AffineSummary:
         units (int): hidden units of the SC-Module, 0 for a layer without one.
         saturated (int): units within 0.01 of 0 or 1 for every sample.
         dead (int): units whose standard deviation over samples is below 0.001.
+        unit_spread (float): standard deviation of a unit over samples, averaged over the units.
     """
 
     samples: int
@@ -45,6 +46,7 @@ class AffineSummary:
     units: int = 0
     saturated: int = 0
     dead: int = 0
+    unit_spread: float = 0.0
 
 
 def norm_layers(model: nn.Module) -> dict[str, nn.Module]:
@@ -111,8 +113,9 @@ def summarise_affine(entries: Sequence[tuple[Tensor, Tensor, Tensor | None]]) ->
     if entries[0][2] is not None:
         hidden = torch.cat([entry[2] for entry in entries])
         extreme = ((hidden < SATURATED) | (hidden > 1 - SATURATED)).all(dim=0)
+        spread = hidden.std(dim=0, unbiased=False)
         units = dict(units=hidden.shape[1], saturated=int(extreme.sum()),
-                     dead=int((hidden.std(dim=0, unbiased=False) < DEAD).sum()))
+                     dead=int((spread < DEAD).sum()), unit_spread=float(spread.mean()))
     return AffineSummary(
         samples=len(alpha),
         alpha_mean=float(alpha.mean()),

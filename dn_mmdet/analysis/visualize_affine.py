@@ -139,9 +139,11 @@ def _by_group(name, entries, order):
 
 
 def _table(summaries):
-    cells = [['layer', 'alpha', 'spread', 'lambda', 'spread', 'units', 'saturated', 'dead']]
+    cells = [['layer', 'alpha', 'spread', 'lambda', 'spread', 'units', 'spread', 'saturated',
+              'dead']]
     cells += [[name, f'{s.alpha_mean:.3f}', f'{s.alpha_spread:.3f}', f'{s.lambda_mean:.3f}',
-               f'{s.lambda_spread:.3f}', str(s.units), str(s.saturated), str(s.dead)]
+               f'{s.lambda_spread:.3f}', str(s.units), f'{s.unit_spread:.3f}', str(s.saturated),
+               str(s.dead)]
               for name, s in summaries.items()]
     return markdown_table(cells)
 

@@ -73,6 +73,7 @@ def test_summary_counts_saturated_and_dead_units():
     assert (found.samples, found.units, found.saturated, found.dead) == (2, 4, 1, 2)
     assert (found.alpha_mean, found.alpha_min, found.alpha_spread) == (2.0, 2.0, 0.5)
     assert (found.lambda_mean, found.lambda_spread) == (-2.0, 0.5)
+    assert found.unit_spread == pytest.approx((0.0005 + 0.25 + 0.2995) / 4)
 
 
 def test_every_fourth_of_1280_channels():
