@@ -77,27 +77,34 @@ def compare_embedded(work_root: str | os.PathLike = 'work_dirs/compare',
     """
     work_root, out = Path(work_root), Path(out or work_root)
     build_digits_coco('data/digits')
-    plan = _Plan(work_root, {**COMMON, **(cfg_options or {})})
-    for seed in dict.fromkeys(seeds):
+    options = {**COMMON, **(cfg_options or {})}
+    seeds = list(dict.fromkeys(seeds))
+    plan = _Plan(work_root, options)
+    for seed in seeds:
         for arm in ARMS:
             plan.add(arm, seed)
     comparison = plan.compare(workers, out=out, **report)
-    for name, options in EXTRAS.items() if extra else ():
+    for name, further in _further(work_root, options, seeds, extra, variants).items():
         print(f'\n{name}:')
-        more = _Plan(work_root, {**COMMON, **(cfg_options or {})})
-        for arm in EXTRA_ARMS:
-            more.add(arm, EXTRA_SEED, Variant(arm, options, pretrained=False), name)
-        more.compare(workers, out=out / name, **report)
-    if variants:
-        print('\nvariants:')
-        more = _Plan(work_root, {**COMMON, **(cfg_options or {})})
-        for seed in dict.fromkeys(seeds):
-            for arm in dict.fromkeys(['bn', *(variant.arm for variant in VARIANTS.values())]):
-                more.add(arm, seed)
-            for name, variant in VARIANTS.items():
-                more.add(variant.arm, seed, variant, name)
-        more.compare(workers, out=out / 'variants', **report)
+        further.compare(workers, out=out / name, **report)
     return comparison
+
+
+def _further(work_root, options, seeds, extra, variants):
+    """Name of each further comparison to its plan."""
+    plans = {}
+    for name, changed in EXTRAS.items() if extra else ():
+        plans[name] = _Plan(work_root, options)
+        for arm in EXTRA_ARMS:
+            plans[name].add(arm, EXTRA_SEED, Variant(arm, changed, pretrained=False), name)
+    if variants:
+        plans['variants'] = plan = _Plan(work_root, options)
+        for seed in seeds:
+            for arm in dict.fromkeys(['bn', *(variant.arm for variant in VARIANTS.values())]):
+                plan.add(arm, seed)
+            for name, variant in VARIANTS.items():
+                plan.add(variant.arm, seed, variant, name)
+    return plans
 
 
 class _Plan:
