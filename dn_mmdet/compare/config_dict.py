@@ -59,8 +59,11 @@ def effective(config):
 
 
 def _value(node):
-    if isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'dict' and not node.args:
-        return {keyword.arg: _value(keyword.value) for keyword in node.keywords}
+    if (isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'dict'
+            and all(isinstance(part, ast.Dict) for part in node.args)):
+        # mmengine writes names that are no identifiers as dict({'.sc.': 1}).
+        inside = [pair for part in node.args for pair in _value(part).items()]
+        return dict(inside) | {keyword.arg: _value(keyword.value) for keyword in node.keywords}
     if isinstance(node, (ast.List, ast.Tuple)):
         return [_value(item) for item in node.elts]
     if isinstance(node, ast.Dict) and None not in node.keys:

@@ -77,8 +77,11 @@ def literal(node: ast.expr) -> Any:
     Raises:
         ValueError: It holds anything else.
     """
-    if isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'dict' and not node.args:
-        return {keyword.arg: literal(keyword.value) for keyword in node.keywords}
+    if (isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'dict'
+            and all(isinstance(part, ast.Dict) for part in node.args)):
+        # Names that are no identifiers stand in a dict inside: dict({'.sc.': 1}).
+        inside = [pair for part in node.args for pair in literal(part).items()]
+        return dict(inside) | {keyword.arg: literal(keyword.value) for keyword in node.keywords}
     if isinstance(node, (ast.List, ast.Tuple)):
         return [literal(item) for item in node.elts]
     if isinstance(node, ast.Dict):

@@ -72,7 +72,7 @@ def test_groups_of_one_norm_are_told_apart_and_have_their_own_baseline(make_run)
 
 
 def test_settings_of_the_optimizer_and_the_origin_of_weights_tell_groups_apart(make_run):
-    slow = "paramwise_cfg=dict(custom_keys={'.sc.': dict(lr_mult=0.1)}), type"
+    slow = "paramwise_cfg=dict(custom_keys=dict({'.sc.': dict(lr_mult=0.1)})), type"
     folders = [make_run('bn', [0.1, 0.2, 0.3]), make_run('dnb', [0.1, 0.2, 0.3], norm=DNB),
                make_run('read', [0.1, 0.2, 0.3], norm=DNB, checkpoint='work_dirs/other/e.pth'),
                make_run('normalized', [0.1, 0.2, 0.3], checkpoint='work_dirs/third/e.pth',

@@ -98,7 +98,8 @@ def test_a_dict_on_the_command_line(capsys):
     assert options("a.b=dict(type='DNB', r=8, c=[1, (2.5, None)])", 'd=[1,2]') == {
         'a.b': dict(type='DNB', r=8, c=[1, [2.5, None]]), 'd': [1, 2]}
     assert options("a={'.sc.': {'lr_mult': 4.0}}") == {'a': {'.sc.': {'lr_mult': 4.0}}}
-    for wrong in ('a=[dict(type=DNB)]', "a=[dict(type='DNB')", "a=dict(b=open('x'))"):
+    assert options("a=dict({'.sc.': dict(b=1)}, c=2)") == {'a': {'.sc.': {'b': 1}, 'c': 2}}
+    for wrong in ('a=[dict(type=DNB)]', 'a=dict(3)', "a=[dict(type='DNB')", "a=dict(b=open('x'))"):
         with pytest.raises(SystemExit):
             options(wrong)
         assert 'cannot be read: write it as a configuration does' in capsys.readouterr().err
