@@ -1,6 +1,6 @@
 """alpha and lambda of a model's norm layers, seen from outside (the paper's Figure 5)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..layers import SEBN
 from ..layers.dynamic_norm import DynamicNorm
 
-__all__ = ['AffineSummary', 'norm_layers', 'record_affine', 'summarise_affine']
+__all__ = ['AffineSummary', 'norm_layers', 'record_affine', 'summarise_affine', 'watch_affine']
 
 # A unit of the SC-Module this near 0 or 1 has hardly a gradient; one whose values over the images
 # differ by less than this says the same of every image.
@@ -89,18 +89,34 @@ def record_affine(model: nn.Module,
     if missing:
         raise KeyError(f'{missing[0]} is no norm layer with scale and shift')
 
+    def keep(name, *values):
+        # A copy: the optimizer is about to change the weights of a BatchNorm.
+        records[name].append(tuple(
+            v if v is None else v.detach().float().cpu().clone() for v in values))
+
+    with watch_affine({name: layers[name] for name in records}, keep):
+        yield records
+
+
+@contextmanager
+def watch_affine(layers: Mapping[str, nn.Module], tell: Callable[..., None]) -> Iterator[None]:
+    """Tell what each layer multiplies and adds in every forward pass inside the block.
+
+    Args:
+        layers (Mapping[str, nn.Module]): norm layers as :func:`norm_layers` finds them.
+        tell (Callable): given a name, alpha and lambda of shape (N, C), and hidden units (N, H)
+            or None.
+    """
     def hook(name):
-        def keep(layer, inputs, output):
+        def told(layer, inputs, output):
             with torch.no_grad():
                 values = _affine(layer, inputs[0])
-            # A copy: the optimizer is about to change the weights of a BatchNorm.
-            records[name].append(tuple(
-                v if v is None else v.detach().float().cpu().clone() for v in values))
-        return keep
+            tell(name, *values)
+        return told
 
-    handles = [layers[name].register_forward_hook(hook(name)) for name in records]
+    handles = [layer.register_forward_hook(hook(name)) for name, layer in layers.items()]
     try:
-        yield records
+        yield
     finally:
         for handle in handles:
             handle.remove()

@@ -16,6 +16,7 @@ from ..engine.errors import UserError
 from ..engine.run import build_runner, check, prepare_process, told_in_a_sentence
 from ..layers.dynamic_norm import DynamicNorm
 from ..markdown import markdown_table
+from .affine import watch_affine
 
 __all__ = ['StaticAffine', 'hold_affine', 'mean_affine', 'static_affine']
 
@@ -87,25 +88,19 @@ def mean_affine(model: nn.Module) -> Iterator[Means]:
         dict[DynamicNorm, tuple[Tensor, Tensor]]: filled at the end of the block: layer to mean
         alpha and mean lambda, float64 of shape (C,). A layer that no sample reached is not there.
     """
+    layers = {name: layer for name, layer in model.named_modules()
+              if isinstance(layer, DynamicNorm)}
     sums, means = {}, {}
 
-    def add(layer, inputs, output):
-        with torch.no_grad():
-            alpha, shift, _ = layer.affine(inputs[0])
-        count = len(inputs[0])
-        values = [value.double().expand(count, -1).sum(0) for value in (alpha, shift)]
-        before = sums.get(layer, (0, 0.0, 0.0))
-        sums[layer] = [old + new for old, new in zip(before, (count, *values), strict=True)]
+    def add(name, alpha, shift, hidden):
+        new = len(alpha), alpha.double().sum(0), shift.double().sum(0)
+        before = sums.get(name, (0, 0.0, 0.0))
+        sums[name] = [old + more for old, more in zip(before, new, strict=True)]
 
-    handles = [module.register_forward_hook(add) for module in model.modules()
-               if isinstance(module, DynamicNorm)]
-    try:
+    with watch_affine(layers, add):
         yield means
-    finally:
-        for handle in handles:
-            handle.remove()
-        means.update({layer: (alpha / count, shift / count)
-                      for layer, (count, alpha, shift) in sums.items() if count})
+    means.update({layers[name]: (alpha / count, shift / count)
+                  for name, (count, alpha, shift) in sums.items() if count})
 
 
 @torch.no_grad()

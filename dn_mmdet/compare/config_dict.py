@@ -2,6 +2,8 @@
 
 import ast
 
+from ..engine.config_text import literal
+
 __all__ = ['effective', 'parse_config']
 
 # What mmengine's Runner builds a training from, without what decides nothing about its log: where
@@ -33,7 +35,7 @@ def parse_config(text):
     except ValueError as error:  # a null byte, as a power cut leaves them
         raise SyntaxError(str(error)) from error
     return {
-        node.targets[0].id: _value(node.value) for node in statements
+        node.targets[0].id: literal(node.value, ast.unparse) for node in statements
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
 
@@ -56,20 +58,3 @@ def effective(config):
     if not kept.get('resume'):
         kept.pop('resume', None)
     return {key: value for key, value in kept.items() if value != {}}
-
-
-def _value(node):
-    if (isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'dict'
-            and all(isinstance(part, ast.Dict) for part in node.args)):
-        # mmengine writes names that are no identifiers as dict({'.sc.': 1}).
-        inside = [pair for part in node.args for pair in _value(part).items()]
-        return dict(inside) | {keyword.arg: _value(keyword.value) for keyword in node.keywords}
-    if isinstance(node, (ast.List, ast.Tuple)):
-        return [_value(item) for item in node.elts]
-    if isinstance(node, ast.Dict) and None not in node.keys:
-        return {_value(key): _value(value)
-                for key, value in zip(node.keys, node.values, strict=True)}
-    try:
-        return ast.literal_eval(node)
-    except ValueError:
-        return ast.unparse(node)

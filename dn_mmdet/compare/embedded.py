@@ -82,7 +82,7 @@ def compare_embedded(work_root: str | os.PathLike = 'work_dirs/compare',
     plan = _Plan(work_root, options)
     for seed in seeds:
         for arm in ARMS:
-            plan.add(arm, seed)
+            plan.add(seed, Variant(arm))
     comparison = plan.compare(workers, out=out, **report)
     for name, further in _further(work_root, options, seeds, extra, variants).items():
         print(f'\n{name}:')
@@ -96,14 +96,14 @@ def _further(work_root, options, seeds, extra, variants):
     for name, changed in EXTRAS.items() if extra else ():
         plans[name] = _Plan(work_root, options)
         for arm in EXTRA_ARMS:
-            plans[name].add(arm, EXTRA_SEED, Variant(arm, changed, pretrained=False), name)
+            plans[name].add(EXTRA_SEED, Variant(arm, changed, pretrained=False), name)
     if variants:
         plans['variants'] = plan = _Plan(work_root, options)
         for seed in seeds:
             for arm in dict.fromkeys(['bn', *(variant.arm for variant in VARIANTS.values())]):
-                plan.add(arm, seed)
+                plan.add(seed, Variant(arm))
             for name, variant in VARIANTS.items():
-                plan.add(variant.arm, seed, variant, name)
+                plan.add(seed, variant, name)
     return plans
 
 
@@ -114,10 +114,9 @@ class _Plan:
         self.work_root, self.options = work_root, options
         self.trainings, self.costs = {}, {}
 
-    def add(self, arm, seed, variant=None, name=''):
-        """A pretraining and the detector that starts from it, as they are or in a variant."""
-        variant = variant or Variant(arm)
-        start = variant.backbone or arm
+    def add(self, seed, variant, name=''):
+        """A pretraining and the detector that starts from it; without changes it has no name."""
+        arm, start = variant.arm, variant.backbone or variant.arm
         first = self._add('pretrain', start, seed, name if variant.pretrained else '',
                           ARMS[start][0],
                           options={**(variant.options if variant.pretrained else {}),

@@ -6,6 +6,7 @@ mmengine turns such a text into a Config by executing it, which a file from else
 import ast
 import os
 import re
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ['evaluation_data', 'literal', 'portable_config', 'portable_path']
@@ -65,26 +66,33 @@ def evaluation_data(text: str) -> str | None:
         return None
 
 
-def literal(node: ast.expr) -> Any:
+def literal(node: ast.expr, otherwise: Callable[[ast.expr], Any] | None = None) -> Any:
     """The value of nested ``dict(...)`` calls and literals.
 
     Args:
         node (ast.expr): An expression of a configuration's text.
+        otherwise (Callable, optional): Gives the value of what is neither. Default: none.
 
     Returns:
-        Any: Its value; nothing is run.
+        Any: Its value, tuples as lists; nothing is run.
 
     Raises:
-        ValueError: It holds anything else.
+        ValueError: It holds anything else, and there is no ``otherwise``.
     """
     if (isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'dict'
             and all(isinstance(part, ast.Dict) for part in node.args)):
         # Names that are no identifiers stand in a dict inside: dict({'.sc.': 1}).
-        inside = [pair for part in node.args for pair in literal(part).items()]
-        return dict(inside) | {keyword.arg: literal(keyword.value) for keyword in node.keywords}
+        inside = [pair for part in node.args for pair in literal(part, otherwise).items()]
+        return dict(inside) | {keyword.arg: literal(keyword.value, otherwise)
+                               for keyword in node.keywords}
     if isinstance(node, (ast.List, ast.Tuple)):
-        return [literal(item) for item in node.elts]
-    if isinstance(node, ast.Dict):
-        return {literal(key): literal(value)
+        return [literal(item, otherwise) for item in node.elts]
+    if isinstance(node, ast.Dict) and None not in node.keys:
+        return {literal(key, otherwise): literal(value, otherwise)
                 for key, value in zip(node.keys, node.values, strict=True)}
-    return ast.literal_eval(node)
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        if otherwise is None:
+            raise
+        return otherwise(node)
