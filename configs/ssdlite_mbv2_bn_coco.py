@@ -5,6 +5,7 @@ model = dict(
     backbone=dict(
         norm_cfg=dict(_delete_=True, type='BN', eps=1e-3),
         init_cfg=dict(
-            type='Pretrained',
-            checkpoint='checkpoints/mbv2_bn_imagenet100.pth',
-            prefix='backbone.')))
+            type='Pretrained', checkpoint='checkpoints/mbv2_bn_imagenet100.pth', prefix='backbone.'
+        ),
+    )
+)

@@ -6,6 +6,7 @@ model = dict(
     backbone=dict(
         norm_cfg=dict(_delete_=True, type='DNB', r=16, g='oup', eps=1e-3),
         init_cfg=dict(
-            type='Pretrained',
-            checkpoint='checkpoints/mbv2_dnb_imagenet100.pth',
-            prefix='backbone.')))
+            type='Pretrained', checkpoint='checkpoints/mbv2_dnb_imagenet100.pth', prefix='backbone.'
+        ),
+    )
+)

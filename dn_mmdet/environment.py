@@ -12,8 +12,11 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 
 __all__ = [
-    'SUPPORTED_PYTHON', 'SUPPORTED_VERSIONS', 'check_python', 'check_versions',
-    'installed_version'
+    'SUPPORTED_PYTHON',
+    'SUPPORTED_VERSIONS',
+    'check_python',
+    'check_versions',
+    'installed_version',
 ]
 
 SUPPORTED_PYTHON = '>=3.10,<3.13'
@@ -35,8 +38,10 @@ def check_python(version=None):
     """
     version = version or '.'.join(map(str, sys.version_info[:3]))
     if version not in SpecifierSet(SUPPORTED_PYTHON):
-        raise ImportError(f'dn_mmdet needs Python {SUPPORTED_PYTHON} and this is {version}: make '
-                          'an environment with one, for example `python3.11 -m venv .venv`.')
+        raise ImportError(
+            f'dn_mmdet needs Python {SUPPORTED_PYTHON} and this is {version}: make '
+            'an environment with one, for example `python3.11 -m venv .venv`.'
+        )
 
 
 def check_versions(versions=None):
@@ -55,7 +60,8 @@ def check_versions(versions=None):
         isolation = ' --no-build-isolation' if name == 'mmcv' else ''
         raise ImportError(
             f'dn_mmdet supports {name} {" or ".join(ranges)} and {found} is installed: run '
-            f'`pip install{isolation} "{name}{ranges[0]}"` in this environment.')
+            f'`pip install{isolation} "{name}{ranges[0]}"` in this environment.'
+        )
 
 
 def installed_version(name):

@@ -19,11 +19,11 @@ HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 @pytest.fixture(autouse=True)
 def process(monkeypatch):
     """Undo what a run sets for its process, and what a run before this test has set."""
-    for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD',
-                 'LOCAL_RANK'):
+    for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', 'LOCAL_RANK'):
         monkeypatch.setenv(name, '')
         monkeypatch.delenv(name)
     from mmengine.registry import DefaultScope
+
     DefaultScope._instance_dict.clear()
     torch.set_flush_denormal(False)
     handlers = {number: signal.getsignal(number) for number in HANDLED}

@@ -54,8 +54,12 @@ def _wait(processes, folder):
 def _work(function, rank, world, folder, arguments):
     torch.set_num_threads(1)
     dist.init_process_group(
-        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=world,
-        timeout=timedelta(seconds=SECONDS / 2))
+        'gloo',
+        init_method=f'file://{folder}/store',
+        rank=rank,
+        world_size=world,
+        timeout=timedelta(seconds=SECONDS / 2),
+    )
     try:
         torch.save(function(rank, *arguments), folder / f'{rank}.pt')
         dist.barrier()

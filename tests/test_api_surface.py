@@ -7,8 +7,10 @@ import pytest
 
 import dn_mmdet
 
-PACKAGES = ['dn_mmdet', *(f'dn_mmdet.{m.name}' for m in pkgutil.iter_modules(dn_mmdet.__path__)
-                          if m.ispkg)]
+PACKAGES = [
+    'dn_mmdet',
+    *(f'dn_mmdet.{m.name}' for m in pkgutil.iter_modules(dn_mmdet.__path__) if m.ispkg),
+]
 
 
 @pytest.mark.parametrize('name', PACKAGES)
@@ -24,11 +26,20 @@ def test_all_names_exist_and_are_documented(name):
 def test_registered_names_are_found_from_every_scope():
     from mmdet.registry import MODELS as MMDET
     from mmengine.registry import MODELS, DefaultScope
-    for name in ('DNB', 'DNC', 'SEBN', 'MobileNetV2DN', 'ResNetDN', 'SSDLiteHead',
-                 'ImageClassifier'):
+
+    for name in (
+        'DNB',
+        'DNC',
+        'SEBN',
+        'MobileNetV2DN',
+        'ResNetDN',
+        'SSDLiteHead',
+        'ImageClassifier',
+    ):
         assert MODELS.get(name) is not None
         assert MMDET.get(name) is MODELS.get(name)
     from mmcv.cnn import build_norm_layer
+
     for scope in ('mmengine', 'mmdet'):
         with DefaultScope.overwrite_default_scope(scope):
             name, layer = build_norm_layer(dict(type='DNB', r=16, g='oup', requires_grad=False), 32)

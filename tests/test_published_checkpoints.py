@@ -18,7 +18,8 @@ README = (REPOSITORY / 'checkpoints' / 'README.md').read_text()
 
 def test_the_readme_names_every_file():
     assert FILES and set(re.findall(r'^\| `(\S+-[0-9a-f]{8}\.pth)`', README, re.M)) == {
-        file.name for file in FILES}
+        file.name for file in FILES
+    }
 
 
 @pytest.mark.parametrize('file', FILES, ids=lambda file: file.stem)
@@ -35,8 +36,7 @@ def test_the_detector_takes_the_whole_backbone(file):
     config = Config.fromfile(REPOSITORY / f'configs/digits/ssdlite_mbv2_{norm}_digits.py')
     backbone = MODELS.build(dict(config.model.backbone, init_cfg=None))
     given = {key: value.shape for key, value in published['state_dict'].items()}
-    assert given == {f'backbone.{key}': value.shape
-                     for key, value in backbone.state_dict().items()}
+    assert given == {f'backbone.{key}': value.shape for key, value in backbone.state_dict().items()}
 
 
 @pytest.mark.parametrize('file', FILES, ids=lambda file: file.stem)

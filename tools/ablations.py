@@ -15,12 +15,15 @@ except ImportError as error:  # a missing package or an unsupported version
 
 def parse_args():
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument('--out', default='work_dirs/ablations', help='folder of the results')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='seeds')
     parser.add_argument(
-        '--workers', type=int, help='cells that train side by side, one thread each; by default '
-        'as many as cores')
+        '--workers',
+        type=int,
+        help='cells that train side by side, one thread each; by default as many as cores',
+    )
     return vars(parser.parse_args())
 
 

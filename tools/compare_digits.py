@@ -18,31 +18,53 @@ except ImportError as error:  # a missing package or an unsupported version
 
 def parse_args():
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
-        '--work-root', default='work_dirs/compare', metavar='FOLDER',
-        help='folder of the runs (default: %(default)s)')
+        '--work-root',
+        default='work_dirs/compare',
+        metavar='FOLDER',
+        help='folder of the runs (default: %(default)s)',
+    )
     parser.add_argument(
-        '--out', metavar='FOLDER', help='folder of the report (default: that of the runs)')
+        '--out', metavar='FOLDER', help='folder of the report (default: that of the runs)'
+    )
     parser.add_argument(
-        '--seeds', nargs='+', type=int, default=[0, 1, 2], metavar='SEED',
-        help='seeds of every arm (default: 0 1 2)')
+        '--seeds',
+        nargs='+',
+        type=int,
+        default=[0, 1, 2],
+        metavar='SEED',
+        help='seeds of every arm (default: 0 1 2)',
+    )
     parser.add_argument(
-        '--workers', type=int, metavar='N',
-        help='runs at a time (default: one for each core, with a GPU 1)')
+        '--workers',
+        type=int,
+        metavar='N',
+        help='runs at a time (default: one for each core, with a GPU 1)',
+    )
     parser.add_argument(
-        '--extra', action='store_true',
-        help='then BN and DN-B also at four times the learning rate and at batch size 2, seed 0')
+        '--extra',
+        action='store_true',
+        help='then BN and DN-B also at four times the learning rate and at batch size 2, seed 0',
+    )
     parser.add_argument(
-        '--variants', action='store_true',
-        help='then DN-B with other settings of its SC-Module and another start, all seeds')
+        '--variants',
+        action='store_true',
+        help='then DN-B with other settings of its SC-Module and another start, all seeds',
+    )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
-        help='settings of every run, as tools/train.py has them')
+        '--cfg-options',
+        nargs='+',
+        action=CfgOptions,
+        metavar='KEY=VALUE',
+        help='settings of every run, as tools/train.py has them',
+    )
     return vars(parser.parse_args())
 
 
 if __name__ == '__main__':
     with user_errors():
         from dn_mmdet.compare import compare_embedded
+
         compare_embedded(**parse_args())

@@ -16,7 +16,8 @@ except ImportError as error:  # a missing package or an unsupported version
 def parse_args():
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument('--work-root', default='work_dirs', help='folder of the runs')
     parser.add_argument('--seed', type=int, default=0, help='seed of every run')
     return parser.parse_args()
@@ -27,6 +28,7 @@ def main():
     args = parse_args()
     with user_errors():
         from dn_mmdet.demo import run_demo
+
         run_demo(args.work_root, args.seed)
 
 

@@ -21,16 +21,25 @@ def parse_args():
     parser.add_argument('--out', help='write the predictions to this .pkl file')
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument(
-        '--show-dir', help='write painted images to this folder in <work-dir>/<time>/')
+        '--show-dir', help='write painted images to this folder in <work-dir>/<time>/'
+    )
     parser.add_argument(
-        '--wait-time', type=float, default=2, help='seconds that --show shows an image')
+        '--wait-time', type=float, default=2, help='seconds that --show shows an image'
+    )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
+        '--cfg-options',
+        nargs='+',
+        action=CfgOptions,
+        metavar='KEY=VALUE',
         help='override settings of the configuration; lists as key="[a,b]" or key=a,b, nested as '
-        'key="[(a,b),(c,d)]", with the quotation marks and without white space')
+        'key="[(a,b),(c,d)]", with the quotation marks and without white space',
+    )
     parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
-        help='what started the processes of a distributed run')
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes of a distributed run',
+    )
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     # torch.distributed.launch passes it; torchrun sets the variable itself.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)

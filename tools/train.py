@@ -19,20 +19,34 @@ def parse_args():
     parser.add_argument('config', help='configuration file')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints')
     parser.add_argument(
-        '--amp', action='store_true',
-        help='automatic mixed precision: float16 on a GPU, bfloat16 on CPU')
+        '--amp',
+        action='store_true',
+        help='automatic mixed precision: float16 on a GPU, bfloat16 on CPU',
+    )
     parser.add_argument(
-        '--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
+        '--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size'
+    )
     parser.add_argument(
-        '--resume', nargs='?', const='auto', metavar='CHECKPOINT',
-        help='continue from a checkpoint, without a value from the latest in the work folder')
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='continue from a checkpoint, without a value from the latest in the work folder',
+    )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
+        '--cfg-options',
+        nargs='+',
+        action=CfgOptions,
+        metavar='KEY=VALUE',
         help='override settings of the configuration; lists as key="[a,b]" or key=a,b, nested as '
-        'key="[(a,b),(c,d)]", with the quotation marks and without white space')
+        'key="[(a,b),(c,d)]", with the quotation marks and without white space',
+    )
     parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
-        help='what started the processes of a distributed run')
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes of a distributed run',
+    )
     # torch.distributed.launch passes it; torchrun sets the variable itself.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     args = vars(parser.parse_args())

@@ -9,12 +9,14 @@ default_hooks = dict(
     checkpoint=dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     invalid_loss=dict(type='InvalidLossHook'),
-    resume_lr=dict(type='ResumeLRHook'))
+    resume_lr=dict(type='ResumeLRHook'),
+)
 
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'))
+    dist_cfg=dict(backend='nccl'),
+)
 
 vis_backends = [dict(type='LocalVisBackend')]
 # Detectors put mmdet's own in its place. Without a name it has that of the run.

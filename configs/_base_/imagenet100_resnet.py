@@ -1,7 +1,9 @@
 # The one base of every ResNet on ImageNet-100: the paper's classifier and recipe.
 _base_ = [
-    'models/resnet_classifier.py', 'datasets/imagenet100_224.py', 'schedules/schedule_240e.py',
-    'imagenet100_runtime.py'
+    'models/resnet_classifier.py',
+    'datasets/imagenet100_224.py',
+    'schedules/schedule_240e.py',
+    'imagenet100_runtime.py',
 ]
 
 model = dict(label_smoothing=0.1, topk=(1, 5))

@@ -8,12 +8,12 @@ model = dict(backbone=dict(widen_factor=0.5), num_classes=10)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='RandomResizedCrop', size=80, area_range=(0.5, 1.0)),
-    dict(type='PackClassInputs')
+    dict(type='PackClassInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(80, 80)),
-    dict(type='PackClassInputs')
+    dict(type='PackClassInputs'),
 ]
 train_dataloader = dict(
     batch_size=32,
@@ -25,7 +25,9 @@ train_dataloader = dict(
         type='ImageFolder',
         data_root=data_root,
         data_prefix=dict(img_path='train'),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     batch_size=100,
     num_workers=1,
@@ -36,9 +38,11 @@ val_dataloader = dict(
         data_root=data_root,
         data_prefix=dict(img_path='val'),
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = val_dataloader
-val_evaluator = dict(type='TopKAccuracy', topk=(1, ))
+val_evaluator = dict(type='TopKAccuracy', topk=(1,))
 test_evaluator = val_evaluator
 
 max_epochs = 3
@@ -46,8 +50,8 @@ train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=4e-5))
+    type='OptimWrapper', optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=4e-5)
+)
 param_scheduler = [
     dict(
         type='CosineAnnealingLR',
@@ -55,6 +59,7 @@ param_scheduler = [
         end=max_epochs,
         T_max=max_epochs,
         by_epoch=True,
-        convert_to_iter_based=True)
+        convert_to_iter_based=True,
+    )
 ]
 default_hooks = dict(checkpoint=dict(save_best='accuracy/top1', rule='greater'))

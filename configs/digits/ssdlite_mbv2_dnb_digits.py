@@ -7,4 +7,7 @@ model = dict(
         init_cfg=dict(
             type='Pretrained',
             checkpoint='work_dirs/mbv2_dnb_digits/epoch_3.pth',
-            prefix='backbone.')))
+            prefix='backbone.',
+        ),
+    )
+)

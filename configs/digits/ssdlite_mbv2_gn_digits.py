@@ -6,6 +6,7 @@ model = dict(
     backbone=dict(
         norm_cfg=dict(_delete_=True, type='GN', num_groups=8, eps=1e-3),
         init_cfg=dict(
-            type='Pretrained',
-            checkpoint='work_dirs/mbv2_gn_digits/epoch_3.pth',
-            prefix='backbone.')))
+            type='Pretrained', checkpoint='work_dirs/mbv2_gn_digits/epoch_3.pth', prefix='backbone.'
+        ),
+    )
+)

@@ -8,4 +8,7 @@ model = dict(
         init_cfg=dict(
             type='Pretrained',
             checkpoint='work_dirs/mbv2_sebn_digits/epoch_3.pth',
-            prefix='backbone.')))
+            prefix='backbone.',
+        ),
+    )
+)

@@ -5,5 +5,6 @@
 _base_ = '../_base_/imagenet100_mbv2.py'
 
 model = dict(
-    backbone=dict(norm_cfg=dict(_delete_=True, type='DNC', fuse='fc2', r=16, g=1, eps=1e-3)))
+    backbone=dict(norm_cfg=dict(_delete_=True, type='DNC', fuse='fc2', r=16, g=1, eps=1e-3))
+)
 optim_wrapper = dict(optimizer=dict(lr=0.1))

@@ -3,8 +3,17 @@
 import re
 from dataclasses import asdict, dataclass
 
-__all__ = ['BASE_BATCH', 'BASE_LR', 'HIGH_LR', 'ITERATIONS', 'PAPER', 'TEST_BATCHES', 'VARIANTS',
-           'Cell', 'plan']
+__all__ = [
+    'BASE_BATCH',
+    'BASE_LR',
+    'HIGH_LR',
+    'ITERATIONS',
+    'PAPER',
+    'TEST_BATCHES',
+    'VARIANTS',
+    'Cell',
+    'plan',
+]
 
 BASE_LR = 0.05
 HIGH_LR = 4 * BASE_LR
@@ -18,10 +27,10 @@ PAPER, SLOW = "start='paper'", 'SC learning rate x 0.1'
 VARIANTS = {
     'SC input normalised': {'model.backbone.norm_cfg.sc_input': 'normalized'},
     'gradient stopped at g': {'model.backbone.norm_cfg.detach_gap': True},
-    SLOW: {
-        'optim_wrapper.paramwise_cfg': dict(custom_keys={'.sc.': dict(lr_mult=0.1)})},
+    SLOW: {'optim_wrapper.paramwise_cfg': dict(custom_keys={'.sc.': dict(lr_mult=0.1)})},
     'no weight decay on SC': {
-        'optim_wrapper.paramwise_cfg': dict(custom_keys={'.sc.': dict(decay_mult=0.0)})},
+        'optim_wrapper.paramwise_cfg': dict(custom_keys={'.sc.': dict(decay_mult=0.0)})
+    },
     PAPER: {'model.backbone.norm_cfg.start': 'paper'},
 }
 LABELS = {'BN': 'BN', 'SEBN': 'SE + BN', 'DNC': 'DN-C', 'DNB': 'DN-B'}
@@ -76,8 +85,9 @@ class Cell:
     @property
     def baseline(self):
         """BN at the same learning rate, batch size and seed."""
-        return Cell(lr=self.lr, batch_size=self.batch_size, iterations=self.iterations,
-                    seed=self.seed)
+        return Cell(
+            lr=self.lr, batch_size=self.batch_size, iterations=self.iterations, seed=self.seed
+        )
 
     @property
     def setting(self):
@@ -123,18 +133,31 @@ def plan(seeds=(0, 1, 2)):
         several.
     """
     settings = {  # every cell's BN at the same learning rate and batch size is among them
-        'module': [BN, SE, *DNC, DNB, DNB_OUP,
-                   *(dict(norm, variant=PAPER) for norm in (*DNC, DNB_OUP))],
+        'module': [
+            BN,
+            SE,
+            *DNC,
+            DNB,
+            DNB_OUP,
+            *(dict(norm, variant=PAPER) for norm in (*DNC, DNB_OUP)),
+        ],
         'r': [dict(norm='DNB', r=r, g=1) for r in (8, 16, 32)],
         'g': [dict(norm='DNB', r=16, g=g) for g in (1, 2, 4, 'oup')],
-        'learning rate': [dict(norm, lr=lr) for lr in (BASE_LR, 2 * BASE_LR, HIGH_LR)
-                          for norm in COMPARED],
-        'batch size': [dict(norm, batch_size=batch, iterations=iterations)
-                       for batch, iterations in ITERATIONS.items() for norm in COMPARED],
+        'learning rate': [
+            dict(norm, lr=lr) for lr in (BASE_LR, 2 * BASE_LR, HIGH_LR) for norm in COMPARED
+        ],
+        'batch size': [
+            dict(norm, batch_size=batch, iterations=iterations)
+            for batch, iterations in ITERATIONS.items()
+            for norm in COMPARED
+        ],
         'test batch size': [BN, DNB, DNB_OUP],
-        'variant': [dict(norm, **at, variant=variant)
-                    for norm, at in ((DNB, dict(lr=HIGH_LR)), (DNB_OUP, SMALL_BATCH))
-                    for variant in (None, *VARIANTS) if variant != PAPER],
+        'variant': [
+            dict(norm, **at, variant=variant)
+            for norm, at in ((DNB, dict(lr=HIGH_LR)), (DNB_OUP, SMALL_BATCH))
+            for variant in (None, *VARIANTS)
+            if variant != PAPER
+        ],
     }
     return {
         table: [Cell(**setting, seed=seed) for seed in seeds for setting in rows]

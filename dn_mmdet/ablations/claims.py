@@ -17,8 +17,12 @@ def claims(results, tables):
         list[str]: a sentence for each claim, with the figures that it rests on.
     """
     return [
-        *_dnc(results, tables), *_better_than_bn(results, tables), *_robust(results, tables),
-        _reduction(results, tables), _test_batch(results, tables), *_target(results, tables)
+        *_dnc(results, tables),
+        *_better_than_bn(results, tables),
+        *_robust(results, tables),
+        _reduction(results, tables),
+        _test_batch(results, tables),
+        *_target(results, tables),
     ]
 
 
@@ -36,14 +40,18 @@ def _better_than_bn(results, tables):
     for label, cells in _settings(tables['module']):
         if cells[0].norm == 'DNB':
             difference = _against_bn(results, cells)
-            yield (f'{label}, beats BN (Table 1) - {_holds([difference])}: {difference} '
-                   f'({_val(results, cells)} against '
-                   f'{_val(results, [cell.baseline for cell in cells])}).')
+            yield (
+                f'{label}, beats BN (Table 1) - {_holds([difference])}: {difference} '
+                f'({_val(results, cells)} against '
+                f'{_val(results, [cell.baseline for cell in cells])}).'
+            )
 
 
 def _robust(results, tables):
-    for table, what in (('learning rate', 'at a high learning rate (Table 8)'),
-                        ('batch size', 'at a small batch (Table 4)')):
+    for table, what in (
+        ('learning rate', 'at a high learning rate (Table 8)'),
+        ('batch size', 'at a small batch (Table 4)'),
+    ):
         by_norm = {}
         for _, cells in _settings(tables[table]):
             cell = cells[0]
@@ -51,33 +59,48 @@ def _robust(results, tables):
                 bn = [c.baseline for c in cells]
                 at = f'lr {cell.lr:g}' if table == 'learning rate' else f'batch {cell.batch_size}'
                 by_norm.setdefault(cell.label, []).append(
-                    (at, _against_bn(results, cells),
-                     f'{at}: {_val(results, bn)} BN, {_val(results, cells)} DN-B'))
+                    (
+                        at,
+                        _against_bn(results, cells),
+                        f'{at}: {_val(results, bn)} BN, {_val(results, cells)} DN-B',
+                    )
+                )
         for label, found in by_norm.items():
             holds = _holds([difference for _, difference, _ in found])
-            yield f'{label}, stands where BN falls, {what} - {holds}: ' + '; '.join(
-                text for _, _, text in found) + '.'
+            yield (
+                f'{label}, stands where BN falls, {what} - {holds}: '
+                + '; '.join(text for _, _, text in found)
+                + '.'
+            )
 
 
 def _reduction(results, tables):
     told = [f'r={cells[0].r} {_val(results, cells)}' for _, cells in _settings(tables['r'])]
     means = [summarise(results.of_all(cells), 'val').mean for _, cells in _settings(tables['r'])]
     verdict = 'in that order' if sorted(means, reverse=True) == means else 'not in that order'
-    return (f'A smaller r improves the accuracy (Sec. 4.4, Table 6) - the means are {verdict}: '
-            f'val {"; ".join(told)}.')
+    return (
+        f'A smaller r improves the accuracy (Sec. 4.4, Table 6) - the means are {verdict}: '
+        f'val {"; ".join(told)}.'
+    )
 
 
 def _test_batch(results, tables):
     changes = []
     for cell in tables['test batch size']:
         whole = results.of_all([cell])
-        changes += [abs(row['val'] - whole[0]['val']) for size in TEST_BATCHES for row in
-                    results.of_all([cell], size) if row['val'] is not None]
+        changes += [
+            abs(row['val'] - whole[0]['val'])
+            for size in TEST_BATCHES
+            for row in results.of_all([cell], size)
+            if row['val'] is not None
+        ]
     if not changes:
         return 'The test batch size hardly matters (Table 4) - not measured.'
     verdict = 'holds here' if max(changes) < 0.5 else 'does not hold here'
-    return (f'The test batch size hardly matters (Table 4) - {verdict}: the largest change of a '
-            f'run is {max(changes):.2f} points.')
+    return (
+        f'The test batch size hardly matters (Table 4) - {verdict}: the largest change of a '
+        f'run is {max(changes):.2f} points.'
+    )
 
 
 def _target(results, tables):
@@ -87,12 +110,17 @@ def _target(results, tables):
         if cells[0].norm == 'DNB':
             forms.setdefault(label, []).append((cells[0], _against_bn(results, cells)))
     for label, found in forms.items():
-        lower = [f'lr {cell.lr:g}, batch {cell.batch_size} ({difference})'
-                 for cell, difference in found if difference.verdict in ('lower', 'NaN')]
+        lower = [
+            f'lr {cell.lr:g}, batch {cell.batch_size} ({difference})'
+            for cell, difference in found
+            if difference.verdict in ('lower', 'NaN')
+        ]
         higher = sum(difference.verdict == 'higher' for _, difference in found)
-        yield (f'{label}, over the {len(found)} cells of learning rate and batch size: above BN by '
-               f'more than the spread in {higher}, below it in {len(lower)}'
-               f'{": " if lower else ""}{"; ".join(lower)}.')
+        yield (
+            f'{label}, over the {len(found)} cells of learning rate and batch size: above BN by '
+            f'more than the spread in {higher}, below it in {len(lower)}'
+            f'{": " if lower else ""}{"; ".join(lower)}.'
+        )
 
 
 def _settings(cells):

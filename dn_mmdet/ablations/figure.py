@@ -23,8 +23,10 @@ def plot_robustness(results, tables, file):
     figure = Figure(figsize=(8.4, 3.6), dpi=150, layout='constrained')
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 2))
-    for axes, table, key, name in ((left, 'learning rate', 'lr', 'learning rate'),
-                                   (right, 'batch size', 'batch_size', 'batch size')):
+    for axes, table, key, name in (
+        (left, 'learning rate', 'lr', 'learning rate'),
+        (right, 'batch size', 'batch_size', 'batch size'),
+    ):
         _draw(axes, results, tables[table], key)
         axes.set_xlabel(name)
         axes.grid(alpha=0.3)
@@ -47,8 +49,9 @@ def _draw(axes, results, cells, key):
             found = summarise(results.of_all(group), 'val')
             values = [*found.values.values(), *(0.0 for _ in found.diverged)]
             if values:
-                drawn.append((places.index(value), min(values), sum(values) / len(values),
-                              max(values)))
+                drawn.append(
+                    (places.index(value), min(values), sum(values) / len(values), max(values))
+                )
         if not drawn:
             continue
         x, low, mean, high = zip(*sorted(drawn), strict=True)

@@ -20,11 +20,13 @@ TITLES = {
     'module': ('Module (Tables 1 and 2)', ()),
     'r': ('Reduction ratio r (Table 6)', ()),
     'g': ('Group size g (Table 7)', ()),
-    'learning rate': ('Learning rate (Table 8)', ('lr', )),
+    'learning rate': ('Learning rate (Table 8)', ('lr',)),
     'batch size': ('Batch size (Table 4, upper half)', ('batch_size', 'iterations')),
-    'test batch size': ('Test batch size (Table 4, lower half)', ('test_batch_size', )),
-    'variant': ('Variants of the SC-Module, at a high learning rate and at a small batch',
-                ('lr', 'batch_size')),
+    'test batch size': ('Test batch size (Table 4, lower half)', ('test_batch_size',)),
+    'variant': (
+        'Variants of the SC-Module, at a high learning rate and at a small batch',
+        ('lr', 'batch_size'),
+    ),
 }
 
 
@@ -49,7 +51,7 @@ def write_report(results, tables, out):
         f'{", ".join(map(str, seeds))}. Train: the last 50 iterations; val: '
         '1,000 crops of held-out digits and photographs, after the last iteration. The last column '
         'is the difference to BN at the same learning rate and batch size, paired by seed; within '
-        'its spread it is no difference.\n'
+        'its spread it is no difference.\n',
     ]
     for name, cells in tables.items():
         title, columns = TITLES[name]
@@ -65,13 +67,22 @@ def write_report(results, tables, out):
 
 
 def _table(name, cells, columns, results, sizes):
-    header = ['Module', 'r', 'g', *(c.replace('_', ' ') for c in columns), '#p', 'Mult-Adds',
-              'Train', 'Val', 'Val - BN']
+    header = [
+        'Module',
+        'r',
+        'g',
+        *(c.replace('_', ' ') for c in columns),
+        '#p',
+        'Mult-Adds',
+        'Train',
+        'Val',
+        'Val - BN',
+    ]
     lines = [header]
     # Each setting once; a row of the test batch sizes is a setting at one of them.
     for setting in dict.fromkeys(cell.setting for cell in cells):
         group = [cell for cell in cells if cell.setting == setting]
-        for test_batch in TEST_BATCHES if name == 'test batch size' else (None, ):
+        for test_batch in TEST_BATCHES if name == 'test batch size' else (None,):
             lines.append(_row(group, columns, test_batch, results, sizes))
     return markdown_table(lines)
 
@@ -79,14 +90,30 @@ def _table(name, cells, columns, results, sizes):
 def _row(group, columns, test_batch, results, sizes):
     cell = group[0]
     rows = results.of_all(group, test_batch)
-    values = dict(lr=f'{cell.lr:g}', batch_size=str(cell.batch_size),
-                  iterations=str(cell.iterations), test_batch_size=str(test_batch))
+    values = dict(
+        lr=f'{cell.lr:g}',
+        batch_size=str(cell.batch_size),
+        iterations=str(cell.iterations),
+        test_batch_size=str(test_batch),
+    )
     baseline = [c.baseline for c in group]
-    difference = '' if cell.norm == 'BN' else str(compare(
-        summarise(results.of_all(baseline, test_batch), 'val'), summarise(rows, 'val')))
-    return [cell.module, _text(cell.r), _text(cell.g), *(values[c] for c in columns),
-            *sizes[_size_key(cell)], str(summarise(rows, 'train')), str(summarise(rows, 'val')),
-            difference]
+    difference = (
+        ''
+        if cell.norm == 'BN'
+        else str(
+            compare(summarise(results.of_all(baseline, test_batch), 'val'), summarise(rows, 'val'))
+        )
+    )
+    return [
+        cell.module,
+        _text(cell.r),
+        _text(cell.g),
+        *(values[c] for c in columns),
+        *sizes[_size_key(cell)],
+        str(summarise(rows, 'train')),
+        str(summarise(rows, 'val')),
+        difference,
+    ]
 
 
 def _sizes(tables):

@@ -10,10 +10,35 @@ from ..engine.atomic import atomic_write
 
 __all__ = ['Results']
 
-NUMBERS = {'r': int, 'lr': float, 'batch_size': int, 'seed': int, 'test_batch_size': int,
-           'iterations': int, 'train': float, 'val': float, 'diverged_at': int, 'seconds': float}
-FIELDS = ('norm', 'r', 'g', 'fuse', 'variant', 'lr', 'batch_size', 'iterations', 'seed',
-          'test_batch_size', 'train', 'val', 'diverged_at', 'seconds', 'recipe')
+NUMBERS = {
+    'r': int,
+    'lr': float,
+    'batch_size': int,
+    'seed': int,
+    'test_batch_size': int,
+    'iterations': int,
+    'train': float,
+    'val': float,
+    'diverged_at': int,
+    'seconds': float,
+}
+FIELDS = (
+    'norm',
+    'r',
+    'g',
+    'fuse',
+    'variant',
+    'lr',
+    'batch_size',
+    'iterations',
+    'seed',
+    'test_batch_size',
+    'train',
+    'val',
+    'diverged_at',
+    'seconds',
+    'recipe',
+)
 KEY = FIELDS[:9]
 
 
@@ -52,8 +77,11 @@ class Results:
         """The row of each finished cell: of its validation, or at a test batch size."""
         rows = []
         for cell in cells:
-            rows += [row for row in self.of(cell) if row['diverged_at'] is not None
-                     or test_batch in (None, row['test_batch_size'])][:1]
+            rows += [
+                row
+                for row in self.of(cell)
+                if row['diverged_at'] is not None or test_batch in (None, row['test_batch_size'])
+            ][:1]
         return rows
 
     def add(self, cell, rows):
@@ -82,8 +110,9 @@ def _round(value):
 
 def _read(file):
     with open(file, newline='', encoding='utf-8') as lines:
-        return [{key: _value(key, text) for key, text in row.items()}
-                for row in csv.DictReader(lines)]
+        return [
+            {key: _value(key, text) for key, text in row.items()} for row in csv.DictReader(lines)
+        ]
 
 
 def _value(key, text):

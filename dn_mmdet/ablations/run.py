@@ -50,8 +50,10 @@ def run_ablations(out='work_dirs/ablations', seeds=(0, 1, 2), workers=None):
         try:
             _train(jobs, results, out, workers or len(os.sched_getaffinity(0)))
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f'{len(results.rows)} rows are in {results.file}; the same '
-                                    'command goes on with the missing cells.') from None
+            raise KeyboardInterrupt(
+                f'{len(results.rows)} rows are in {results.file}; the same '
+                'command goes on with the missing cells.'
+            ) from None
     text = write_report(results, tables, out)
     print(f'{text}\nIn {out}/: ablations.csv, ablations.md, ablations.png')
     return out
@@ -66,8 +68,10 @@ def _jobs(tables):
     """Each cell once, seed by seed, with the test batch sizes that it is asked for."""
     cells = dict.fromkeys(cell for cells in tables.values() for cell in cells)
     tested = set(tables['test batch size'])
-    return [(cell, TEST_BATCHES if cell in tested else ())
-            for cell in sorted(cells, key=lambda cell: cell.seed)]
+    return [
+        (cell, TEST_BATCHES if cell in tested else ())
+        for cell in sorted(cells, key=lambda cell: cell.seed)
+    ]
 
 
 def _train(jobs, results, out, workers):
@@ -75,7 +79,7 @@ def _train(jobs, results, out, workers):
     total, done = sum(map(_cost, jobs)), 0.0
     print(f'{len(jobs)} cells to train, {workers} at a time; their logs are in {out}/', flush=True)
     context = multiprocessing.get_context('spawn')
-    pool = ProcessPoolExecutor(workers, context, begin_worker, (str(out), ))
+    pool = ProcessPoolExecutor(workers, context, begin_worker, (str(out),))
     try:
         futures = {pool.submit(run_cell, job[0], str(out), job[1]): job for job in jobs}
         for count, future in enumerate(as_completed(futures), 1):
@@ -83,8 +87,11 @@ def _train(jobs, results, out, workers):
             results.add(job[0], _rows(future, job[0], out))
             done += _cost(job)
             left = (time.monotonic() - began) * (total / done - 1)
-            print(f'[{count}/{len(jobs)}] {_describe(results.of(job[0])[0], job[0])}  '
-                  f'({round(left) // 60}:{round(left) % 60:02d} left)', flush=True)
+            print(
+                f'[{count}/{len(jobs)}] {_describe(results.of(job[0])[0], job[0])}  '
+                f'({round(left) // 60}:{round(left) % 60:02d} left)',
+                flush=True,
+            )
     finally:
         # What still runs would only be trained again.
         pool.shutdown(wait=False, cancel_futures=True)
@@ -96,13 +103,17 @@ def _rows(future, cell, out):
     try:
         return future.result()
     except BrokenProcessPool as error:
-        raise UserError(f'the process that trained {cell.name} was killed, maybe for want of '
-                        'memory: try --workers 1.') from error
+        raise UserError(
+            f'the process that trained {cell.name} was killed, maybe for want of '
+            'memory: try --workers 1.'
+        ) from error
     except UserError as error:
         raise UserError(f'{cell.name}: {error}') from error
     except Exception as error:
-        raise UserError(f'{cell.name} failed ({type(error).__name__}: {error}); the log is '
-                        f'the newest in {out}/{cell.name}.') from error
+        raise UserError(
+            f'{cell.name} failed ({type(error).__name__}: {error}); the log is '
+            f'the newest in {out}/{cell.name}.'
+        ) from error
 
 
 def _cost(job):
@@ -118,4 +129,3 @@ def _describe(row, cell):
     if row['diverged_at'] is not None:
         return f'{where}: loss not finite at iteration {row["diverged_at"]}'
     return f'{where}: val {row["val"]:.1f} %, train {row["train"]:.1f} %'
-

@@ -50,19 +50,36 @@ def run_cell(cell, folder, test_batches=False):
     try:
         runner = train(str(CONFIG), work_dir=str(work_dir), cfg_options=options)
     except DivergedError as error:
-        return [dict(test_batch_size=100, train=None, val=None,
-                     diverged_at=error.iteration, seconds=time.monotonic() - began)]
+        return [
+            dict(
+                test_batch_size=100,
+                train=None,
+                val=None,
+                diverged_at=error.iteration,
+                seconds=time.monotonic() - began,
+            )
+        ]
     seconds = time.monotonic() - began
     scalars = runner.message_hub.log_scalars
     row = dict(
         test_batch_size=runner.val_dataloader.batch_size,
         train=float(scalars['train/accuracy_top1'].mean(50)),
-        val=float(scalars['val/accuracy/top1'].current()), diverged_at=None, seconds=seconds)
+        val=float(scalars['val/accuracy/top1'].current()),
+        diverged_at=None,
+        seconds=seconds,
+    )
     rows = [row]
     checkpoint = (work_dir / 'last_checkpoint').read_text().strip()
     for size in TEST_BATCHES if test_batches else ():
-        metrics = test(str(CONFIG), checkpoint, work_dir=str(work_dir / f'test_batch_{size}'),
-                       cfg_options={**options, 'test_dataloader.batch_size': size,
-                                    'experiment_name': f'{work_dir}/test_batch_{size}'})
+        metrics = test(
+            str(CONFIG),
+            checkpoint,
+            work_dir=str(work_dir / f'test_batch_{size}'),
+            cfg_options={
+                **options,
+                'test_dataloader.batch_size': size,
+                'experiment_name': f'{work_dir}/test_batch_{size}',
+            },
+        )
         rows.append(dict(row, test_batch_size=size, val=metrics['accuracy/top1']))
     return rows

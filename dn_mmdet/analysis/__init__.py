@@ -5,6 +5,12 @@ from .config_complexity import ConfigComplexity, config_complexity, print_config
 from .paper_table import PAPER_ROWS, check_paper_rows, print_paper_table
 
 __all__ = [
-    'PAPER_ROWS', 'Complexity', 'ConfigComplexity', 'check_paper_rows', 'config_complexity',
-    'count_complexity', 'print_config_complexity', 'print_paper_table'
+    'PAPER_ROWS',
+    'Complexity',
+    'ConfigComplexity',
+    'check_paper_rows',
+    'config_complexity',
+    'count_complexity',
+    'print_config_complexity',
+    'print_paper_table',
 ]

@@ -66,8 +66,9 @@ def norm_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 @contextmanager
-def record_affine(model: nn.Module,
-                  names: Sequence[str] | None = None) -> Iterator[dict[str, list]]:
+def record_affine(
+    model: nn.Module, names: Sequence[str] | None = None
+) -> Iterator[dict[str, list]]:
     """Collect what each layer multiplies and adds while the model runs.
 
     Nothing is kept on the modules, and DN-B's fast path stays in use.
@@ -91,8 +92,9 @@ def record_affine(model: nn.Module,
 
     def keep(name, *values):
         # A copy: the optimizer is about to change the weights of a BatchNorm.
-        records[name].append(tuple(
-            v if v is None else v.detach().float().cpu().clone() for v in values))
+        records[name].append(
+            tuple(v if v is None else v.detach().float().cpu().clone() for v in values)
+        )
 
     with watch_affine({name: layers[name] for name in records}, keep):
         yield records
@@ -107,11 +109,13 @@ def watch_affine(layers: Mapping[str, nn.Module], tell: Callable[..., None]) -> 
         tell (Callable): given a name, alpha and lambda of shape (N, C), and hidden units (N, H)
             or None.
     """
+
     def hook(name):
         def told(layer, inputs, output):
             with torch.no_grad():
                 values = _affine(layer, inputs[0])
             tell(name, *values)
+
         return told
 
     handles = [layer.register_forward_hook(hook(name)) for name, layer in layers.items()]
@@ -130,8 +134,12 @@ def summarise_affine(entries: Sequence[tuple[Tensor, Tensor, Tensor | None]]) ->
         hidden = torch.cat([entry[2] for entry in entries])
         extreme = ((hidden < SATURATED) | (hidden > 1 - SATURATED)).all(dim=0)
         spread = hidden.std(dim=0, unbiased=False)
-        units = dict(units=hidden.shape[1], saturated=int(extreme.sum()),
-                     dead=int((spread < DEAD).sum()), unit_spread=float(spread.mean()))
+        units = dict(
+            units=hidden.shape[1],
+            saturated=int(extreme.sum()),
+            dead=int((spread < DEAD).sum()),
+            unit_spread=float(spread.mean()),
+        )
     return AffineSummary(
         samples=len(alpha),
         alpha_mean=float(alpha.mean()),
@@ -140,7 +148,8 @@ def summarise_affine(entries: Sequence[tuple[Tensor, Tensor, Tensor | None]]) ->
         alpha_spread=float(alpha.std(dim=0, unbiased=False).mean()),
         lambda_mean=float(shift.mean()),
         lambda_spread=float(shift.std(dim=0, unbiased=False).mean()),
-        **units)
+        **units,
+    )
 
 
 def _affine(layer, x):

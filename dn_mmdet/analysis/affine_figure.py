@@ -7,8 +7,18 @@ from ..engine.atomic import atomic_write
 
 __all__ = ['plot_affine', 'shown_channels']
 
-COLORS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#444444', '#f0e442',
-          '#8c564b', '#7f3fbf')
+COLORS = (
+    '#0072b2',
+    '#d55e00',
+    '#009e73',
+    '#cc79a7',
+    '#e69f00',
+    '#56b4e9',
+    '#444444',
+    '#f0e442',
+    '#8c564b',
+    '#7f3fbf',
+)
 # A layer that does the same to every image is drawn flat, not with its rounding errors.
 SMALLEST_SPAN = 0.1
 
@@ -49,8 +59,14 @@ def plot_affine(layers, file, limit=320, title=''):
             axis.grid(alpha=0.3)
             axis.spines[['top', 'right']].set_visible(False)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc='outside lower center', ncols=min(len(labels), 6),
-                  frameon=False, fontsize=8)
+    figure.legend(
+        handles,
+        labels,
+        loc='outside lower center',
+        ncols=min(len(labels), 6),
+        frameon=False,
+        fontsize=8,
+    )
     if title:
         figure.suptitle(title, fontsize=10)
     with atomic_write(file) as picture:
@@ -62,5 +78,6 @@ def _draw(axis, values, label, color, limit):
     values = values[:, list(channels)].numpy()
     axis.plot(channels, values.mean(axis=0), color=color, linewidth=0.9, label=label)
     if len(values) > 1:
-        axis.fill_between(channels, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2,
-                          linewidth=0)
+        axis.fill_between(
+            channels, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2, linewidth=0
+        )

@@ -28,8 +28,11 @@ def draw_gallery(parts: Sequence[tuple[str, Sequence[tuple[str, str]]]], file: s
     parts = [(heading, images) for heading, images in parts if images]
     rows = [-(-len(images) // COLUMNS) for _, images in parts]
     lines = max(text.count('\n') + 1 for _, images in parts for _, text in images)
-    figure = Figure(figsize=(2.6 * COLUMNS, (2.3 + 0.17 * lines) * sum(rows) + 0.4 * len(parts)),
-                    dpi=100, layout='constrained')
+    figure = Figure(
+        figsize=(2.6 * COLUMNS, (2.3 + 0.17 * lines) * sum(rows) + 0.4 * len(parts)),
+        dpi=100,
+        layout='constrained',
+    )
     FigureCanvasAgg(figure)
     blocks = figure.subfigures(len(parts), 1, squeeze=False, height_ratios=rows)[:, 0]
     for block, (heading, images), count in zip(blocks, parts, rows, strict=True):
@@ -41,7 +44,15 @@ def draw_gallery(parts: Sequence[tuple[str, Sequence[tuple[str, str]]]], file: s
             image = mmcv.imread(path, channel_order='rgb')
             axis.imshow(mmcv.imrescale(image, SIDE / max(image.shape[:2])))
             # Below the image; a label would go with the axis.
-            axis.text(0.5, -0.03, text, transform=axis.transAxes, ha='center', va='top',
-                      fontsize=9, linespacing=1.3)
+            axis.text(
+                0.5,
+                -0.03,
+                text,
+                transform=axis.transAxes,
+                ha='center',
+                va='top',
+                fontsize=9,
+                linespacing=1.3,
+            )
     with atomic_write(file) as picture:
         figure.savefig(picture, format=Path(file).suffix[1:])

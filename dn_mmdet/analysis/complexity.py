@@ -16,9 +16,16 @@ __all__ = ['Complexity', 'count_complexity']
 
 # The paper counts convolutions and fully connected layers, without biases; norm arithmetic and
 # pooling are free. mmengine's analysis would count these.
-FREE_OPERATORS = ('aten::batch_norm', 'aten::group_norm', 'aten::layer_norm',
-                  'aten::instance_norm', 'aten::adaptive_avg_pool2d', 'aten::upsample_nearest2d',
-                  'aten::upsample_bilinear2d', 'aten::grid_sampler')
+FREE_OPERATORS = (
+    'aten::batch_norm',
+    'aten::group_norm',
+    'aten::layer_norm',
+    'aten::instance_norm',
+    'aten::adaptive_avg_pool2d',
+    'aten::upsample_nearest2d',
+    'aten::upsample_bilinear2d',
+    'aten::grid_sampler',
+)
 # Of the operators that mmengine does not know, those with these in their names may cost: custom
 # functions, which a trace does not look into, and matrix products. The others are elementwise.
 COSTLY = ('PythonOp', 'conv', 'mm', 'mv', 'attention', 'lstm', 'gru', 'torchvision', 'mmcv')
@@ -66,12 +73,13 @@ def count_complexity(model, shape):
     try:
         parameter = next(model.parameters(), torch.empty(0))
         image = torch.zeros(1, 3, *shape, device=parameter.device)
-        analyzer = FlopAnalyzer(_Traceable(model, shape), (image, ))
+        analyzer = FlopAnalyzer(_Traceable(model, shape), (image,))
         for operator in FREE_OPERATORS:
             # A handle of None would leave mmengine's own in place.
             analyzer.set_op_handle(operator, lambda inputs, outputs: 0)
-        analyzer.set_op_handle('aten::baddbmm', lambda inputs, outputs: bmm_flop_jit(
-            inputs[1:3], outputs))
+        analyzer.set_op_handle(
+            'aten::baddbmm', lambda inputs, outputs: bmm_flop_jit(inputs[1:3], outputs)
+        )
         analyzer.set_op_handle('aten::scaled_dot_product_attention', _count_attention)
         # The data preprocessor is no part of forward(x), and elementwise operators are free.
         analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
@@ -84,12 +92,17 @@ def count_complexity(model, shape):
         return Complexity(
             params=sum(p.numel() for p in model.parameters()),
             mult_adds=int(mult_adds['']),
-            modules={name: (params.get(name, 0), int(mult_adds[f'model.{name}']))
-                     for name in names},
-            uncounted=tuple(sorted(
-                name.removeprefix('prim::PythonOp.').removeprefix('aten::')
-                for name in analyzer.unsupported_ops()
-                if any(part in name for part in COSTLY))))
+            modules={
+                name: (params.get(name, 0), int(mult_adds[f'model.{name}'])) for name in names
+            },
+            uncounted=tuple(
+                sorted(
+                    name.removeprefix('prim::PythonOp.').removeprefix('aten::')
+                    for name in analyzer.unsupported_ops()
+                    if any(part in name for part in COSTLY)
+                )
+            ),
+        )
     finally:
         for module, mode in modes:
             module.training = mode
@@ -105,9 +118,15 @@ class _Traceable(nn.Module):
         if 'data_samples' in inspect.signature(model.forward).parameters:
             # What two-stage detectors and transformers read of their input; some unpack a ground
             # truth, which they do not use.
-            sample = BaseDataElement(metainfo=dict(
-                img_shape=shape, ori_shape=shape, pad_shape=shape, batch_input_shape=shape,
-                scale_factor=(1., 1.)))
+            sample = BaseDataElement(
+                metainfo=dict(
+                    img_shape=shape,
+                    ori_shape=shape,
+                    pad_shape=shape,
+                    batch_input_shape=shape,
+                    scale_factor=(1.0, 1.0),
+                )
+            )
             sample.gt_instances = InstanceData()
             self.arguments['data_samples'] = [sample]
 

@@ -36,9 +36,11 @@ class ConfigComplexity:
     complexity: Complexity
 
 
-def config_complexity(config: str | Path,
-                      shape: tuple[int, int] | None = None,
-                      cfg_options: Mapping[str, Any] | None = None) -> ConfigComplexity:
+def config_complexity(
+    config: str | Path,
+    shape: tuple[int, int] | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> ConfigComplexity:
     """Build the model of a configuration, with random weights, and count.
 
     Weights are never loaded, whatever ``init_cfg`` and ``load_from`` say. A two-stage detector is
@@ -56,17 +58,22 @@ def config_complexity(config: str | Path,
     """
     cfg = load_config(str(config), cfg_options)
     if not isinstance(cfg.get('model'), Mapping):
-        raise UserError(f'{config} defines no model: give the configuration of a detector or '
-                        'classifier.')
+        raise UserError(
+            f'{config} defines no model: give the configuration of a detector or classifier.'
+        )
     if shape is not None and (len(shape) != 2 or min(shape) < 1):
-        raise UserError('--shape must be a height and a width of 1 pixel or more, but got '
-                        f'{" ".join(map(str, shape))}.')
+        raise UserError(
+            '--shape must be a height and a width of 1 pixel or more, but got '
+            f'{" ".join(map(str, shape))}.'
+        )
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         # A random first stage decides on the proposals: the same ones every time.
-        with torch.random.fork_rng(devices=[]), DefaultScope.overwrite_default_scope(
-                cfg.get('default_scope', 'mmdet')):
+        with (
+            torch.random.fork_rng(devices=[]),
+            DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')),
+        ):
             torch.manual_seed(0)
             model = _build(cfg)
             shape = _padded(model, shape or _shape_of(cfg))
@@ -76,16 +83,19 @@ def config_complexity(config: str | Path,
             except Exception as error:
                 raise UserError(
                     f'{config}: {type(model).__name__} cannot run on one image of {shape[0]}x'
-                    f'{shape[1]} ({_text(error)}); give another size with --shape H W.') from error
+                    f'{shape[1]} ({_text(error)}); give another size with --shape H W.'
+                ) from error
     finally:
         logging.disable(disabled)
     return ConfigComplexity(type(model).__name__, shape, complexity)
 
 
-def print_config_complexity(config: str | Path,
-                            shape: tuple[int, int] | None = None,
-                            depth: int = 1,
-                            cfg_options: Mapping[str, Any] | None = None) -> None:
+def print_config_complexity(
+    config: str | Path,
+    shape: tuple[int, int] | None = None,
+    depth: int = 1,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> None:
     """Print the counts of a configuration, of the whole model and of its parts.
 
     Args:
@@ -101,16 +111,26 @@ def print_config_complexity(config: str | Path,
     print(f'{config}: {found.model}, input 3x{height}x{width}')
     total = found.complexity
     rows = [('model', total.params, total.mult_adds)]
-    rows += [('  ' * (name.count('.') + 1) + name, params, mult_adds)
-             for name, (params, mult_adds) in total.modules.items()
-             if name.count('.') < depth and (params or mult_adds)]
+    rows += [
+        ('  ' * (name.count('.') + 1) + name, params, mult_adds)
+        for name, (params, mult_adds) in total.modules.items()
+        if name.count('.') < depth and (params or mult_adds)
+    ]
     # A classifier's cost reads best in millions, a detector's at full size in billions.
     unit, scale = ('G', 1e9) if total.mult_adds >= 1e10 else ('M', 1e6)
-    print(markdown_table([('module', 'parameters', 'multiply-adds')] + [
-        (name, f'{params / 1e6:.3f}M', f'{mult_adds / scale:.3f}{unit}')
-        for name, params, mult_adds in rows]))
-    print('Convolutions, fully connected layers and matrix products are counted, without biases; '
-          'norms, pooling, interpolation and elementwise operators are free.')
+    print(
+        markdown_table(
+            [('module', 'parameters', 'multiply-adds')]
+            + [
+                (name, f'{params / 1e6:.3f}M', f'{mult_adds / scale:.3f}{unit}')
+                for name, params, mult_adds in rows
+            ]
+        )
+    )
+    print(
+        'Convolutions, fully connected layers and matrix products are counted, without biases; '
+        'norms, pooling, interpolation and elementwise operators are free.'
+    )
     if total.uncounted:
         print(f'Not counted: {", ".join(total.uncounted)}.')
 
@@ -121,15 +141,19 @@ def _build(cfg):
             return revert_sync_batchnorm(MODELS.build(deepcopy(cfg.model)))
     # mmdet has KeyErrors of its own, and a few models read files or import further packages.
     except (KeyError, AttributeError, RuntimeError, OSError, ImportError) as error:
-        raise UserError(f'{cfg.filename}: the model cannot be built ({_text(error)}): correct the '
-                        'configuration or --cfg-options.') from error
+        raise UserError(
+            f'{cfg.filename}: the model cannot be built ({_text(error)}): correct the '
+            'configuration or --cfg-options.'
+        ) from error
 
 
 def _shape_of(cfg):
     shape = find_input_shape(cfg)
     if shape is None:
-        raise UserError(f'{cfg.filename} says no input size, neither in its test pipeline nor as '
-                        'input_size: give it with --shape H W.')
+        raise UserError(
+            f'{cfg.filename} says no input size, neither in its test pipeline nor as '
+            'input_size: give it with --shape H W.'
+        )
     return shape
 
 

@@ -9,9 +9,15 @@ from ..engine.atomic import atomic_write
 __all__ = ['STYLES', 'plot_bands', 'plot_curves']
 
 # Distinct in colour and, for who cannot tell them apart or prints in grey, in marker and line.
-STYLES = (('#0072b2', 'o', '-'), ('#d55e00', 's', '--'), ('#009e73', '^', '-.'),
-          ('#cc79a7', 'D', ':'), ('#56b4e9', 'v', '-'), ('#e69f00', 'P', '--'),
-          ('#000000', 'X', '-.'))
+STYLES = (
+    ('#0072b2', 'o', '-'),
+    ('#d55e00', 's', '--'),
+    ('#009e73', '^', '-.'),
+    ('#cc79a7', 'D', ':'),
+    ('#56b4e9', 'v', '-'),
+    ('#e69f00', 'P', '--'),
+    ('#000000', 'X', '-.'),
+)
 
 
 def plot_curves(curves, file, ylabel='mAP', title=''):
@@ -58,10 +64,22 @@ def plot_bands(curves, file, xlabel='epoch', ylabel='mAP', title='', markers=Tru
         steps = sorted(set.intersection(*map(set, points))) if points else []
         columns = [[point[step] for point in points] for step in steps]
         means = [sum(column) / len(column) for column in columns]
-        axes.plot(steps, means, label=label, color=color, linestyle=line,
-                  marker=marker if markers else None)
-        axes.fill_between(steps, [min(column) for column in columns],
-                          [max(column) for column in columns], color=color, alpha=0.18, linewidth=0)
+        axes.plot(
+            steps,
+            means,
+            label=label,
+            color=color,
+            linestyle=line,
+            marker=marker if markers else None,
+        )
+        axes.fill_between(
+            steps,
+            [min(column) for column in columns],
+            [max(column) for column in columns],
+            color=color,
+            alpha=0.18,
+            linewidth=0,
+        )
         if means and markers:
             ends.append((steps[-1], means[-1], color))
     # Two numbers in one place could not be read: the lower is moved down by a line, or left out.
@@ -102,8 +120,14 @@ def _figure(xlabel, ylabel, title, size=(6.4, 4.0), dpi=150):
 
 def _annotate(axes, x, y, color, at=None):
     # Accuracies are in percent, COCO's average precision is a share.
-    axes.annotate(f'{y:.3f}' if abs(y) <= 1 else f'{y:.2f}', (x, y if at is None else at),
-                  color=color, xytext=(6, 0), textcoords='offset points', va='center')
+    axes.annotate(
+        f'{y:.3f}' if abs(y) <= 1 else f'{y:.2f}',
+        (x, y if at is None else at),
+        color=color,
+        xytext=(6, 0),
+        textcoords='offset points',
+        va='center',
+    )
 
 
 def _save(figure, file):

@@ -53,8 +53,9 @@ class DetectionMatches:
         recalls (ndarray): at which precision is averaged.
     """
 
-    def __init__(self, images: Sequence[int], classes: Mapping[str, _ClassMatches],
-                 recalls: np.ndarray):
+    def __init__(
+        self, images: Sequence[int], classes: Mapping[str, _ClassMatches], recalls: np.ndarray
+    ):
         self.images = tuple(images)
         self.classes = dict(classes)
         self.recalls = recalls
@@ -66,13 +67,13 @@ class DetectionMatches:
             weights (ndarray, optional): (I,) int, how often each image counts. Default: once.
         """
         weights = np.ones(len(self.images), np.int64) if weights is None else weights
-        return {name: _precision(found, weights, self.recalls)
-                for name, found in self.classes.items()}
+        return {
+            name: _precision(found, weights, self.recalls) for name, found in self.classes.items()
+        }
 
     def average_precision(self, weights: np.ndarray | None = None) -> float:
         """COCO's mAP: mean over the classes with an object; NaN without any."""
-        values = [value for value in self.class_precision(weights).values()
-                  if not np.isnan(value)]
+        values = [value for value in self.class_precision(weights).values() if not np.isnan(value)]
         return float(np.mean(values)) if values else float('nan')
 
     def f1(self, score_thr: float) -> np.ndarray:
@@ -90,17 +91,30 @@ class DetectionMatches:
         for found in self.classes.values():
             shown = found.score >= score_thr
             right, skipped = (
-                before + np.array([_count(image[shown[place]], size)
-                                   for place, image in zip(places, images, strict=True)])
-                for before, places, images in ((right, found.hits, found.hit_image),
-                                               (0, found.skips, found.skip_image)))
+                before
+                + np.array(
+                    [
+                        _count(image[shown[place]], size)
+                        for place, image in zip(places, images, strict=True)
+                    ]
+                )
+                for before, places, images in (
+                    (right, found.hits, found.hit_image),
+                    (0, found.skips, found.skip_image),
+                )
+            )
             of = of + _count(found.image[shown], size) - skipped + found.objects
         return np.where(of > 0, 2 * right / np.maximum(of, 1), 1.0).mean(axis=0)
 
 
-def match_detections(coco, detections: Sequence[Mapping], categories: Mapping[int, str],
-                     area: str = 'all', max_per_image: int = 100,
-                     thresholds: Sequence[float] | None = None) -> DetectionMatches:
+def match_detections(
+    coco,
+    detections: Sequence[Mapping],
+    categories: Mapping[int, str],
+    area: str = 'all',
+    max_per_image: int = 100,
+    thresholds: Sequence[float] | None = None,
+) -> DetectionMatches:
     """Let pycocotools match detections with objects, and keep what it found by image.
 
     Args:
@@ -116,8 +130,9 @@ def match_detections(coco, detections: Sequence[Mapping], categories: Mapping[in
 
     with redirect_stdout(StringIO()):  # it tells that it begins and ends
         # loadRes takes no empty list, and adds to the dicts of one that it takes.
-        results = (coco.loadRes([dict(found) for found in detections]) if detections
-                   else type(coco)())
+        results = (
+            coco.loadRes([dict(found) for found in detections]) if detections else type(coco)()
+        )
         evaluation = COCOeval(coco, results, 'bbox')
         params = evaluation.params
         params.catIds = sorted(categories)
@@ -128,10 +143,16 @@ def match_detections(coco, detections: Sequence[Mapping], categories: Mapping[in
         evaluation.evaluate()
     images = [int(i) for i in params.imgIds]
     count = len(images)
-    return DetectionMatches(images, {
-        categories[category]: _class_matches(evaluation.evalImgs[k * count:(k + 1) * count],
-                                             len(params.iouThrs))
-        for k, category in enumerate(params.catIds)}, params.recThrs)
+    return DetectionMatches(
+        images,
+        {
+            categories[category]: _class_matches(
+                evaluation.evalImgs[k * count : (k + 1) * count], len(params.iouThrs)
+            )
+            for k, category in enumerate(params.catIds)
+        },
+        params.recThrs,
+    )
 
 
 def _class_matches(entries, rows):
@@ -145,8 +166,10 @@ def _class_matches(entries, rows):
     # As COCOeval.accumulate: a stable order, so that equal scores stay in the order of images.
     order = np.argsort(-score, kind='mergesort')
     matched, ignored = (
-        np.concatenate([np.zeros((rows, 0)), *(entry[key] for _, entry in found)],
-                       axis=1)[:, order] != 0 for key in ('dtMatches', 'dtIgnore'))
+        np.concatenate([np.zeros((rows, 0)), *(entry[key] for _, entry in found)], axis=1)[:, order]
+        != 0
+        for key in ('dtMatches', 'dtIgnore')
+    )
     image, score = image[order], score[order]
     hits, hit_image = _places(matched & ~ignored, image, size)
     skips, skip_image = _places(ignored, image, size)
@@ -161,7 +184,7 @@ def _places(mask, image, size):
     images = np.full((len(mask), most), size, dtype=np.int32)
     for t, row in enumerate(mask):
         found = np.flatnonzero(row)
-        places[t, :len(found)], images[t, :len(found)] = found, image[found]
+        places[t, : len(found)], images[t, : len(found)] = found, image[found]
     return places, images
 
 
@@ -178,8 +201,11 @@ def _precision(found, weights, recalls):
     made = np.cumsum(weights[found.image])[found.hits]
     if found.skips.size:
         skipped = np.cumsum(weights[found.skip_image], axis=1)
-        made -= np.where(found.skipped > 0, np.take_along_axis(
-            skipped, np.maximum(found.skipped - 1, 0), axis=1), 0)
+        made -= np.where(
+            found.skipped > 0,
+            np.take_along_axis(skipped, np.maximum(found.skipped - 1, 0), axis=1),
+            0,
+        )
     precision = np.zeros((rows, most + 1))
     np.divide(hits, made, out=precision[:, :most], where=made > 0)
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]

@@ -23,8 +23,18 @@ __all__ = ['draw_detections', 'draw_side_by_side']
 # All images are brought to one size, at which the labels of the boxes can be read.
 SIDE = 360
 # Boxes stand out on dark and light images alike; further classes begin anew.
-PALETTE = ((230, 25, 75), (60, 180, 75), (255, 225, 25), (67, 140, 255), (245, 130, 48),
-           (200, 80, 255), (70, 240, 240), (240, 50, 230), (210, 245, 60), (250, 190, 212))
+PALETTE = (
+    (230, 25, 75),
+    (60, 180, 75),
+    (255, 225, 25),
+    (67, 140, 255),
+    (245, 130, 48),
+    (200, 80, 255),
+    (70, 240, 240),
+    (240, 50, 230),
+    (210, 245, 60),
+    (250, 190, 212),
+)
 
 
 def draw_detections(dataset_cfg, results, file, num_images=4, score_thr=0.3):
@@ -53,9 +63,14 @@ def draw_detections(dataset_cfg, results, file, num_images=4, score_thr=0.3):
     draw_side_by_side(dataset, shown, found, file, titles, score_thr)
 
 
-def draw_side_by_side(dataset: Any, shown: Sequence[int],
-                      found: Mapping[str, Mapping[int, Mapping]], file: str | Path,
-                      titles: Sequence[Sequence[str]], score_thr: float = 0.3) -> None:
+def draw_side_by_side(
+    dataset: Any,
+    shown: Sequence[int],
+    found: Mapping[str, Mapping[int, Mapping]],
+    file: str | Path,
+    titles: Sequence[Sequence[str]],
+    score_thr: float = 0.3,
+) -> None:
     """Draw given images of a data set: the ground truth, then what each model found.
 
     Args:
@@ -74,7 +89,8 @@ def draw_side_by_side(dataset: Any, shown: Sequence[int],
     classes = dataset.metainfo['classes']
     meta = dict(classes=classes, palette=list(islice(cycle(PALETTE), len(classes))))
     figure = Figure(
-        figsize=(3 * (1 + len(found)), 3 * len(shown)), dpi=SIDE / 3, layout='constrained')
+        figsize=(3 * (1 + len(found)), 3 * len(shown)), dpi=SIDE / 3, layout='constrained'
+    )
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(shown), 1 + len(found), squeeze=False)
     for row, index, texts in zip(axes, shown, titles, strict=True):
@@ -96,8 +112,10 @@ def draw_side_by_side(dataset: Any, shown: Sequence[int],
 def _ground_truth(info):
     boxes = [instance['bbox'] for instance in info['instances']]
     labels = [instance['bbox_label'] for instance in info['instances']]
-    return InstanceData(bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-                        labels=torch.tensor(labels, dtype=torch.int64))
+    return InstanceData(
+        bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        labels=torch.tensor(labels, dtype=torch.int64),
+    )
 
 
 def _draw(image, instances, meta, score_thr=None):
@@ -114,5 +132,6 @@ def _draw(image, instances, meta, score_thr=None):
     visualizer.dataset_meta = meta
     truth = score_thr is None
     visualizer.add_datasample(
-        '', image, sample, draw_gt=truth, draw_pred=not truth, pred_score_thr=score_thr or 0)
+        '', image, sample, draw_gt=truth, draw_pred=not truth, pred_score_thr=score_thr or 0
+    )
     return visualizer.get_image()

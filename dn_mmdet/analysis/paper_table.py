@@ -9,8 +9,14 @@ from ..paths import configs_root
 from .complexity import Complexity
 from .config_complexity import config_complexity
 
-__all__ = ['PAPER_ROWS', 'CheckedRow', 'PaperRow', 'check_paper_rows', 'is_printed_as',
-           'print_paper_table']
+__all__ = [
+    'PAPER_ROWS',
+    'CheckedRow',
+    'PaperRow',
+    'check_paper_rows',
+    'is_printed_as',
+    'print_paper_table',
+]
 
 UNITS = {'K': 3, 'M': 6, 'G': 9}
 
@@ -38,35 +44,93 @@ class PaperRow:
     shape: tuple[int, int] = (224, 224)
 
 
-PAPER_ROWS = tuple(PaperRow(*row) for row in (
-    ('1, 2, 4, 8', 'MobileNetV2', 'BN', '2.35M', '299.62M', 'imagenet100/mbv2_bn.py'),
-    ('2', 'MobileNetV2', 'SE + BN (16)', '3.73M', '300.98M', 'imagenet100/mbv2_se.py'),
-    ('1', 'MobileNetV2', 'DN-C (16, 1), added after FC1', '3.03M', '301.02M',
-     'imagenet100/mbv2_dnc_fc1.py'),
-    ('1', 'MobileNetV2', 'DN-C (16, 1), added after FC2', '3.03M', '301.05M',
-     'imagenet100/mbv2_dnc_fc2.py'),
-    ('6', 'MobileNetV2', 'DN-B (8, 1)', '3.72M', '301.02M', 'imagenet100/mbv2_dnb_r8_g1.py'),
-    ('1, 2, 4, 6-8', 'MobileNetV2', 'DN-B (16, 1)', '3.03M', '300.34M',
-     'imagenet100/mbv2_dnb_r16_g1.py'),
-    ('6', 'MobileNetV2', 'DN-B (32, 1)', '2.69M', '300.00M', 'imagenet100/mbv2_dnb_r32_g1.py'),
-    ('7', 'MobileNetV2', 'DN-B (16, 2)', '3.07M', '300.37M', 'imagenet100/mbv2_dnb_r16_g2.py'),
-    ('7', 'MobileNetV2', 'DN-B (16, 4)', '3.14M', '300.44M', 'imagenet100/mbv2_dnb_r16_g4.py'),
-    ('1, 2, 7, 9', 'MobileNetV2', 'DN-B (16, oup)', '4.36M', '301.66M',
-     'imagenet100/mbv2_dnb_r16_goup.py'),
-    ('3', 'ResNet-18', 'BN', '11.22M', '1730.12M', 'imagenet100/resnet18_bn.py'),
-    ('3', 'ResNet-18', 'DN-B (4, oup)', '12.52M', '1731.43M',
-     'imagenet100/resnet18_dnb_r4_goup.py'),
-    ('3', 'ResNet-18', 'DN-B (16, oup)', '11.54M', '1730.45M',
-     'imagenet100/resnet18_dnb_r16_goup_lr0p8.py'),
-    ('3', 'ResNet-34', 'BN', '21.33M', '3579.81M', 'imagenet100/resnet34_bn.py'),
-    ('3', 'ResNet-34', 'DN-B (16, oup)', '21.85M', '3580.35M',
-     'imagenet100/resnet34_dnb_r16_goup.py'),
-    ('3', 'ResNet-34', 'DN-B (32, oup)', '21.58M', '3580.08M',
-     'imagenet100/resnet34_dnb_r32_goup.py'),
-    ('5', 'SSDLite MobileNetV2', 'BN', '4.32M', '0.81G', 'ssdlite_mbv2_bn_coco.py', (320, 320)),
-    ('5', 'SSDLite MobileNetV2', 'DN-B (16, oup)', '6.33M', '0.81G', 'ssdlite_mbv2_dnb_coco.py',
-     (320, 320)),
-))
+PAPER_ROWS = tuple(
+    PaperRow(*row)
+    for row in (
+        ('1, 2, 4, 8', 'MobileNetV2', 'BN', '2.35M', '299.62M', 'imagenet100/mbv2_bn.py'),
+        ('2', 'MobileNetV2', 'SE + BN (16)', '3.73M', '300.98M', 'imagenet100/mbv2_se.py'),
+        (
+            '1',
+            'MobileNetV2',
+            'DN-C (16, 1), added after FC1',
+            '3.03M',
+            '301.02M',
+            'imagenet100/mbv2_dnc_fc1.py',
+        ),
+        (
+            '1',
+            'MobileNetV2',
+            'DN-C (16, 1), added after FC2',
+            '3.03M',
+            '301.05M',
+            'imagenet100/mbv2_dnc_fc2.py',
+        ),
+        ('6', 'MobileNetV2', 'DN-B (8, 1)', '3.72M', '301.02M', 'imagenet100/mbv2_dnb_r8_g1.py'),
+        (
+            '1, 2, 4, 6-8',
+            'MobileNetV2',
+            'DN-B (16, 1)',
+            '3.03M',
+            '300.34M',
+            'imagenet100/mbv2_dnb_r16_g1.py',
+        ),
+        ('6', 'MobileNetV2', 'DN-B (32, 1)', '2.69M', '300.00M', 'imagenet100/mbv2_dnb_r32_g1.py'),
+        ('7', 'MobileNetV2', 'DN-B (16, 2)', '3.07M', '300.37M', 'imagenet100/mbv2_dnb_r16_g2.py'),
+        ('7', 'MobileNetV2', 'DN-B (16, 4)', '3.14M', '300.44M', 'imagenet100/mbv2_dnb_r16_g4.py'),
+        (
+            '1, 2, 7, 9',
+            'MobileNetV2',
+            'DN-B (16, oup)',
+            '4.36M',
+            '301.66M',
+            'imagenet100/mbv2_dnb_r16_goup.py',
+        ),
+        ('3', 'ResNet-18', 'BN', '11.22M', '1730.12M', 'imagenet100/resnet18_bn.py'),
+        (
+            '3',
+            'ResNet-18',
+            'DN-B (4, oup)',
+            '12.52M',
+            '1731.43M',
+            'imagenet100/resnet18_dnb_r4_goup.py',
+        ),
+        (
+            '3',
+            'ResNet-18',
+            'DN-B (16, oup)',
+            '11.54M',
+            '1730.45M',
+            'imagenet100/resnet18_dnb_r16_goup_lr0p8.py',
+        ),
+        ('3', 'ResNet-34', 'BN', '21.33M', '3579.81M', 'imagenet100/resnet34_bn.py'),
+        (
+            '3',
+            'ResNet-34',
+            'DN-B (16, oup)',
+            '21.85M',
+            '3580.35M',
+            'imagenet100/resnet34_dnb_r16_goup.py',
+        ),
+        (
+            '3',
+            'ResNet-34',
+            'DN-B (32, oup)',
+            '21.58M',
+            '3580.08M',
+            'imagenet100/resnet34_dnb_r32_goup.py',
+        ),
+        ('5', 'SSDLite MobileNetV2', 'BN', '4.32M', '0.81G', 'ssdlite_mbv2_bn_coco.py', (320, 320)),
+        (
+            '5',
+            'SSDLite MobileNetV2',
+            'DN-B (16, oup)',
+            '6.33M',
+            '0.81G',
+            'ssdlite_mbv2_dnb_coco.py',
+            (320, 320),
+        ),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -79,8 +143,9 @@ class CheckedRow:
     @property
     def matches(self) -> bool:
         """Whether both figures are those of the paper."""
-        return (is_printed_as(self.found.params, self.row.params)
-                and is_printed_as(self.found.mult_adds, self.row.mult_adds))
+        return is_printed_as(self.found.params, self.row.params) and is_printed_as(
+            self.found.mult_adds, self.row.mult_adds
+        )
 
 
 def check_paper_rows(rows: Iterable[PaperRow] | None = None) -> Iterator[CheckedRow]:
@@ -120,8 +185,12 @@ def print_paper_table(rows: Iterable[PaperRow] | None = None) -> bool:
     rows = PAPER_ROWS if rows is None else tuple(rows)
     header = ('table', 'network', 'norm (r, g)', '#p', 'paper', 'Mult-Adds', 'paper', 'verdict')
     widest = [*header[:3], '00.000M', '00.00M', '0000.000M', '0000.00M', 'matches']
-    widths = [max(map(len, column)) for column in zip(
-        widest, *([r.tables, r.network, r.norm, *widest[3:]] for r in rows), strict=True)]
+    widths = [
+        max(map(len, column))
+        for column in zip(
+            widest, *([r.tables, r.network, r.norm, *widest[3:]] for r in rows), strict=True
+        )
+    ]
     checked = []
 
     def cells():
@@ -129,16 +198,24 @@ def print_paper_table(rows: Iterable[PaperRow] | None = None) -> bool:
         for result in check_paper_rows(rows):
             checked.append(result)
             row = result.row
-            yield (row.tables, row.network, row.norm,
-                   _one_digit_more(result.found.params, row.params), row.params,
-                   _one_digit_more(result.found.mult_adds, row.mult_adds), row.mult_adds,
-                   'matches' if result.matches else 'OFF')
+            yield (
+                row.tables,
+                row.network,
+                row.norm,
+                _one_digit_more(result.found.params, row.params),
+                row.params,
+                _one_digit_more(result.found.mult_adds, row.mult_adds),
+                row.mult_adds,
+                'matches' if result.matches else 'OFF',
+            )
 
     for line in markdown_lines(cells(), widths):
         print(line, flush=True)
     matching = sum(result.matches for result in checked)
-    print(f"{matching} of {len(checked)} rows match: both figures within half a unit of the "
-          "paper's last digit.")
+    print(
+        f'{matching} of {len(checked)} rows match: both figures within half a unit of the '
+        "paper's last digit."
+    )
     return matching == len(checked)
 
 

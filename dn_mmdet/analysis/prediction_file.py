@@ -35,17 +35,24 @@ def read_predictions(path: str | os.PathLike) -> list[dict]:
         with open(path, 'rb') as file:
             content = _Unpickler(file).load()
     except _NotAllowed as error:
-        raise UserError(f'{path} is refused and none of it was run: beside predictions it holds '
-                        f'{error}, which could run code when loaded.') from error
+        raise UserError(
+            f'{path} is refused and none of it was run: beside predictions it holds '
+            f'{error}, which could run code when loaded.'
+        ) from error
     except OSError as error:
         raise UserError(f'{path} cannot be read ({error.strerror}).') from error
     except Exception as error:  # what a damaged pickle raises is of any kind
-        raise UserError(f'{path} cannot be read as predictions: it is cut off, or no file of '
-                        'tools/test.py --out.') from error
-    if not (isinstance(content, list) and content
-            and all(isinstance(item, Mapping) for item in content)):
-        raise UserError(f'{path} holds no predictions, which are a list of a dict for each image, '
-                        f'but {_described(content)}.')
+        raise UserError(
+            f'{path} cannot be read as predictions: it is cut off, or no file of '
+            'tools/test.py --out.'
+        ) from error
+    if not (
+        isinstance(content, list) and content and all(isinstance(item, Mapping) for item in content)
+    ):
+        raise UserError(
+            f'{path} holds no predictions, which are a list of a dict for each image, '
+            f'but {_described(content)}.'
+        )
     return content
 
 
@@ -86,8 +93,11 @@ _ALLOWED = {
     '_codecs.encode': _encode,
     'collections.OrderedDict': OrderedDict,
     **{item[1]: item[0] for item in SAFE_GLOBALS if isinstance(item, tuple)},
-    **{f'{item.__module__}.{item.__qualname__}': item
-       for item in SAFE_GLOBALS if not isinstance(item, tuple)},
+    **{
+        f'{item.__module__}.{item.__qualname__}': item
+        for item in SAFE_GLOBALS
+        if not isinstance(item, tuple)
+    },
 }
 # The stand-in for getattr is for checkpoints; predictions call none.
 del _ALLOWED['builtins.getattr']

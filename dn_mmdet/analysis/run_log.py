@@ -61,13 +61,17 @@ def read_run_log(work_dir):
                 old = val.get(step)
                 val[step] = start, last or 0, {**old[2], **row} if old and old[0] == start else row
     starts = sorted({start for rows in (train, val) for start, _, _ in rows.values()})
-    return RunLog(*({step: row for step, (_, _, row) in rows.items()} for rows in (train, val)),
-                  starts=tuple(starts), broken=tuple(broken))
+    return RunLog(
+        *({step: row for step, (_, _, row) in rows.items()} for rows in (train, val)),
+        starts=tuple(starts),
+        broken=tuple(broken),
+    )
 
 
 def _rows(file, broken):
     for number, line in enumerate(
-            file.read_text(encoding='utf-8', errors='replace').splitlines(), 1):
+        file.read_text(encoding='utf-8', errors='replace').splitlines(), 1
+    ):
         try:
             row = json.loads(line)
         except json.JSONDecodeError:

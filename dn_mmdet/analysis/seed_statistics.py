@@ -59,8 +59,10 @@ class Difference:
 
 def summarise(rows, key):
     """Summary of ``key`` ('train' or 'val') over rows that differ in the seed alone."""
-    return Summary({row['seed']: row[key] for row in rows if row['diverged_at'] is None},
-                   tuple(row['seed'] for row in rows if row['diverged_at'] is not None))
+    return Summary(
+        {row['seed']: row[key] for row in rows if row['diverged_at'] is None},
+        tuple(row['seed'] for row in rows if row['diverged_at'] is not None),
+    )
 
 
 def compare(first, second):

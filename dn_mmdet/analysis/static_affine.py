@@ -36,9 +36,13 @@ class StaticAffine:
     static: dict[str, float]
 
 
-def static_affine(config: str, checkpoint: str, work_dir: str | None = None,
-                  out: str | None = None,
-                  cfg_options: Mapping[str, Any] | None = None) -> StaticAffine:
+def static_affine(
+    config: str,
+    checkpoint: str,
+    work_dir: str | None = None,
+    out: str | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> StaticAffine:
     """Test a checkpoint as it is, then with each layer's mean alpha and lambda for every image.
 
     The means are those over the tested images. The second network is a BatchNorm network: what
@@ -64,8 +68,10 @@ def static_affine(config: str, checkpoint: str, work_dir: str | None = None,
     with told_in_a_sentence(cfg):
         runner = build_runner(cfg, notes)
         if not any(isinstance(module, DynamicNorm) for module in runner.model.modules()):
-            raise UserError(f'{config} has no DN-B or DN-C layer, whose scale and shift could be '
-                            'held: give a configuration with norm_cfg.type DNB or DNC.')
+            raise UserError(
+                f'{config} has no DN-B or DN-C layer, whose scale and shift could be '
+                'held: give a configuration with norm_cfg.type DNB or DNC.'
+            )
         with mean_affine(runner.model) as means:
             dynamic = runner.test()
         hold_affine(means)
@@ -88,8 +94,9 @@ def mean_affine(model: nn.Module) -> Iterator[Means]:
         dict[DynamicNorm, tuple[Tensor, Tensor]]: filled at the end of the block: layer to mean
         alpha and mean lambda, float64 of shape (C,). A layer that no sample reached is not there.
     """
-    layers = {name: layer for name, layer in model.named_modules()
-              if isinstance(layer, DynamicNorm)}
+    layers = {
+        name: layer for name, layer in model.named_modules() if isinstance(layer, DynamicNorm)
+    }
     sums, means = {}, {}
 
     def add(name, alpha, shift, hidden):
@@ -99,8 +106,13 @@ def mean_affine(model: nn.Module) -> Iterator[Means]:
 
     with watch_affine(layers, add):
         yield means
-    means.update({layers[name]: (alpha / count, shift / count)
-                  for name, (count, alpha, shift) in sums.items() if count})
+    means.update(
+        {
+            layers[name]: (alpha / count, shift / count)
+            for name, (count, alpha, shift) in sums.items()
+            if count
+        }
+    )
 
 
 @torch.no_grad()
@@ -114,6 +126,8 @@ def hold_affine(means: Means) -> None:
 
 def _table(found):
     rows = [['metric', 'as trained', 'alpha and lambda at their means', 'difference']]
-    rows += [[name, f'{value:.3f}', f'{found.static[name]:.3f}',
-              f'{found.static[name] - value:+.3f}'] for name, value in found.dynamic.items()]
+    rows += [
+        [name, f'{value:.3f}', f'{found.static[name]:.3f}', f'{found.static[name] - value:+.3f}']
+        for name, value in found.dynamic.items()
+    ]
     return markdown_table(rows)

@@ -34,7 +34,8 @@ def time_training_steps(models, batches, repeats=15, warmup=3, progress=None):
         for label, cfg in models.items()
     }
     seconds = time_interleaved(
-        steps, repeats=repeats, warmup=warmup, device=device, progress=progress)
+        steps, repeats=repeats, warmup=warmup, device=device, progress=progress
+    )
     return {label: median(times) for label, times in seconds.items()}
 
 

@@ -28,9 +28,15 @@ from .affine_figure import plot_affine
 __all__ = ['find_images', 'visualize_affine']
 
 
-def visualize_affine(config: str, checkpoint: str, images: Sequence[str], out: str | None = None,
-                     layers: Sequence[str] = (), per_class: int = 10,
-                     cfg_options: dict | None = None) -> Path:
+def visualize_affine(
+    config: str,
+    checkpoint: str,
+    images: Sequence[str],
+    out: str | None = None,
+    layers: Sequence[str] = (),
+    per_class: int = 10,
+    cfg_options: dict | None = None,
+) -> Path:
     """Run a detector or classifier on images; draw and tabulate alpha and lambda of its norms.
 
     Args:
@@ -66,9 +72,11 @@ def visualize_affine(config: str, checkpoint: str, images: Sequence[str], out: s
     summaries = {name: summarise_affine(entries) for name, entries in records.items() if entries}
     folder = Path(out) if out else Path(cfg.work_dir) / 'affine'
     folder.mkdir(parents=True, exist_ok=True)
-    plot_affine({name: _by_group(name, records[name], order) for name in chosen},
-                folder / 'affine.png',
-                title=f'{Path(config).name}, {len(order)} images; line: mean, band: range')
+    plot_affine(
+        {name: _by_group(name, records[name], order) for name in chosen},
+        folder / 'affine.png',
+        title=f'{Path(config).name}, {len(order)} images; line: mean, band: range',
+    )
     _write_csv(summaries, folder / 'affine.csv')
     print(f'\n{_table(summaries)}\nIn {folder}/: affine.png, affine.csv')
     return folder
@@ -83,17 +91,24 @@ def find_images(images: Sequence[str], per_class: int = 10) -> dict[str, list[Pa
     groups = {}
     for path in map(Path, images):
         if not path.exists():
-            raise UserError(f'the image {path} does not exist: give image files, a folder of '
-                            'images, or a folder of class folders.')
+            raise UserError(
+                f'the image {path} does not exist: give image files, a folder of '
+                'images, or a folder of class folders.'
+            )
         if path.is_file():
             groups[path.name] = [path]
             continue
-        classes = {folder.name: _images(folder)[:per_class]
-                   for folder in sorted(path.iterdir()) if folder.is_dir() and _images(folder)}
+        classes = {
+            folder.name: _images(folder)[:per_class]
+            for folder in sorted(path.iterdir())
+            if folder.is_dir() and _images(folder)
+        }
         groups.update(classes or {file.name: [file] for file in _images(path)})
         if not classes and not _images(path):
-            raise UserError(f'{path} holds no image ({", ".join(EXTENSIONS)}), nor class folders '
-                            'with images: give another folder.')
+            raise UserError(
+                f'{path} holds no image ({", ".join(EXTENSIONS)}), nor class folders '
+                'with images: give another folder.'
+            )
     return groups
 
 
@@ -106,7 +121,8 @@ def _prepare(cfg: Config, checkpoint: str):
     cfg.load_from = checkpoint
     check_test_checkpoint(checkpoint, model, cfg)
     model.load_state_dict(
-        state_dict_of(read_checkpoint(checkpoint, 'the command line'), checkpoint), strict=False)
+        state_dict_of(read_checkpoint(checkpoint, 'the command line'), checkpoint), strict=False
+    )
     dataset = cfg.test_dataloader.dataset
     while 'dataset' in dataset:
         dataset = dataset['dataset']
@@ -118,8 +134,9 @@ def _choose(model, layers):
     found = norm_layers(model)
     unknown = [name for name in layers if name not in found]
     if unknown:
-        raise UserError(f'{unknown[0]} is no norm layer of the model; these are: '
-                        f'{", ".join(found)}.')
+        raise UserError(
+            f'{unknown[0]} is no norm layer of the model; these are: {", ".join(found)}.'
+        )
     dynamic = [name for name, layer in found.items() if isinstance(layer, DynamicNorm)]
     candidates = dynamic or list(found)
     if not candidates:
@@ -129,22 +146,37 @@ def _choose(model, layers):
 
 def _by_group(name, entries, order):
     if len(entries) != len(order):
-        raise UserError(f'{name} runs {len(entries) // max(len(order), 1)} times for an image, so '
-                        'that its values are no single line: choose other --layers.')
+        raise UserError(
+            f'{name} runs {len(entries) // max(len(order), 1)} times for an image, so '
+            'that its values are no single line: choose other --layers.'
+        )
     groups = {}
     for group, (alpha, shift, _) in zip(order, entries, strict=True):
         groups.setdefault(group, []).append((alpha, shift))
-    return {group: tuple(torch.cat(values) for values in zip(*pairs, strict=True))
-            for group, pairs in groups.items()}
+    return {
+        group: tuple(torch.cat(values) for values in zip(*pairs, strict=True))
+        for group, pairs in groups.items()
+    }
 
 
 def _table(summaries):
-    cells = [['layer', 'alpha', 'spread', 'lambda', 'spread', 'units', 'spread', 'saturated',
-              'dead']]
-    cells += [[name, f'{s.alpha_mean:.3f}', f'{s.alpha_spread:.3f}', f'{s.lambda_mean:.3f}',
-               f'{s.lambda_spread:.3f}', str(s.units), f'{s.unit_spread:.3f}', str(s.saturated),
-               str(s.dead)]
-              for name, s in summaries.items()]
+    cells = [
+        ['layer', 'alpha', 'spread', 'lambda', 'spread', 'units', 'spread', 'saturated', 'dead']
+    ]
+    cells += [
+        [
+            name,
+            f'{s.alpha_mean:.3f}',
+            f'{s.alpha_spread:.3f}',
+            f'{s.lambda_mean:.3f}',
+            f'{s.lambda_spread:.3f}',
+            str(s.units),
+            f'{s.unit_spread:.3f}',
+            str(s.saturated),
+            str(s.dead),
+        ]
+        for name, s in summaries.items()
+    ]
     return markdown_table(cells)
 
 

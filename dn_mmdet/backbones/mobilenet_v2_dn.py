@@ -57,17 +57,19 @@ class MobileNetV2DN(MobileNetV2):
             ``num_blocks``, ``frozen_stages`` or ``fold_activation`` out of range.
     """
 
-    def __init__(self,
-                 widen_factor=1.0,
-                 out_indices=(1, 2, 4, 7),
-                 expansion_indices=(),
-                 strides=(1, 2, 2, 2, 1, 2, 1),
-                 num_blocks=(1, 2, 3, 4, 3, 3, 1),
-                 frozen_stages=-1,
-                 norm_cfg=dict(type='BN'),  # noqa: B006 - mmdet's convention, never written to
-                 norm_eval=False,
-                 fold_activation=True,
-                 **kwargs):
+    def __init__(
+        self,
+        widen_factor=1.0,
+        out_indices=(1, 2, 4, 7),
+        expansion_indices=(),
+        strides=(1, 2, 2, 2, 1, 2, 1),
+        num_blocks=(1, 2, 3, 4, 3, 3, 1),
+        frozen_stages=-1,
+        norm_cfg=dict(type='BN'),  # noqa: B006 - mmdet's convention, never written to
+        norm_eval=False,
+        fold_activation=True,
+        **kwargs,
+    ):
         if widen_factor <= 0:
             raise ValueError(f'widen_factor must be above 0, but got {widen_factor}')
         bad = set(expansion_indices) - (set(out_indices) & set(range(1, 7)))
@@ -75,21 +77,28 @@ class MobileNetV2DN(MobileNetV2):
             raise ValueError(
                 'expansion_indices must be a subset of out_indices and of 1 to 6 (stage 0 has no '
                 f'expansion and 7 is a single convolution), but got {tuple(expansion_indices)} '
-                f'with out_indices={tuple(out_indices)}')
-        for name, values, good in (('strides', strides, (1, 2)),
-                                   ('num_blocks', num_blocks, range(1, 100))):
+                f'with out_indices={tuple(out_indices)}'
+            )
+        for name, values, good in (
+            ('strides', strides, (1, 2)),
+            ('num_blocks', num_blocks, range(1, 100)),
+        ):
             if len(values) != 7 or not set(values) <= set(good):
-                raise ValueError(f'{name} must be 7 numbers of {good[0]} '
-                                 f'{"or 2" if name == "strides" else "or more"}, one for each '
-                                 f'stage, but got {tuple(values)}')
+                raise ValueError(
+                    f'{name} must be 7 numbers of {good[0]} '
+                    f'{"or 2" if name == "strides" else "or more"}, one for each '
+                    f'stage, but got {tuple(values)}'
+                )
         if fold_activation not in (True, False, 'recompute'):
-            raise ValueError("fold_activation must be True, False or 'recompute', but got "
-                             f'{fold_activation!r}')
+            raise ValueError(
+                f"fold_activation must be True, False or 'recompute', but got {fold_activation!r}"
+            )
         # What the inherited constructor builds: expansion, channels, blocks, stride of a stage.
         self.arch_settings = [
             [expansion, channels, blocks, stride]
             for (expansion, channels, _, _), blocks, stride in zip(
-                MobileNetV2.arch_settings, num_blocks, strides, strict=True)
+                MobileNetV2.arch_settings, num_blocks, strides, strict=True
+            )
         ]
         super().__init__(
             widen_factor=widen_factor,
@@ -97,7 +106,8 @@ class MobileNetV2DN(MobileNetV2):
             frozen_stages=frozen_stages,
             norm_cfg=norm_cfg,
             norm_eval=norm_eval,
-            **kwargs)
+            **kwargs,
+        )
         self.expansion_indices = tuple(expansion_indices)
         self.fold_activation = fold_activation
         if fold_activation:
@@ -106,8 +116,12 @@ class MobileNetV2DN(MobileNetV2):
     def forward(self, x):
         """Return the features of ``out_indices`` as a tuple."""
         # With checkpoints nothing of a block is kept anyway.
-        recompute = (self.fold_activation == 'recompute' and not self.with_cp
-                     and torch.is_grad_enabled() and not torch.compiler.is_compiling())
+        recompute = (
+            self.fold_activation == 'recompute'
+            and not self.with_cp
+            and torch.is_grad_enabled()
+            and not torch.compiler.is_compiling()
+        )
         with recompute_outputs() if recompute else nullcontext():
             return self._forward(x)
 

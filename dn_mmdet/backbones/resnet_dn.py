@@ -61,35 +61,39 @@ class ResNetDN(ResNet):
             without a trained gamma.
     """
 
-    def __init__(self,
-                 depth,
-                 in_channels=3,
-                 base_channels=64,
-                 num_stages=4,
-                 strides=(2, 2, 2, 2),
-                 dilations=(1, 1, 1, 1),
-                 out_indices=(0, 1, 2, 3),
-                 frozen_stages=-1,
-                 conv_cfg=None,
-                 norm_cfg=dict(type='BN'),  # noqa: B006 - mmdet's convention, never written to
-                 norm_eval=False,
-                 with_cp=False,
-                 zero_init_residual=False,
-                 init_cfg=None):
+    def __init__(
+        self,
+        depth,
+        in_channels=3,
+        base_channels=64,
+        num_stages=4,
+        strides=(2, 2, 2, 2),
+        dilations=(1, 1, 1, 1),
+        out_indices=(0, 1, 2, 3),
+        frozen_stages=-1,
+        conv_cfg=None,
+        norm_cfg=dict(type='BN'),  # noqa: B006 - mmdet's convention, never written to
+        norm_eval=False,
+        with_cp=False,
+        zero_init_residual=False,
+        init_cfg=None,
+    ):
         if depth not in DEPTHS:
             raise ValueError(f'depth must be one of {DEPTHS}, but got {depth!r}')
         if num_stages not in range(1, 5):
             raise ValueError(f'num_stages must be 1 to 4, but got {num_stages!r}')
         for name, values in (('strides', strides), ('dilations', dilations)):
             if len(values) != num_stages or min(values) < 1:
-                raise ValueError(f'{name} must be {num_stages} numbers of 1 or more, one for each '
-                                 f'of num_stages, but got {tuple(values)}')
+                raise ValueError(
+                    f'{name} must be {num_stages} numbers of 1 or more, one for each '
+                    f'of num_stages, but got {tuple(values)}'
+                )
         if not out_indices or not set(out_indices) <= set(range(num_stages)):
-            raise ValueError(f'out_indices must be stages of 0 to {num_stages - 1}, but got '
-                             f'{tuple(out_indices)}')
-        if frozen_stages not in range(-1, num_stages + 1):
             raise ValueError(
-                f'frozen_stages must be -1 to {num_stages}, but got {frozen_stages!r}')
+                f'out_indices must be stages of 0 to {num_stages - 1}, but got {tuple(out_indices)}'
+            )
+        if frozen_stages not in range(-1, num_stages + 1):
+            raise ValueError(f'frozen_stages must be -1 to {num_stages}, but got {frozen_stages!r}')
         super().__init__(
             depth,
             in_channels=in_channels,
@@ -104,15 +108,18 @@ class ResNetDN(ResNet):
             norm_eval=norm_eval,
             with_cp=with_cp,
             zero_init_residual=zero_init_residual,
-            init_cfg=init_cfg)
+            init_cfg=init_cfg,
+        )
         if zero_init_residual and isinstance(self.norm1, DynamicNorm):
             raise ValueError(
                 f'zero_init_residual must be False with norm_cfg of type {norm_cfg["type"]!r}, '
-                'which has no trained gamma')
+                'which has no trained gamma'
+            )
 
     def _make_stem_layer(self, in_channels, stem_channels):
         self.conv1 = build_conv_layer(
-            self.conv_cfg, in_channels, stem_channels, 3, stride=2, padding=1, bias=False)
+            self.conv_cfg, in_channels, stem_channels, 3, stride=2, padding=1, bias=False
+        )
         self.norm1_name, norm1 = build_norm_layer(self.norm_cfg, stem_channels, postfix=1)
         self.add_module(self.norm1_name, norm1)
         self.relu = nn.ReLU(inplace=True)

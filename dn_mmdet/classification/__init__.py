@@ -12,6 +12,11 @@ from .image_list import ImageList
 from .transforms import PackClassInputs, RandomResizedCrop
 
 __all__ = [
-    'ColorJitter', 'ImageClassifier', 'ImageFolder', 'ImageList', 'PackClassInputs',
-    'RandomResizedCrop', 'TopKAccuracy'
+    'ColorJitter',
+    'ImageClassifier',
+    'ImageFolder',
+    'ImageList',
+    'PackClassInputs',
+    'RandomResizedCrop',
+    'TopKAccuracy',
 ]

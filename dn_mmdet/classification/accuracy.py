@@ -44,7 +44,8 @@ class TopKAccuracy(BaseMetric):
         labels = torch.tensor([int(sample['gt_label']) for sample in data_samples])
         if max(self.topk) > scores.shape[1]:
             raise ValueError(
-                f'topk={self.topk} asks for more classes than the {scores.shape[1]} of the model')
+                f'topk={self.topk} asks for more classes than the {scores.shape[1]} of the model'
+            )
         ranks = rank_of_class(scores, labels.to(scores.device))
         self.results += zip(labels.tolist(), ranks.tolist(), strict=True)
 
@@ -53,12 +54,15 @@ class TopKAccuracy(BaseMetric):
         metrics = {f'top{k}': _percent([rank < k for _, rank in results]) for k in self.topk}
         names = list((self.dataset_meta or {}).get('classes', ()))
         for name in self.classes:
-            ranks = [rank for label, rank in results if names[label:label + 1] == [name]]
+            ranks = [rank for label, rank in results if names[label : label + 1] == [name]]
             if ranks:
                 metrics[f'top1_{name}'] = _percent([rank < 1 for rank in ranks])
             else:
-                print_log(f'no image is of class {name!r}, whose accuracy was to be reported',
-                          'current', logging.WARNING)
+                print_log(
+                    f'no image is of class {name!r}, whose accuracy was to be reported',
+                    'current',
+                    logging.WARNING,
+                )
         return metrics
 
 

@@ -35,14 +35,16 @@ class ImageClassifier(BaseModel):
         ValueError: ``num_classes``, ``label_smoothing`` or ``topk`` out of range.
     """
 
-    def __init__(self,
-                 backbone,
-                 num_classes,
-                 in_channels,
-                 label_smoothing=0.0,
-                 topk=(1, ),
-                 data_preprocessor=None,
-                 init_cfg=None):
+    def __init__(
+        self,
+        backbone,
+        num_classes,
+        in_channels,
+        label_smoothing=0.0,
+        topk=(1,),
+        data_preprocessor=None,
+        init_cfg=None,
+    ):
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         if num_classes < 2:
             raise ValueError(f'num_classes must be 2 or more, but got {num_classes}')
@@ -50,7 +52,8 @@ class ImageClassifier(BaseModel):
             raise ValueError(f'label_smoothing must be in [0, 1), but got {label_smoothing}')
         if not all(1 <= k <= num_classes for k in topk):
             raise ValueError(
-                f'topk must lie between 1 and the {num_classes} classes, but got {tuple(topk)}')
+                f'topk must lie between 1 and the {num_classes} classes, but got {tuple(topk)}'
+            )
         self.backbone = MODELS.build(backbone)
         self.fc = nn.Linear(in_channels, num_classes)
         self.num_classes = num_classes
@@ -86,7 +89,8 @@ class ImageClassifier(BaseModel):
             # mmengine logs every entry and adds those with 'loss' in the key up to the objective.
             return dict(
                 loss=F.cross_entropy(scores, target, label_smoothing=self.label_smoothing),
-                **{f'accuracy_top{k}': 100 * (rank < k).float().mean() for k in self.topk})
+                **{f'accuracy_top{k}': 100 * (rank < k).float().mean() for k in self.topk},
+            )
         if mode == 'predict':
             for sample, score in zip(data_samples, scores.float().softmax(dim=1), strict=True):
                 sample.pred_score = score

@@ -42,8 +42,12 @@ class ColorJitter(BaseTransform):
 
     def transform(self, results):
         """Replace ``img``, (H, W, 3) uint8 in the order BGR."""
-        steps = ((_adjust_brightness, self.brightness, 1), (_adjust_contrast, self.contrast, 1),
-                 (mmcv.adjust_color, self.saturation, 1), (_turn_hue, self.hue, 0))
+        steps = (
+            (_adjust_brightness, self.brightness, 1),
+            (_adjust_contrast, self.contrast, 1),
+            (mmcv.adjust_color, self.saturation, 1),
+            (_turn_hue, self.hue, 0),
+        )
         for i in np.random.permutation(len(steps)):
             adjust, (low, high), neutral = steps[i]
             if not low == high == neutral:
@@ -51,8 +55,10 @@ class ColorJitter(BaseTransform):
         return results
 
     def __repr__(self):
-        return (f'{type(self).__name__}(brightness={self.brightness}, contrast={self.contrast}, '
-                f'saturation={self.saturation}, hue={self.hue})')
+        return (
+            f'{type(self).__name__}(brightness={self.brightness}, contrast={self.contrast}, '
+            f'saturation={self.saturation}, hue={self.hue})'
+        )
 
 
 def _range(name, value, neutral, lowest, highest):
@@ -64,10 +70,15 @@ def _range(name, value, neutral, lowest, highest):
             raise ValueError(f'{name} must be {most}, or a pair in order, but got {value}')
         return max(lowest, neutral - value), neutral + value
     pair = isinstance(value, (list, tuple)) and len(value) == 2
-    if not (pair and all(isinstance(v, Real) for v in value)
-            and lowest <= value[0] <= value[1] <= highest):
-        raise ValueError(f'{name} must be a number, or a pair (low, high) in order with both '
-                         f'{limits}, but got {value!r}')
+    if not (
+        pair
+        and all(isinstance(v, Real) for v in value)
+        and lowest <= value[0] <= value[1] <= highest
+    ):
+        raise ValueError(
+            f'{name} must be a number, or a pair (low, high) in order with both '
+            f'{limits}, but got {value!r}'
+        )
     return tuple(value)
 
 

@@ -27,11 +27,13 @@ class ImageFolder(BaseDataset):
         FileNotFoundError: the folder, or a class's images, are missing.
     """
 
-    def __init__(self,
-                 data_root='',
-                 data_prefix=dict(img_path=''),  # noqa: B006 - BaseDataset copies it
-                 extensions=EXTENSIONS,
-                 **kwargs):
+    def __init__(
+        self,
+        data_root='',
+        data_prefix=dict(img_path=''),  # noqa: B006 - BaseDataset copies it
+        extensions=EXTENSIONS,
+        **kwargs,
+    ):
         self.extensions = tuple(extensions)
         super().__init__(data_root=data_root, data_prefix=data_prefix, **kwargs)
 

@@ -32,21 +32,23 @@ class ImageList(BaseDataset):
         UserError: The list, a label or the class names are missing or wrong.
     """
 
-    def __init__(self,
-                 ann_file,
-                 data_root='',
-                 data_prefix=dict(img_path=''),  # noqa: B006 - BaseDataset copies it
-                 **kwargs):
-        super().__init__(
-            ann_file=ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs)
+    def __init__(
+        self,
+        ann_file,
+        data_root='',
+        data_prefix=dict(img_path=''),  # noqa: B006 - BaseDataset copies it
+        **kwargs,
+    ):
+        super().__init__(ann_file=ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs)
 
     def load_data_list(self):
         """Read the list, in its order."""
         entries, classes = read_image_list(self.ann_file, self._metainfo)
         self._metainfo['classes'] = tuple(classes)
         root = self.data_prefix['img_path']
-        return [dict(img_path=os.path.join(root, name), gt_label=label)
-                for _, name, label in entries]
+        return [
+            dict(img_path=os.path.join(root, name), gt_label=label) for _, name, label in entries
+        ]
 
     def _join_prefix(self):
         ann_file, self.ann_file = self.ann_file, ''

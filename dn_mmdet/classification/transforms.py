@@ -25,11 +25,9 @@ class RandomResizedCrop(BaseTransform):
         interpolation (str): mmcv's name. Default: 'bilinear'.
     """
 
-    def __init__(self,
-                 size,
-                 area_range=(0.08, 1.0),
-                 ratio_range=(3 / 4, 4 / 3),
-                 interpolation='bilinear'):
+    def __init__(
+        self, size, area_range=(0.08, 1.0), ratio_range=(3 / 4, 4 / 3), interpolation='bilinear'
+    ):
         self.size = size
         self.area_range = area_range
         self.ratio_range = ratio_range
@@ -39,9 +37,10 @@ class RandomResizedCrop(BaseTransform):
         """Replace ``img`` and ``img_shape``."""
         image = results['img']
         top, left, height, width = self._draw(*image.shape[:2])
-        image = image[top:top + height, left:left + width]
+        image = image[top : top + height, left : left + width]
         results['img'] = mmcv.imresize(
-            image, (self.size, self.size), interpolation=self.interpolation)
+            image, (self.size, self.size), interpolation=self.interpolation
+        )
         results['img_shape'] = results['img'].shape[:2]
         return results
 

@@ -20,19 +20,26 @@ def find_group(groups: list[Group], name: str) -> Group:
         UserError: no group, or several, have that name.
     """
     wanted = name.casefold()
-    for names in (lambda group: [group.label], lambda group: [str(group.first.module)],
-                  lambda group: [group.first.module.name],
-                  lambda group: [text for run in group.runs for text in (
-                      run.work_dir, str(Path(run.work_dir)), Path(run.work_dir).resolve().name)]):
-        found = [group for group in groups
-                 if wanted in [text.casefold() for text in names(group)]]
+    for names in (
+        lambda group: [group.label],
+        lambda group: [str(group.first.module)],
+        lambda group: [group.first.module.name],
+        lambda group: [
+            text
+            for run in group.runs
+            for text in (run.work_dir, str(Path(run.work_dir)), Path(run.work_dir).resolve().name)
+        ],
+    ):
+        found = [group for group in groups if wanted in [text.casefold() for text in names(group)]]
         if len(found) == 1:
             return found[0]
         if found:
             break
     labels = ', '.join(repr(group.label) for group in groups)
-    raise UserError(f'--baseline {name} names {len(found)} of the groups of runs: give one of '
-                    f'{labels}, or the work folder of a run.')
+    raise UserError(
+        f'--baseline {name} names {len(found)} of the groups of runs: give one of '
+        f'{labels}, or the work folder of a run.'
+    )
 
 
 def choose_baselines(groups: list[Group], fixed: Group | None) -> dict[str, Group]:
@@ -56,12 +63,18 @@ def choose_baselines(groups: list[Group], fixed: Group | None) -> dict[str, Grou
     others = [group for group in groups if group not in candidates]
     if not candidates or not others:
         labels = ', '.join(repr(group.label) for group in groups)
-        raise UserError(f'{"none" if not candidates else "each"} of the groups of runs has BN: '
-                        f'name the baseline with --baseline, one of {labels}.')
-    return {group.label: min(candidates, key=lambda bn: (_distance(bn, group), -len(bn.runs),
-                                                         bn.label)) for group in others}
+        raise UserError(
+            f'{"none" if not candidates else "each"} of the groups of runs has BN: '
+            f'name the baseline with --baseline, one of {labels}.'
+        )
+    return {
+        group.label: min(candidates, key=lambda bn: (_distance(bn, group), -len(bn.runs), bn.label))
+        for group in others
+    }
 
 
 def _distance(first, second):
-    return sum(not is_expected(found) for found in differences(
-        first.first.effective, second.first.effective))
+    return sum(
+        not is_expected(found)
+        for found in differences(first.first.effective, second.first.effective)
+    )

@@ -35,9 +35,15 @@ class Claim:
     images: ImageIntervals | None = None
 
 
-def judge(group: Group, baseline: Group, metric: str, digits: int,
-          step: int | None = None, unit: str = 'epoch',
-          images: ImageIntervals | None = None) -> Claim:
+def judge(
+    group: Group,
+    baseline: Group,
+    metric: str,
+    digits: int,
+    step: int | None = None,
+    unit: str = 'epoch',
+    images: ImageIntervals | None = None,
+) -> Claim:
     """Compare by seed; a difference is a gain only where nothing speaks against it.
 
     Args:
@@ -51,57 +57,94 @@ def judge(group: Group, baseline: Group, metric: str, digits: int,
     """
     first, second = (side.summary(metric, step) for side in (baseline, group))
     pair = f'{group.label} against {baseline.label}, {short_name(metric)}'
-    lost = [f'every run of {side.label}' if not found.values else
-            f'{len(found.diverged)} of {len(side.runs)} runs of {side.label} '
-            f'({_seeds(found.diverged)})'
-            for side, found in ((baseline, first), (group, second)) if found.diverged]
+    lost = [
+        f'every run of {side.label}'
+        if not found.values
+        else f'{len(found.diverged)} of {len(side.runs)} runs of {side.label} '
+        f'({_seeds(found.diverged)})'
+        for side, found in ((baseline, first), (group, second))
+        if found.diverged
+    ]
     shared = sorted(first.values.keys() & second.values.keys())
     if not shared:
-        why = (f'{" and ".join(lost)} died of a loss that is not finite' if lost else
-               f'they have no seed in common ({baseline.label}: {_seeds(first.values)}; '
-               f'{group.label}: {_seeds(second.values)}): train both with the same '
-               'randomness.seed')
-        return Claim(group.label, baseline.label, 'nothing',
-                     f'{pair}: there is no difference to give, {why}.')
+        why = (
+            f'{" and ".join(lost)} died of a loss that is not finite'
+            if lost
+            else f'they have no seed in common ({baseline.label}: {_seeds(first.values)}; '
+            f'{group.label}: {_seeds(second.values)}): train both with the same '
+            'randomness.seed'
+        )
+        return Claim(
+            group.label,
+            baseline.label,
+            'nothing',
+            f'{pair}: there is no difference to give, {why}.',
+        )
     difference = compare(replace(first, diverged=()), replace(second, diverged=()))
     if len(shared) == 1:
-        return Claim(group.label, baseline.label, 'nothing', (
-            f'{pair}: nothing can be said from one seed. The difference is '
-            f'{difference.mean:+.{digits}f} ({_seeds(shared)}{_at(step, unit)}'
-            f'{_over_images(images, digits)}), and how much it would change with another seed is '
-            f'unknown{_died(lost)}.'), difference, images=images)
-    interval = paired_bootstrap(
-        [second.values[seed] - first.values[seed] for seed in shared])
+        return Claim(
+            group.label,
+            baseline.label,
+            'nothing',
+            (
+                f'{pair}: nothing can be said from one seed. The difference is '
+                f'{difference.mean:+.{digits}f} ({_seeds(shared)}{_at(step, unit)}'
+                f'{_over_images(images, digits)}), and how much it would change with another seed is '
+                f'unknown{_died(lost)}.'
+            ),
+            difference,
+            images=images,
+        )
+    interval = paired_bootstrap([second.values[seed] - first.values[seed] for seed in shared])
     figures = (
         f'{difference.mean:+.{digits}f} ± {difference.spread:.{digits}f} (mean ± spread of the '
         f'difference over {len(shared)} paired seeds{_at(step, unit)}; {LEVEL:.0%} bootstrap '
         f'interval over seeds {interval.low:+.{digits}f} to {interval.high:+.{digits}f}, '
-        f'{interval.resamples:,} resamples{_over_images(images, digits)})')
+        f'{interval.resamples:,} resamples{_over_images(images, digits)})'
+    )
     against = [f'the runs are not finished, this is {unit} {step}'] if step is not None else []
-    against += [f'it is without {" and ".join(lost)}, which died of a loss that is not '
-                'finite'] if lost else []
-    against += ['it lies within the spread'] if abs(
-        difference.mean) <= difference.spread else []
+    against += (
+        [f'it is without {" and ".join(lost)}, which died of a loss that is not finite']
+        if lost
+        else []
+    )
+    against += ['it lies within the spread'] if abs(difference.mean) <= difference.spread else []
     joint = images and images.widest
-    names = {'over seeds': interval, 'over images and seeds' if images and images.both else
-             'over images': joint}
+    names = {
+        'over seeds': interval,
+        'over images and seeds' if images and images.both else 'over images': joint,
+    }
     zero = [name for name, found in names.items() if found and found.contains_zero]
     against += [f'the interval {name} contains zero' for name in zero]
-    against += ['it is no more than what the log rounds off'] if (
-        0 < abs(difference.mean) < rounding(metric) + 1e-9) else []
+    against += (
+        ['it is no more than what the log rounds off']
+        if (0 < abs(difference.mean) < rounding(metric) + 1e-9)
+        else []
+    )
     if against:
         verdict, told = 'not shown', f'no gain or loss may be claimed, {"; ".join(against)}'
     else:
         verdict = 'gain' if (difference.mean < 0) == lower_is_better(metric) else 'loss'
-        told = (f'a {verdict} that exceeds the spread, with an interval ' + (
+        told = f'a {verdict} that exceeds the spread, with an interval ' + (
             f'{" and one ".join(name for name, found in names.items() if found)} that exclude zero'
-            if joint else 'over seeds alone that excludes zero'))
+            if joint
+            else 'over seeds alone that excludes zero'
+        )
         chance = chance_of_one_sign(len(shared))
         if chance > 1 - LEVEL:
-            told += (f'; but {len(shared)} seeds are few: equal models give differences of one '
-                     f'sign in 1 of {round(1 / chance)} comparisons')
-    return Claim(group.label, baseline.label, verdict, f'{pair}: {figures}: {told}.', difference,
-                 interval, images)
+            told += (
+                f'; but {len(shared)} seeds are few: equal models give differences of one '
+                f'sign in 1 of {round(1 / chance)} comparisons'
+            )
+    return Claim(
+        group.label,
+        baseline.label,
+        verdict,
+        f'{pair}: {figures}: {told}.',
+        difference,
+        interval,
+        images,
+    )
 
 
 def _seeds(seeds):
@@ -118,9 +161,11 @@ def _over_images(images, digits):
     if images is None:
         return ''
     found, what = images.widest, 'images and seeds' if images.both else 'images alone'
-    return (f'; {LEVEL:.0%} bootstrap interval over {what} {found.low:+.{digits}f} to '
-            f'{found.high:+.{digits}f}, {found.resamples:,} resamples of {images.count:,} images'
-            + (f' and {_seeds(images.seeds)}' if images.both else ''))
+    return (
+        f'; {LEVEL:.0%} bootstrap interval over {what} {found.low:+.{digits}f} to '
+        f'{found.high:+.{digits}f}, {found.resamples:,} resamples of {images.count:,} images'
+        + (f' and {_seeds(images.seeds)}' if images.both else '')
+    )
 
 
 def _died(lost):

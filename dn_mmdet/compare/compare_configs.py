@@ -15,12 +15,14 @@ from .train_missing import train_missing
 __all__ = ['compare_configs']
 
 
-def compare_configs(configs: Sequence[str | os.PathLike],
-                    seeds: Sequence[int] = (0, 1, 2),
-                    work_root: str | os.PathLike = 'work_dirs/compare',
-                    workers: int | None = None,
-                    cfg_options: Mapping[str, Any] | None = None,
-                    **report) -> Comparison:
+def compare_configs(
+    configs: Sequence[str | os.PathLike],
+    seeds: Sequence[int] = (0, 1, 2),
+    work_root: str | os.PathLike = 'work_dirs/compare',
+    workers: int | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+    **report,
+) -> Comparison:
     """Train what is missing, seed by seed, each run in a process of its own; then compare.
 
     Interrupted, the same call goes on: whole runs stay, the others resume at their last epoch.
@@ -47,12 +49,21 @@ def compare_configs(configs: Sequence[str | os.PathLike],
         raise UserError('a comparison needs two configurations, and one is given: name another.')
     twice = [name for name, count in Counter(c.stem for c in configs).items() if count > 1]
     if twice:
-        raise UserError(f'two configurations are named {twice[0]}, and so would their folders be: '
-                        'rename one.')
-    trainings = [Training(f'{config.stem}, seed {seed}', config,
-                          Path(work_root) / config.stem / f'seed_{seed}', seed,
-                          options=dict(cfg_options or {}))
-                 for seed in dict.fromkeys(seeds) for config in configs]
+        raise UserError(
+            f'two configurations are named {twice[0]}, and so would their folders be: rename one.'
+        )
+    trainings = [
+        Training(
+            f'{config.stem}, seed {seed}',
+            config,
+            Path(work_root) / config.stem / f'seed_{seed}',
+            seed,
+            options=dict(cfg_options or {}),
+        )
+        for seed in dict.fromkeys(seeds)
+        for config in configs
+    ]
     failed = train_missing(trainings, {training.name: 300.0 for training in trainings}, workers)
-    return compare_runs([training.work_dir for training in trainings], failed=failed,
-                        **{'test': True, **report})
+    return compare_runs(
+        [training.work_dir for training in trainings], failed=failed, **{'test': True, **report}
+    )

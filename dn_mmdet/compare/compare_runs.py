@@ -23,14 +23,16 @@ __all__ = ['compare_runs']
 CURVE, LOSS = 'metric_vs_epoch.png', 'loss_vs_iteration.png'
 
 
-def compare_runs(work_dirs: Sequence[str | os.PathLike],
-                 out: str | os.PathLike = 'work_dirs/compare',
-                 metric: str | None = None,
-                 baseline: str | None = None,
-                 failed: Mapping[str, str] | None = None,
-                 predictions: bool = True,
-                 resamples: int = IMAGE_RESAMPLES,
-                 test: bool = False) -> Comparison:
+def compare_runs(
+    work_dirs: Sequence[str | os.PathLike],
+    out: str | os.PathLike = 'work_dirs/compare',
+    metric: str | None = None,
+    baseline: str | None = None,
+    failed: Mapping[str, str] | None = None,
+    predictions: bool = True,
+    resamples: int = IMAGE_RESAMPLES,
+    test: bool = False,
+) -> Comparison:
     """Compare runs by logs and predictions, print what may be said and write a report.
 
     Args:
@@ -60,8 +62,11 @@ def compare_runs(work_dirs: Sequence[str | os.PathLike],
     """
     comparison = compare_folders(work_dirs, metric, baseline)
     told = [*comparison.left_out, *comparison.notes]
-    comparison.notes.extend(f'{folder}: {reason}' for folder, reason in (failed or {}).items()
-                            if not any(text.startswith(folder) for text in told))
+    comparison.notes.extend(
+        f'{folder}: {reason}'
+        for folder, reason in (failed or {}).items()
+        if not any(text.startswith(folder) for text in told)
+    )
     if predictions:
         comparison = add_predictions(comparison, resamples, test)
     sizes, notes = count_sizes(comparison.groups)
@@ -72,12 +77,16 @@ def compare_runs(work_dirs: Sequence[str | os.PathLike],
             with atomic_write(Path(out) / name) as file:
                 file.write(content)
     except OSError as error:
-        raise UserError(f'the report cannot be written to {out} ({error.strerror}: '
-                        f'{error.filename or out}): choose another folder with --out.') from error
+        raise UserError(
+            f'the report cannot be written to {out} ({error.strerror}: '
+            f'{error.filename or out}): choose another folder with --out.'
+        ) from error
     for text in (*comparison.warnings, *(claim.sentence for claim in comparison.claims)):
         print(text)
-    for text in (*comparison.left_out, *(
-            comparison.predictions.left_out if comparison.predictions else ())):
+    for text in (
+        *comparison.left_out,
+        *(comparison.predictions.left_out if comparison.predictions else ()),
+    ):
         print(f'left out: {text}')
     print(f'In {out}/: {", ".join(sorted(files))}')
     return comparison
@@ -90,10 +99,12 @@ def _files(comparison: Comparison, sizes: dict) -> dict[str, bytes]:
         window = draw_loss(comparison, Path(folder) / LOSS)
         galleries = draw_galleries(comparison, Path(folder)) if comparison.predictions else []
         pictures = {file.name: file.read_bytes() for file in sorted(Path(folder).iterdir())}
-    blocks = report_blocks(comparison, sizes, CURVE, LOSS if window else None, window,
-                           galleries)
+    blocks = report_blocks(comparison, sizes, CURVE, LOSS if window else None, window, galleries)
     title = report_title(comparison)
-    return {**pictures, 'compare.csv': render_csv(comparison, sizes).encode(),
-            'differences.csv': render_differences(comparison).encode(),
-            'compare.md': render_markdown(title, blocks).encode(),
-            'compare.html': render_html(title, blocks, pictures).encode()}
+    return {
+        **pictures,
+        'compare.csv': render_csv(comparison, sizes).encode(),
+        'differences.csv': render_differences(comparison).encode(),
+        'compare.md': render_markdown(title, blocks).encode(),
+        'compare.html': render_html(title, blocks, pictures).encode(),
+    }

@@ -71,10 +71,17 @@ class Comparison:
     @property
     def warnings(self) -> list[str]:
         """Differences beside norm and checkpoint, a sentence for each group that has some."""
-        found = {group.label: [d.key for d in self.differences(group) if not is_expected(d)]
-                 for group in self.groups if group.label in self.baselines}
-        return [f'{label} and {self.baselines[label].label} differ in more than norm_cfg and '
-                f'checkpoint: {", ".join(keys)}.' for label, keys in found.items() if keys]
+        found = {
+            group.label: [d.key for d in self.differences(group) if not is_expected(d)]
+            for group in self.groups
+            if group.label in self.baselines
+        }
+        return [
+            f'{label} and {self.baselines[label].label} differ in more than norm_cfg and '
+            f'checkpoint: {", ".join(keys)}.'
+            for label, keys in found.items()
+            if keys
+        ]
 
 
 def compare_folders(work_dirs, metric=None, baseline=None):
@@ -100,8 +107,9 @@ def compare_folders(work_dirs, metric=None, baseline=None):
     left_out += others + same + unfinished
     runs = [run for group in groups for run in group.runs]
     need_two(runs, _too_few(runs), left_out)
-    need_two(groups, 'these runs differ in the seed alone: a comparison needs two settings.',
-             left_out)
+    need_two(
+        groups, 'these runs differ in the seed alone: a comparison needs two settings.', left_out
+    )
     chosen = [group for group in groups if set(fixed) & set(group.runs)]
     if fixed and not chosen:
         raise UserError(f'--baseline {baseline} has no finished run.')
@@ -109,11 +117,16 @@ def compare_folders(work_dirs, metric=None, baseline=None):
     step = common_step(groups)
     metric, metrics = choose_metric(groups, metric)
     groups.sort(key=lambda group: (group.label in baselines, group.label))
-    comparison = Comparison(groups, baselines, metric, metrics, step, [], data, left_out,
-                            _notes(groups))
+    comparison = Comparison(
+        groups, baselines, metric, metrics, step, [], data, left_out, _notes(groups)
+    )
     comparison.claims.extend(
-        judge(group, baselines[group.label], metric, digits_of(groups, metric), step,
-              comparison.unit) for group in groups if group.label in baselines)
+        judge(
+            group, baselines[group.label], metric, digits_of(groups, metric), step, comparison.unit
+        )
+        for group in groups
+        if group.label in baselines
+    )
     return comparison
 
 
@@ -125,12 +138,15 @@ def _notes(groups):
     notes = []
     for run in (run for group in groups for run in group.runs):
         if run.diverged:
-            notes.append(f'{run.work_dir} (seed {run.seed}) died: {run.diverged}. It counts as '
-                         'NaN and is in no mean.')
+            notes.append(
+                f'{run.work_dir} (seed {run.seed}) died: {run.diverged}. It counts as '
+                'NaN and is in no mean.'
+            )
         elif not run.finished:
             notes.append(f'{run.work_dir} is not finished: {run.last} of {run.planned}.')
-        notes += [f'{line} could not be read (cut off) and was left out.'
-                  for line in run.log.broken]
+        notes += [
+            f'{line} could not be read (cut off) and was left out.' for line in run.log.broken
+        ]
     environments = [run.environment for group in groups for run in group.runs]
     for key in ('PyTorch', 'MMEngine', 'GPU 0', 'CUDA available', 'GPU number'):
         values = sorted({environment.get(key, 'not logged') for environment in environments})

@@ -37,17 +37,27 @@ def differences(first, second, key=''):
     """
     if first == second:
         return ()
-    if isinstance(first, dict) and isinstance(second, dict) and first.get('type') == second.get(
-            'type'):
+    if (
+        isinstance(first, dict)
+        and isinstance(second, dict)
+        and first.get('type') == second.get('type')
+    ):
         names = sorted(first.keys() | second.keys(), key=str)
         pairs = [(name, first.get(name, ABSENT), second.get(name, ABSENT)) for name in names]
-    elif (isinstance(first, list) and isinstance(second, list) and len(first) == len(second)
-          and all(isinstance(item, dict) for item in (*first, *second))):
+    elif (
+        isinstance(first, list)
+        and isinstance(second, list)
+        and len(first) == len(second)
+        and all(isinstance(item, dict) for item in (*first, *second))
+    ):
         pairs = [(str(i), *pair) for i, pair in enumerate(zip(first, second, strict=True))]
     else:
-        return (ConfigDifference(key, first, second), )
-    return tuple(found for name, *pair in pairs
-                 for found in differences(*pair, f'{key}.{name}' if key else str(name)))
+        return (ConfigDifference(key, first, second),)
+    return tuple(
+        found
+        for name, *pair in pairs
+        for found in differences(*pair, f'{key}.{name}' if key else str(name))
+    )
 
 
 def is_expected(difference):
@@ -73,10 +83,12 @@ def same_but_for_the_seed(first, second, first_seed, second_seed):
     return all(
         found.key.split('.')[-1] in ('checkpoint', 'load_from')
         and _same_path(str(found.first), str(found.second), str(first_seed), str(second_seed))
-        for found in differences(first, second))
+        for found in differences(first, second)
+    )
 
 
 def _same_path(first, second, first_seed, second_seed):
     pairs = [re.findall(r'\d+|\D+', path) for path in (first, second)]
     return len(pairs[0]) == len(pairs[1]) and all(
-        a == b or (a, b) == (first_seed, second_seed) for a, b in zip(*pairs, strict=True))
+        a == b or (a, b) == (first_seed, second_seed) for a, b in zip(*pairs, strict=True)
+    )

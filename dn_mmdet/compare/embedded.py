@@ -16,37 +16,58 @@ from .variants import VARIANTS, Variant
 __all__ = ['compare_embedded']
 
 # Part of a configuration's name to expected seconds of its pretraining and its detection.
-ARMS = {'bn': (170, 420), 'dnb': (235, 560), 'dnb_g1': (225, 520), 'sebn': (235, 540),
-        'gn': (190, 450)}
-NAMES = {'bn': 'BN', 'dnb': 'DN-B (16, oup)', 'dnb_g1': 'DN-B (16, 1)', 'sebn': 'SE + BN',
-         'gn': 'GN'}
+ARMS = {
+    'bn': (170, 420),
+    'dnb': (235, 560),
+    'dnb_g1': (225, 520),
+    'sebn': (235, 540),
+    'gn': (190, 450),
+}
+NAMES = {
+    'bn': 'BN',
+    'dnb': 'DN-B (16, oup)',
+    'dnb_g1': 'DN-B (16, 1)',
+    'sebn': 'SE + BN',
+    'gn': 'GN',
+}
 PREFIX = {'pretrain': '', 'train': 'ssdlite_'}
 # With a thread for each run a loader process of its own gains nothing; the last checkpoint is
 # what is compared, and the data was made here.
-COMMON = {'train_dataloader.num_workers': 0, 'train_dataloader.persistent_workers': False,
-          'val_dataloader.num_workers': 0, 'val_dataloader.persistent_workers': False,
-          'default_hooks.checkpoint.save_best': None, 'default_hooks.checkpoint.max_keep_ckpts': 1,
-          'preflight.images': False}
+COMMON = {
+    'train_dataloader.num_workers': 0,
+    'train_dataloader.persistent_workers': False,
+    'val_dataloader.num_workers': 0,
+    'val_dataloader.persistent_workers': False,
+    'default_hooks.checkpoint.save_best': None,
+    'default_hooks.checkpoint.max_keep_ckpts': 1,
+    'preflight.images': False,
+}
 DETECTION = {'val_evaluator.classwise': True}
 # Folder to settings of the detector, which starts from the same pretrained backbone: four times
 # the learning rate, and a step for each two images, one epoch of them at a rate in proportion.
 EXTRAS = {
     'lr_x4': {'optim_wrapper.optimizer.lr': 0.2},
-    'batch_2': {'train_dataloader.batch_size': 2, 'optim_wrapper.optimizer.lr': 0.05 / 8,
-                'train_cfg.max_epochs': 1, 'param_scheduler.1.end': 1,
-                'param_scheduler.1.T_max': 1},
+    'batch_2': {
+        'train_dataloader.batch_size': 2,
+        'optim_wrapper.optimizer.lr': 0.05 / 8,
+        'train_cfg.max_epochs': 1,
+        'param_scheduler.1.end': 1,
+        'param_scheduler.1.T_max': 1,
+    },
 }
 EXTRA_ARMS, EXTRA_SEED = ('bn', 'dnb'), 0
 
 
-def compare_embedded(work_root: str | os.PathLike = 'work_dirs/compare',
-                     seeds: Sequence[int] = (0, 1, 2),
-                     workers: int | None = None,
-                     extra: bool = False,
-                     variants: bool = False,
-                     out: str | os.PathLike | None = None,
-                     cfg_options: Mapping[str, Any] | None = None,
-                     **report) -> Comparison:
+def compare_embedded(
+    work_root: str | os.PathLike = 'work_dirs/compare',
+    seeds: Sequence[int] = (0, 1, 2),
+    workers: int | None = None,
+    extra: bool = False,
+    variants: bool = False,
+    out: str | os.PathLike | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+    **report,
+) -> Comparison:
     """Train each arm with each seed where that is missing, then compare mAP on val.
 
     An arm is a backbone that is pretrained on single digits and then, with the same seed, trained
@@ -117,19 +138,33 @@ class _Plan:
     def add(self, seed, variant, name=''):
         """A pretraining and the detector that starts from it; without changes it has no name."""
         arm, start = variant.arm, variant.backbone or variant.arm
-        first = self._add('pretrain', start, seed, name if variant.pretrained else '',
-                          ARMS[start][0],
-                          options={**(variant.options if variant.pretrained else {}),
-                                   **self.options})
-        self._add('train', arm, seed, name, ARMS[arm][1], after=(first, ),
-                  options={**DETECTION, **variant.options, **self.options})
+        first = self._add(
+            'pretrain',
+            start,
+            seed,
+            name if variant.pretrained else '',
+            ARMS[start][0],
+            options={**(variant.options if variant.pretrained else {}), **self.options},
+        )
+        self._add(
+            'train',
+            arm,
+            seed,
+            name,
+            ARMS[arm][1],
+            after=(first,),
+            options={**DETECTION, **variant.options, **self.options},
+        )
 
     def compare(self, workers, **report):
         """Train and compare the detectors with BN's."""
         trainings = list(self.trainings.values())
         failed = train_missing(trainings, self.costs, workers)
-        return compare_runs([training.work_dir for training in trainings if training.after],
-                            failed=failed, **{'test': True, **report})
+        return compare_runs(
+            [training.work_dir for training in trainings if training.after],
+            failed=failed,
+            **{'test': True, **report},
+        )
 
     def _add(self, what, arm, seed, variant, cost, **settings):
         name = f'{what} {", ".join(filter(None, [NAMES[arm], variant]))}, seed {seed}'
@@ -137,7 +172,11 @@ class _Plan:
             stem = f'{PREFIX[what]}mbv2_{arm}_digits'
             folder = '_'.join(filter(None, [stem, variant]))
             self.trainings[name] = Training(
-                name, configs_root() / 'digits' / f'{stem}.py',
-                self.work_root / folder / f'seed_{seed}', seed, **settings)
+                name,
+                configs_root() / 'digits' / f'{stem}.py',
+                self.work_root / folder / f'seed_{seed}',
+                seed,
+                **settings,
+            )
             self.costs[name] = float(cost)
         return self.trainings[name]

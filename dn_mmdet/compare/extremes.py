@@ -39,8 +39,9 @@ def find_extremes(pairs: Sequence[tuple[ImageResults, ImageResults]], most: int)
         pairs (Sequence[tuple[ImageResults, ImageResults]]): first and second group, by seed.
         most (int): images to each side.
     """
-    first, second = (np.mean([side.scores() for side in sides], axis=0)
-                     for sides in zip(*pairs, strict=True))
+    first, second = (
+        np.mean([side.scores() for side in sides], axis=0) for sides in zip(*pairs, strict=True)
+    )
     margin = np.mean([b.margins() - a.margins() for a, b in pairs], axis=0)
     # Sums of other seeds in another order differ in the last bit: that is no difference.
     difference = np.round(second - first, 9)

@@ -52,12 +52,20 @@ def draw_galleries(comparison: Comparison, folder: Path) -> list[Gallery]:
         extremes = find_extremes(list(pairs.values()), CLASSES if is_class else DETECTIONS)
         if not extremes.better and not extremes.worse:
             continue
-        file = _file_name('classes' if is_class else 'detections', label,
-                          [gallery.file for gallery in galleries])
+        file = _file_name(
+            'classes' if is_class else 'detections', label, [gallery.file for gallery in galleries]
+        )
         draw = _draw_classes if is_class else _draw_detections
         title = draw(label, baseline.label, pairs, extremes, folder / file)
-        galleries.append(Gallery(label, baseline.label, file, title, _counts(
-            label, baseline.label, extremes, len(pairs), is_class)))
+        galleries.append(
+            Gallery(
+                label,
+                baseline.label,
+                file,
+                title,
+                _counts(label, baseline.label, extremes, len(pairs), is_class),
+            )
+        )
     return galleries
 
 
@@ -75,14 +83,24 @@ def _draw_detections(label, baseline, pairs, extremes, file):
     infos = [first.dataset.get_data_info(place) for place in range(len(first.dataset))]
     places = {info['img_id']: place for place, info in enumerate(infos)}
     rows = [places[first.images[i]] for i in shown]
-    titles = [[fill(text, 30) for text in (
-        f'ground truth, {Path(infos[row]["img_path"]).name}',
-        f'{baseline}{mean} {extremes.first[i]:.2f}', f'{label}{mean} {extremes.second[i]:.2f}')]
-        for i, row in zip(shown, rows, strict=True)]
-    draw_side_by_side(first.dataset, rows,
-                      {'first': first.found, 'second': second.found}, file, titles, SCORE_THR)
-    return (f'Ground truth, {baseline} and {label} (seed {seed}, score {SCORE_THR} and above) on '
-            f'the {len(shown)} images where they differ most')
+    titles = [
+        [
+            fill(text, 30)
+            for text in (
+                f'ground truth, {Path(infos[row]["img_path"]).name}',
+                f'{baseline}{mean} {extremes.first[i]:.2f}',
+                f'{label}{mean} {extremes.second[i]:.2f}',
+            )
+        ]
+        for i, row in zip(shown, rows, strict=True)
+    ]
+    draw_side_by_side(
+        first.dataset, rows, {'first': first.found, 'second': second.found}, file, titles, SCORE_THR
+    )
+    return (
+        f'Ground truth, {baseline} and {label} (seed {seed}, score {SCORE_THR} and above) on '
+        f'the {len(shown)} images where they differ most'
+    )
 
 
 def _draw_classes(label, baseline, pairs, extremes, file):
@@ -94,28 +112,45 @@ def _draw_classes(label, baseline, pairs, extremes, file):
         for name, side in ((baseline, 0), (label, 1)):
             found = Counter(first.classes[pair[side].predicted[i]] for pair in pairs.values())
             times = len(pairs) > 1
-            lines.append(f'{name}: ' + ', '.join(
-                f'{_short(text)}{f" x{number}" if times else ""}'
-                for text, number in found.most_common()))
+            lines.append(
+                f'{name}: '
+                + ', '.join(
+                    f'{_short(text)}{f" x{number}" if times else ""}'
+                    for text, number in found.most_common()
+                )
+            )
         return infos.get_data_info(i)['img_path'], '\n'.join(lines)
 
-    draw_gallery([(f'{label} is right more often', [told(i) for i in extremes.better]),
-                  (f'{baseline} is right more often', [told(i) for i in extremes.worse])], file)
-    return (f'What {baseline} and {label} say of images that one gets right and the other '
-            f'wrong, over {len(pairs)} seed{"" if len(pairs) == 1 else "s"}')
+    draw_gallery(
+        [
+            (f'{label} is right more often', [told(i) for i in extremes.better]),
+            (f'{baseline} is right more often', [told(i) for i in extremes.worse]),
+        ],
+        file,
+    )
+    return (
+        f'What {baseline} and {label} say of images that one gets right and the other '
+        f'wrong, over {len(pairs)} seed{"" if len(pairs) == 1 else "s"}'
+    )
 
 
 def _counts(label, baseline, extremes, seeds, is_class):
     total = len(extremes.first)
     better, worse = extremes.counts
     over = f', the mean over {seeds} seeds' if seeds > 1 else ''
-    how = ('by how often they are right, then by the probability of the right class' if is_class
-           else f'by F1 at score {SCORE_THR}, the mean over the IoU thresholds of the metric')
+    how = (
+        'by how often they are right, then by the probability of the right class'
+        if is_class
+        else f'by F1 at score {SCORE_THR}, the mean over the IoU thresholds of the metric'
+    )
     shown = ([f'{len(extremes.better)} where {label} is better'] if extremes.better else []) + (
-        [f'{len(extremes.worse)} where {baseline} is'] if extremes.worse else [])
-    return (f'Of {total:,} images {label} is better on {better:,} and {baseline} on {worse:,}, the '
-            f'others are equal. They are ranked {how}{over}; shown are the most extreme ones to '
-            f'either side, {" and ".join(shown)}.')
+        [f'{len(extremes.worse)} where {baseline} is'] if extremes.worse else []
+    )
+    return (
+        f'Of {total:,} images {label} is better on {better:,} and {baseline} on {worse:,}, the '
+        f'others are equal. They are ranked {how}{over}; shown are the most extreme ones to '
+        f'either side, {" and ".join(shown)}.'
+    )
 
 
 def _short(text):

@@ -48,8 +48,9 @@ class Group:
     def summary(self, metric: str, step: int | None = None) -> Summary:
         """A metric over the seeds, at a step or at the last."""
         values = {run.seed: run.value(metric, step) for run in self.usable}
-        return Summary({seed: value for seed, value in values.items() if value is not None},
-                       self.diverged)
+        return Summary(
+            {seed: value for seed, value in values.items() if value is not None}, self.diverged
+        )
 
 
 def group_runs(runs):
@@ -65,8 +66,10 @@ def group_runs(runs):
     members, notes = [], []
     for run in sorted(runs, key=lambda run: (run.seed, run.work_dir)):
         for group in members:
-            if all(same_but_for_the_seed(other.effective, run.effective, other.seed, run.seed)
-                   for other in group):
+            if all(
+                same_but_for_the_seed(other.effective, run.effective, other.seed, run.seed)
+                for other in group
+            ):
                 group.append(run)
                 break
         else:
@@ -82,8 +85,11 @@ def _one_a_seed(runs, notes):
     for seed, same in by_seed.items():
         # A finished run before one that is not, then the latest.
         same.sort(key=lambda run: (run.finished, run.log.starts[-1].name, run.work_dir))
-        notes += [f'{run.work_dir}: {same[-1].work_dir} has the same configuration and seed '
-                  f'{seed}, so that only the latter is compared.' for run in same[:-1]]
+        notes += [
+            f'{run.work_dir}: {same[-1].work_dir} has the same configuration and seed '
+            f'{seed}, so that only the latter is compared.'
+            for run in same[:-1]
+        ]
     return tuple(same[-1] for _, same in sorted(by_seed.items()))
 
 
@@ -99,17 +105,22 @@ def _distinct(groups):
         plain, origins = _told_apart(same)
         plain = [', '.join([label, *settings[:2]]) for settings in plain]
         # Where they start from only where nothing shorter tells them apart.
-        labels = [', '.join([text, *origin[:1]]) if plain.count(text) > 1 else text
-                  for text, origin in zip(plain, origins, strict=True)]
+        labels = [
+            ', '.join([text, *origin[:1]]) if plain.count(text) > 1 else text
+            for text, origin in zip(plain, origins, strict=True)
+        ]
         for group, text in zip(same, labels, strict=True):
-            yield replace(group, label=text if labels.count(text) == 1 else
-                          f'{text} [{group.first.work_dir}]')
+            yield replace(
+                group, label=text if labels.count(text) == 1 else f'{text} [{group.first.work_dir}]'
+            )
 
 
 def _told_apart(groups):
     """The settings that set each group apart, as 'lr=0.2', and its checkpoints, 'from mbv2_bn'."""
-    found = [{one.key: one for one in differences(groups[0].first.effective,
-                                                  group.first.effective)} for group in groups]
+    found = [
+        {one.key: one for one in differences(groups[0].first.effective, group.first.effective)}
+        for group in groups
+    ]
     first = {key: one.first for each in found for key, one in each.items()}
     settings, origins = [[] for _ in groups], [[] for _ in groups]
     for key in sorted(first):

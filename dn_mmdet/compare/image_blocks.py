@@ -13,8 +13,14 @@ from .galleries import Gallery
 from .image_results import ClassResults
 from .metrics import digits_of, short_name
 
-__all__ = ['class_heading', 'class_tables', 'gallery_heading', 'interval_table', 'method',
-           'render_differences']
+__all__ = [
+    'class_heading',
+    'class_tables',
+    'gallery_heading',
+    'interval_table',
+    'method',
+    'render_differences',
+]
 
 # Classes with the largest change that are shown first where there are many.
 FIRST, MANY = 10, 20
@@ -23,17 +29,31 @@ FIRST, MANY = 10, 20
 def interval_table(comparison: Comparison) -> list[list[str]]:
     """A row for each group with a baseline: the intervals, and what each of them covers."""
     digits = digits_of(comparison.groups, comparison.metric)
-    rows = [['difference', 'in the logs', f'{LEVEL:.0%} over seeds', 'in the predictions',
-             f'{LEVEL:.0%} over images', f'{LEVEL:.0%} over images and seeds']]
+    rows = [
+        [
+            'difference',
+            'in the logs',
+            f'{LEVEL:.0%} over seeds',
+            'in the predictions',
+            f'{LEVEL:.0%} over images',
+            f'{LEVEL:.0%} over images and seeds',
+        ]
+    ]
     for claim in comparison.claims:
         images = claim.images
         logged = '-' if claim.difference is None else f'{claim.difference.mean:+.{digits}f}'
         if claim.interval:
             logged += f' ± {claim.difference.spread:.{digits}f}'
-        rows.append([
-            f'{claim.label} - {claim.baseline}', logged, _ends(claim.interval, digits),
-            '-' if images is None else f'{images.difference:+.{digits}f}',
-            _ends(images and images.images, digits), _ends(images and images.both, digits)])
+        rows.append(
+            [
+                f'{claim.label} - {claim.baseline}',
+                logged,
+                _ends(claim.interval, digits),
+                '-' if images is None else f'{images.difference:+.{digits}f}',
+                _ends(images and images.images, digits),
+                _ends(images and images.both, digits),
+            ]
+        )
     return rows
 
 
@@ -41,18 +61,24 @@ def method(comparison: Comparison) -> str:
     """How the intervals were made, and what they do not cover."""
     found = [claim.images for claim in comparison.claims if claim.images]
     if not found and comparison.predictions and not comparison.predictions.resamples:
-        return ('No images were drawn anew, as was asked for, so that the choice of images to '
-                'evaluate on is not part of the interval.')
+        return (
+            'No images were drawn anew, as was asked for, so that the choice of images to '
+            'evaluate on is not part of the interval.'
+        )
     if not found:
-        return ('Logs hold no result of a single image, so that the choice of images to evaluate '
-                'on is not part of the interval: with the predictions of both groups it is '
-                '(--test makes them).')
+        return (
+            'Logs hold no result of a single image, so that the choice of images to evaluate '
+            'on is not part of the interval: with the predictions of both groups it is '
+            '(--test makes them).'
+        )
     images, resamples = found[0].count, found[0].images.resamples
-    return (f'An interval over seeds alone takes the images as they are. The predictions of '
-            f'{images:,} images give the others: {resamples:,} times images are drawn with '
-            'replacement, the same for all runs, and for the interval over images and seeds the '
-            'seeds too, both runs of a seed together. A gain or loss is claimed where both '
-            'the interval over seeds and the one over images and seeds exclude zero.')
+    return (
+        f'An interval over seeds alone takes the images as they are. The predictions of '
+        f'{images:,} images give the others: {resamples:,} times images are drawn with '
+        'replacement, the same for all runs, and for the interval over images and seeds the '
+        'seeds too, both runs of a seed together. A gain or loss is claimed where both '
+        'the interval over seeds and the one over images and seeds exclude zero.'
+    )
 
 
 def class_tables(comparison: Comparison) -> list[list[list[str]]]:
@@ -64,27 +90,51 @@ def class_tables(comparison: Comparison) -> list[list[list[str]]]:
         one of all in the order of the data set.
     """
     predictions = comparison.predictions
-    labels = [label for label in comparison.baselines
-              if predictions and predictions.pairs(comparison, label)]
+    labels = [
+        label
+        for label in comparison.baselines
+        if predictions and predictions.pairs(comparison, label)
+    ]
     if not labels:
         return []
-    groups = {group.label: [found.by_class() for found in predictions.of(group.usable).values()]
-              for group in comparison.groups}
+    groups = {
+        group.label: [found.by_class() for found in predictions.of(group.usable).values()]
+        for group in comparison.groups
+    }
     groups = {label: found for label, found in groups.items() if found}
     first = next(iter(predictions.results.values()))
     digits = 2 if isinstance(first, ClassResults) else 3
-    changes = {label: [(a.by_class(), b.by_class()) for a, b in predictions.pairs(
-        comparison, label).values()] for label in labels}
-    header = ['class', 'images' if isinstance(first, ClassResults) else 'objects', *groups, *(
-        f'{label} - {comparison.baselines[label].label}' for label in labels)]
+    changes = {
+        label: [
+            (a.by_class(), b.by_class()) for a, b in predictions.pairs(comparison, label).values()
+        ]
+        for label in labels
+    }
+    header = [
+        'class',
+        'images' if isinstance(first, ClassResults) else 'objects',
+        *groups,
+        *(f'{label} - {comparison.baselines[label].label}' for label in labels),
+    ]
     rows = []
     for name, number in first.counts().items():
         moved = [mean(b[name] - a[name] for a, b in pairs) for pairs in changes.values()]
         if any(map(isnan, moved)):
             continue
-        rows.append((max(map(abs, moved)), [name, f'{number:,}', *(
-            _spread([values[name] for values in found], digits) for found in groups.values()),
-            *(f'{value:+.{digits}f}' for value in moved)]))
+        rows.append(
+            (
+                max(map(abs, moved)),
+                [
+                    name,
+                    f'{number:,}',
+                    *(
+                        _spread([values[name] for values in found], digits)
+                        for found in groups.values()
+                    ),
+                    *(f'{value:+.{digits}f}' for value in moved),
+                ],
+            )
+        )
     ranked = [row for _, row in sorted(rows, key=lambda row: -row[0])]
     if len(rows) <= MANY:
         return [[header, *ranked]]
@@ -100,19 +150,43 @@ def render_differences(comparison: Comparison) -> str:
     """CSV, a row for each group with a baseline: differences, intervals and the verdict."""
     text = io.StringIO()
     names = ('seeds', 'images', 'images_and_seeds')
-    rows = [['group', 'baseline', 'metric', 'verdict', 'difference', 'spread',
-             'difference_of_predictions', *(f'over_{name}_{end}' for name in names
-                                            for end in ('low', 'high', 'resamples')),
-             'images', 'seeds_of_predictions']]
+    rows = [
+        [
+            'group',
+            'baseline',
+            'metric',
+            'verdict',
+            'difference',
+            'spread',
+            'difference_of_predictions',
+            *(f'over_{name}_{end}' for name in names for end in ('low', 'high', 'resamples')),
+            'images',
+            'seeds_of_predictions',
+        ]
+    ]
     for claim in comparison.claims:
         difference, images = claim.difference, claim.images
-        row = [claim.label, claim.baseline, comparison.metric, claim.verdict,
-               *((difference.mean, difference.spread if claim.interval else '')
-                 if difference else ('', '')), images.difference if images else '']
+        row = [
+            claim.label,
+            claim.baseline,
+            comparison.metric,
+            claim.verdict,
+            *(
+                (difference.mean, difference.spread if claim.interval else '')
+                if difference
+                else ('', '')
+            ),
+            images.difference if images else '',
+        ]
         for found in (claim.interval, images and images.images, images and images.both):
             row += [found.low, found.high, found.resamples] if found else [''] * 3
-        rows.append([*row, images.count if images else '',
-                     ' '.join(map(str, images.seeds)) if images else ''])
+        rows.append(
+            [
+                *row,
+                images.count if images else '',
+                ' '.join(map(str, images.seeds)) if images else '',
+            ]
+        )
     csv.writer(text, lineterminator='\n').writerows(rows)
     return text.getvalue()
 
@@ -123,8 +197,9 @@ def class_heading(comparison: Comparison) -> str:
 
 
 def _ends(interval, digits):
-    return '-' if interval is None else (f'{interval.low:+.{digits}f} to '
-                                         f'{interval.high:+.{digits}f}')
+    return (
+        '-' if interval is None else (f'{interval.low:+.{digits}f} to {interval.high:+.{digits}f}')
+    )
 
 
 def _spread(values: Sequence[float], digits: int) -> str:

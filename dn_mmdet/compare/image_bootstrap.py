@@ -38,8 +38,9 @@ class ImageIntervals:
         return self.both or self.images
 
 
-def resampled_values(results: Sequence[ImageResults], resamples: int = IMAGE_RESAMPLES,
-                     seed: int = 0) -> np.ndarray:
+def resampled_values(
+    results: Sequence[ImageResults], resamples: int = IMAGE_RESAMPLES, seed: int = 0
+) -> np.ndarray:
     """The metric of several runs, on images drawn with replacement.
 
     All runs are measured on the same draws, so that differences between them are paired. Takes
@@ -64,14 +65,22 @@ def resampled_values(results: Sequence[ImageResults], resamples: int = IMAGE_RES
         weights = np.bincount(random.integers(count, size=count), minlength=count)
         values[row] = [found.value(weights) for found in results]
         if row % 10 == 9:
-            step.show((row + 1) / resamples, f'{len(results)} runs, {row + 1:,} of {resamples:,} '
-                                             f'draws of {count:,} images')
+            step.show(
+                (row + 1) / resamples,
+                f'{len(results)} runs, {row + 1:,} of {resamples:,} draws of {count:,} images',
+            )
     step.finish()
     return values
 
 
-def image_intervals(differences: np.ndarray, measured: Sequence[float], count: int,
-                    seeds: Sequence[int], level: float = LEVEL, seed: int = 0) -> ImageIntervals:
+def image_intervals(
+    differences: np.ndarray,
+    measured: Sequence[float],
+    count: int,
+    seeds: Sequence[int],
+    level: float = LEVEL,
+    seed: int = 0,
+) -> ImageIntervals:
     """Percentile intervals over images, and over seeds and images.
 
     A hierarchical bootstrap (Davison and Hinkley 1997, Sec. 3.8): each draw takes seeds with
@@ -90,9 +99,13 @@ def image_intervals(differences: np.ndarray, measured: Sequence[float], count: i
     # A stream of its own: with that of the images, draws of seeds would go along with theirs.
     picks = np.random.default_rng((seed, 1)).integers(len(seeds), size=kept.shape)
     both = np.take_along_axis(kept, picks, axis=1).mean(axis=1)
-    return ImageIntervals(float(np.mean(measured)), _interval(kept.mean(axis=1), level),
-                          _interval(both, level) if len(seeds) > 1 else None, count,
-                          tuple(seeds))
+    return ImageIntervals(
+        float(np.mean(measured)),
+        _interval(kept.mean(axis=1), level),
+        _interval(both, level) if len(seeds) > 1 else None,
+        count,
+        tuple(seeds),
+    )
 
 
 def _interval(values, level):

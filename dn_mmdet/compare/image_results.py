@@ -88,8 +88,15 @@ class ClassResults:
         dataset (Any): that shows the images, in this order.
     """
 
-    def __init__(self, images: Sequence[str], labels: np.ndarray, probabilities: np.ndarray,
-                 right: np.ndarray, classes: Sequence[str], dataset: Any):
+    def __init__(
+        self,
+        images: Sequence[str],
+        labels: np.ndarray,
+        probabilities: np.ndarray,
+        right: np.ndarray,
+        classes: Sequence[str],
+        dataset: Any,
+    ):
         self.images, self.classes, self.dataset = tuple(images), tuple(classes), dataset
         self.labels, self.right = labels, right
         self.predicted = probabilities.argmax(axis=1)
@@ -103,8 +110,10 @@ class ClassResults:
     def by_class(self):
         """Accuracy among the images of each class, in percent."""
         own = {name: self.right[self.labels == i] for i, name in enumerate(self.classes)}
-        return {name: float(100 * hits.mean()) if len(hits) else float('nan')
-                for name, hits in own.items()}
+        return {
+            name: float(100 * hits.mean()) if len(hits) else float('nan')
+            for name, hits in own.items()
+        }
 
     def counts(self):
         """Images of each class."""

@@ -22,11 +22,11 @@ __all__ = ['make_predictions']
 # mmengine's log line: "Epoch(test) [ 50/125]    eta: ...".
 ITERATION = re.compile(r'Epoch\(test\)\s+\[\s*(\d+)/(\d+)\]')
 # What is tested is what the run was evaluated on in training: its log's last line is of it.
-ON_VAL = '''
+ON_VAL = """
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator
 test_cfg = dict(val_cfg, type='TestLoop')
-'''
+"""
 
 
 def make_predictions(runs: Sequence[Run]) -> list[str]:
@@ -64,8 +64,9 @@ def make_predictions(runs: Sequence[Run]) -> list[str]:
             failed.append(str(error))
             step.finish(str(error), whole=False)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt('the same command goes on with the runs that are not '
-                                    'tested yet') from None
+            raise KeyboardInterrupt(
+                'the same command goes on with the runs that are not tested yet'
+            ) from None
         else:
             step.finish()
     return failed
@@ -84,12 +85,26 @@ def _test(run, checkpoint, out, report):
     config = folder / 'config.py'
     with atomic_write(config) as file:
         file.write(run.config_file.read_bytes() + ON_VAL.encode())
-    command = [sys.executable, str(tools_root() / 'test.py'), str(config), str(checkpoint),
-               '--work-dir', str(folder), '--out', str(out)]
+    command = [
+        sys.executable,
+        str(tools_root() / 'test.py'),
+        str(config),
+        str(checkpoint),
+        '--work-dir',
+        str(folder),
+        '--out',
+        str(out),
+    ]
     log = folder / 'test.log'
     with open(log, 'w', encoding='utf-8') as file:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   text=True, errors='replace', env=dict(os.environ))
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors='replace',
+            env=dict(os.environ),
+        )
         try:
             for line in process.stdout:
                 file.write(line)
@@ -101,5 +116,7 @@ def _test(run, checkpoint, out, report):
             status = process.wait()
     if status or not out.is_file():
         last = ' '.join(log.read_text(errors='replace').splitlines()[-1:])
-        raise UserError(f'{run.work_dir} could not be tested (status {status}, the whole log is '
-                        f'{log}): {last.removeprefix("error: ")[:500]}')
+        raise UserError(
+            f'{run.work_dir} could not be tested (status {status}, the whole log is '
+            f'{log}): {last.removeprefix("error: ")[:500]}'
+        )

@@ -31,18 +31,24 @@ def choose_metric(groups: Sequence[Group], wanted: str | None) -> tuple[str, lis
     order = runs[0].log.val.get(runs[0].last, {})
     plain = [name for name in order if name in common and not is_class(name)]
     if not plain:
-        raise UserError('the runs have no metric in common: ' + '; '.join(
-            f'{run.work_dir} has {", ".join(sorted(run.metrics)) or "none"}' for run in runs)
-            + '. Compare runs that were evaluated alike.')
+        raise UserError(
+            'the runs have no metric in common: '
+            + '; '.join(
+                f'{run.work_dir} has {", ".join(sorted(run.metrics)) or "none"}' for run in runs
+            )
+            + '. Compare runs that were evaluated alike.'
+        )
     if wanted is None:
         chosen = next((name for name in PREFERRED if name in plain), sorted(plain)[0])
     else:
         fitting = [name for name in plain if name == wanted] or [
-            name for name in plain if name.split('/')[-1] == wanted
-            or short_name(name) == wanted]
+            name for name in plain if name.split('/')[-1] == wanted or short_name(name) == wanted
+        ]
         if len(fitting) != 1:
-            raise UserError(f'--metric {wanted} is not a metric that all runs have: choose one of '
-                            f'{", ".join(plain)}.')
+            raise UserError(
+                f'--metric {wanted} is not a metric that all runs have: choose one of '
+                f'{", ".join(plain)}.'
+            )
         chosen = fitting[0]
     return chosen, [chosen, *(name for name in plain if name != chosen)]
 

@@ -5,7 +5,8 @@ from .page_style import STYLE
 __all__ = ['PAGE']
 
 # The policy makes a browser refuse whatever would be fetched, also what a later change brings in.
-PAGE = '''<!DOCTYPE html>
+PAGE = (
+    """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -14,7 +15,9 @@ PAGE = '''<!DOCTYPE html>
  content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <link rel="icon" href="data:,">
 <title>{{ title }}</title>
-<style>''' + STYLE + '''</style>
+<style>"""
+    + STYLE
+    + """</style>
 </head>
 <body>
 <h1{% if title | length > 100 %} class="long"{% endif %}>{{ title | breakable }}</h1>
@@ -87,4 +90,5 @@ PAGE = '''<!DOCTYPE html>
 </main>
 </body>
 </html>
-'''
+"""
+)

@@ -2,7 +2,7 @@
 
 __all__ = ['STYLE']
 
-STYLE = '''
+STYLE = """
 :root { color-scheme: light dark; --ink: #1c1e21; --paper: #fff; --faint: #f3f4f6;
   --line: #d5d8dd; --quiet: #5b6068; --gain: #00694b; --loss: #a33a00; --warn: #fff4d6;
   --edge: #b98900; --link: #0b57a4; --shade: rgb(0 0 0 / .22); }
@@ -87,4 +87,4 @@ pre.commands { white-space: pre-wrap; overflow-wrap: anywhere; }
   pre { white-space: pre-wrap; overflow-wrap: anywhere; }
   details.rows::details-content { content-visibility: visible; }
 }
-'''
+"""

@@ -36,18 +36,22 @@ class Predictions:
 
     def of(self, runs: Sequence[Run]) -> dict[int, ImageResults]:
         """Seed to results, of those runs that have them."""
-        return {run.seed: self.results[run.work_dir] for run in runs
-                if run.work_dir in self.results}
+        return {
+            run.seed: self.results[run.work_dir] for run in runs if run.work_dir in self.results
+        }
 
     def pairs(self, comparison: Comparison, label: str) -> dict[int, tuple]:
         """Seed to results of the baseline and of a group, where both have them."""
-        first, second = (self.of(group.usable) for group in (
-            comparison.baselines[label], comparison.group(label)))
+        first, second = (
+            self.of(group.usable)
+            for group in (comparison.baselines[label], comparison.group(label))
+        )
         return {seed: (first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())}
 
 
-def add_predictions(comparison: Comparison, resamples: int = IMAGE_RESAMPLES,
-                    test: bool = False) -> Comparison:
+def add_predictions(
+    comparison: Comparison, resamples: int = IMAGE_RESAMPLES, test: bool = False
+) -> Comparison:
     """Read prediction files, draw images anew, and judge the groups again by that too.
 
     A prediction file that cannot be used is named and left out: its run is compared by its log.
@@ -64,13 +68,17 @@ def add_predictions(comparison: Comparison, resamples: int = IMAGE_RESAMPLES,
     found = Predictions(resamples=resamples)
     if not can_read(metric):
         if test:
-            found.left_out.append(f'{metric} cannot be taken from predictions, as COCO\'s box mAP '
-                                  'and accuracy can: no run was tested.')
+            found.left_out.append(
+                f"{metric} cannot be taken from predictions, as COCO's box mAP "
+                'and accuracy can: no run was tested.'
+            )
         return replace(comparison, predictions=found)
     runs = [run for group in comparison.groups for run in group.usable]
     if comparison.step is not None:
-        found.left_out.append('Not all runs are finished: predictions, which are of a last '
-                              'checkpoint, are not compared.')
+        found.left_out.append(
+            'Not all runs are finished: predictions, which are of a last '
+            'checkpoint, are not compared.'
+        )
         return replace(comparison, predictions=found)
     if test:
         found.left_out.extend(make_predictions(runs))
@@ -80,10 +88,23 @@ def add_predictions(comparison: Comparison, resamples: int = IMAGE_RESAMPLES,
     if resamples and any(found.pairs(comparison, label) for label in comparison.baselines):
         found.intervals.update(_intervals(comparison, found, resamples))
     digits = digits_of(comparison.groups, metric)
-    return replace(comparison, predictions=found, claims=[
-        judge(group, comparison.baselines[group.label], metric, digits, comparison.step,
-              comparison.unit, found.intervals.get(group.label))
-        for group in comparison.groups if group.label in comparison.baselines])
+    return replace(
+        comparison,
+        predictions=found,
+        claims=[
+            judge(
+                group,
+                comparison.baselines[group.label],
+                metric,
+                digits,
+                comparison.step,
+                comparison.unit,
+                found.intervals.get(group.label),
+            )
+            for group in comparison.groups
+            if group.label in comparison.baselines
+        ],
+    )
 
 
 def _read(run, metric, found, opened):
@@ -98,8 +119,9 @@ def _read(run, metric, found, opened):
     first = next(iter(found.results.values()), results)
     if (results.images, results.classes) != (first.images, first.classes):
         what = 'images' if results.images != first.images else 'classes'
-        found.left_out.append(f'{file} is of other {what} than the predictions of '
-                              f'{next(iter(found.results))}.')
+        found.left_out.append(
+            f'{file} is of other {what} than the predictions of {next(iter(found.results))}.'
+        )
         return
     found.results[run.work_dir] = results
 
@@ -114,8 +136,21 @@ def _intervals(comparison, found, resamples):
     for label in comparison.baselines:
         pairs = found.pairs(comparison, label)
         if pairs and names:
-            yield label, image_intervals(
-                np.stack([column[id(second)] - column[id(first)]
-                          for first, second in pairs.values()], axis=1),
-                [measured[id(second)] - measured[id(first)] for first, second in pairs.values()],
-                len(results[0].images), list(pairs))
+            yield (
+                label,
+                image_intervals(
+                    np.stack(
+                        [
+                            column[id(second)] - column[id(first)]
+                            for first, second in pairs.values()
+                        ],
+                        axis=1,
+                    ),
+                    [
+                        measured[id(second)] - measured[id(first)]
+                        for first, second in pairs.values()
+                    ],
+                    len(results[0].images),
+                    list(pairs),
+                ),
+            )

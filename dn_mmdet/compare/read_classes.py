@@ -38,18 +38,26 @@ def read_classes(file: Path, predictions: Sequence[Mapping], dataset: Any, k: in
         raise UserError(f'{file} is of other images than the val data: {why}.')
     ordered = [by_path[path] for path in paths]
     scores = [item.get('pred_score') for item in ordered]
-    if not all(isinstance(score, torch.Tensor) and score.shape == (len(classes), )
-               for score in scores):
-        raise UserError(f'{file} is of other classes: an image has no pred_score for each of the '
-                        f'{len(classes)}.')
+    if not all(
+        isinstance(score, torch.Tensor) and score.shape == (len(classes),) for score in scores
+    ):
+        raise UserError(
+            f'{file} is of other classes: an image has no pred_score for each of the '
+            f'{len(classes)}.'
+        )
     if [item.get('gt_label') for item in ordered] != labels:
-        raise UserError(f'{file} is of other classes: its gt_label are not those of the val '
-                        'data.')
+        raise UserError(f'{file} is of other classes: its gt_label are not those of the val data.')
     scores, labels = torch.stack(scores).float(), np.array(labels)
     right = rank_of_class(scores, torch.from_numpy(labels)) < k
     root = os.path.commonpath([os.path.dirname(path) for path in paths])
-    return ClassResults([os.path.relpath(path, root) for path in paths], labels, scores.numpy(),
-                        right.numpy(), classes, dataset)
+    return ClassResults(
+        [os.path.relpath(path, root) for path in paths],
+        labels,
+        scores.numpy(),
+        right.numpy(),
+        classes,
+        dataset,
+    )
 
 
 def top_k(metric: str) -> int | None:

@@ -31,9 +31,15 @@ def can_read(metric: str) -> bool:
 def prediction_file(run: Run) -> Path | None:
     """``predictions.pkl`` of a run's work folder, else the newest pickle there, else None."""
     named = Path(run.work_dir, PREDICTIONS)
-    found = [named] if named.is_file() else [
-        path for path in Path(run.work_dir).iterdir()
-        if path.suffix in ('.pkl', '.pickle') and path.is_file()]
+    found = (
+        [named]
+        if named.is_file()
+        else [
+            path
+            for path in Path(run.work_dir).iterdir()
+            if path.suffix in ('.pkl', '.pickle') and path.is_file()
+        ]
+    )
     return max(found, key=lambda path: (path.stat().st_mtime, path.name), default=None)
 
 
@@ -53,15 +59,19 @@ def read_results(run: Run, file: Path, metric: str, opened: dict | None = None) 
     predictions = read_predictions(file)
     dataset, evaluator = _open_data(run, {} if opened is None else opened)
     k = top_k(metric)
-    results = (read_detections(file, predictions, dataset, evaluator, metric) if k is None else
-               read_classes(file, predictions, dataset, k))
+    results = (
+        read_detections(file, predictions, dataset, evaluator, metric)
+        if k is None
+        else read_classes(file, predictions, dataset, k)
+    )
     logged, found = run.value(metric), results.value()
     scale = 1 if k is None else 100
     if not abs(found - logged) <= TOLERANCE * scale:  # NaN is not within it either
         raise UserError(
             f'{file} gives {metric} {found:.4g}, but the log of {run.work_dir} ends with '
             f'{logged:.4g}: it is of another checkpoint or other data. Make it again from the last '
-            'checkpoint with --test.')
+            'checkpoint with --test.'
+        )
     return results
 
 
@@ -76,11 +86,15 @@ def _open_data(run, opened):
 def _build(run, config):
     try:
         # Data sets and pycocotools tell that they load.
-        with DefaultScope.overwrite_default_scope(
-                config.get('default_scope', 'mmengine')), redirect_stdout(StringIO()):
+        with (
+            DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmengine')),
+            redirect_stdout(StringIO()),
+        ):
             dataset = DATASETS.build(config.val_dataloader.dataset)
             dataset.full_init()
     except Exception as error:  # a data set is a class of any package
-        raise UserError(f'the val data of {run.work_dir} cannot be opened here '
-                        f'({" ".join(str(error).split())[:300]}).') from error
+        raise UserError(
+            f'the val data of {run.work_dir} cannot be opened here '
+            f'({" ".join(str(error).split())[:300]}).'
+        ) from error
     return dataset

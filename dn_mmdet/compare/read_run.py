@@ -28,12 +28,20 @@ def read_run(work_dir: str) -> Run:
         raise LeftOut(f'{work_dir}: there is no such folder.')
     log = read_run_log(folder)
     if not log.starts:
-        hint = (' Give the work folder, which is the one above it.'
-                if (folder / 'vis_data').is_dir() else '')
-        broken = (f' ({len(log.broken)} unreadable lines in {log.broken[0].rpartition(":")[0]})'
-                  if log.broken else '')
-        raise LeftOut(f'{work_dir}: no log was found, vis_data/scalars.json in a folder that is '
-                      f'named by the time{broken}.{hint}')
+        hint = (
+            ' Give the work folder, which is the one above it.'
+            if (folder / 'vis_data').is_dir()
+            else ''
+        )
+        broken = (
+            f' ({len(log.broken)} unreadable lines in {log.broken[0].rpartition(":")[0]})'
+            if log.broken
+            else ''
+        )
+        raise LeftOut(
+            f'{work_dir}: no log was found, vis_data/scalars.json in a folder that is '
+            f'named by the time{broken}.{hint}'
+        )
     config_file, config = _config(work_dir, log.starts)
     environment = read_environment(log.starts[-1])
     if revisions := read_revisions(log.starts):
@@ -43,8 +51,10 @@ def read_run(work_dir: str) -> Run:
         # A resumed run goes on with the seed that its first start drew.
         seed = read_environment(log.starts[0]).get('seed', '')
         if not seed.isdigit():
-            raise LeftOut(f'{work_dir}: neither its configuration (randomness.seed) nor its log '
-                          'tells its seed, so that it cannot be paired with another run.')
+            raise LeftOut(
+                f'{work_dir}: neither its configuration (randomness.seed) nor its log '
+                'tells its seed, so that it cannot be paired with another run.'
+            )
     run = Run(work_dir, config_file, config, int(seed), log, environment)
     return replace(run, diverged=_diverged(run, folder))
 
@@ -62,8 +72,10 @@ def _config(work_dir, starts):
         try:
             configs.append(parse_config(file.read_text(encoding='utf-8', errors='replace')))
         except SyntaxError as error:
-            raise LeftOut(f'{work_dir}: its configuration {file} cannot be read, it is cut off or '
-                          f'was changed ({error.msg}, line {error.lineno}).') from error
+            raise LeftOut(
+                f'{work_dir}: its configuration {file} cannot be read, it is cut off or '
+                f'was changed ({error.msg}, line {error.lineno}).'
+            ) from error
     resumed = ('load_from', 'resume')  # a start that resumes differs in these
     first = {k: v for k, v in effective(configs[0]).items() if k not in resumed}
     for file, config in zip(files[1:], configs[1:], strict=True):
@@ -72,8 +84,10 @@ def _config(work_dir, starts):
         seeds = [(c.get('randomness') or {}).get('seed') for c in (configs[0], config)]
         keys += ['randomness.seed'] if seeds[0] != seeds[1] else []
         if keys:
-            raise LeftOut(f'{work_dir}: its log mixes two configurations, {files[0]} and {file}, '
-                          f'which differ in {", ".join(keys)}.')
+            raise LeftOut(
+                f'{work_dir}: its log mixes two configurations, {files[0]} and {file}, '
+                f'which differ in {", ".join(keys)}.'
+            )
     return files[0], configs[0]
 
 
@@ -82,8 +96,9 @@ def _diverged(run, folder):
         iteration = max(run.log.train)
         loss = run.log.train[iteration].get('loss')
         if isinstance(loss, float) and not math.isfinite(loss):
-            first = min(i for i, row in run.log.train.items()
-                        if not math.isfinite(row.get('loss', 0)))
+            first = min(
+                i for i, row in run.log.train.items() if not math.isfinite(row.get('loss', 0))
+            )
             return f'its loss is {loss} from iteration {first}'
     if not run.finished and (line := died_of_nan(folder, run.log.starts[-1])):
         return f'its log says: {line.strip().rstrip(".")}'

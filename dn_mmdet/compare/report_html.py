@@ -31,18 +31,27 @@ def render_html(title: str, blocks: Sequence[Block], pictures: Mapping[str, byte
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     environment.filters.update(
-        breakable=_breakable, columns=_columns, figures=_figures, options=_options)
+        breakable=_breakable, columns=_columns, figures=_figures, options=_options
+    )
     page = environment.from_string(PAGE)
-    return page.render(
-        title=title, blocks=blocks, verdicts=VERDICTS, anchors=_anchors(blocks),
-        pictures={name: _picture(data) for name, data in pictures.items()}) + '\n'
+    return (
+        page.render(
+            title=title,
+            blocks=blocks,
+            verdicts=VERDICTS,
+            anchors=_anchors(blocks),
+            pictures={name: _picture(data) for name, data in pictures.items()},
+        )
+        + '\n'
+    )
 
 
 def _picture(data):
     # The size stands at a fixed place in a PNG; known beforehand, no text moves while it loads.
     width, height = struct.unpack('>II', data[16:24])
-    return dict(url=f'data:image/png;base64,{base64.b64encode(data).decode()}', width=width,
-                height=height)
+    return dict(
+        url=f'data:image/png;base64,{base64.b64encode(data).decode()}', width=width, height=height
+    )
 
 
 def _anchors(blocks):
@@ -70,19 +79,29 @@ def _options(text):
 def _figures(text):
     """Figures, escaped, and what is said of them in brackets on a line of its own."""
     number, bracket, rest = text.partition(' (')
-    return escape(number) + Markup('<small>{}</small>').format(bracket[1:] + rest) if (
-        bracket and number) else escape(text)
+    return (
+        escape(number) + Markup('<small>{}</small>').format(bracket[1:] + rest)
+        if (bracket and number)
+        else escape(text)
+    )
 
 
 def _whole(text, pattern):
     """The text, escaped, which is not broken where it matches."""
     parts = re.split(f'({pattern})', text)
-    return Markup('').join(Markup('<span class="whole">{}</span>').format(part) if place % 2
-                           else escape(part) for place, part in enumerate(parts))
+    return Markup('').join(
+        Markup('<span class="whole">{}</span>').format(part) if place % 2 else escape(part)
+        for place, part in enumerate(parts)
+    )
 
 
 def _columns(rows):
     """A class for each column: those of figures are aligned by their last digit."""
-    return ['number' if place and any(cell[-1:].isdigit() or cell[:1].isdigit() for cell in cells)
-            and all(NUMBER.fullmatch(cell) for cell in cells) else ''
-            for place, (_, *cells) in enumerate(zip(*rows, strict=True))]
+    return [
+        'number'
+        if place
+        and any(cell[-1:].isdigit() or cell[:1].isdigit() for cell in cells)
+        and all(NUMBER.fullmatch(cell) for cell in cells)
+        else ''
+        for place, (_, *cells) in enumerate(zip(*rows, strict=True))
+    ]

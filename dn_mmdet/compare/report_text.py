@@ -19,8 +19,15 @@ def render_markdown(title: str, blocks: Sequence[Block]) -> str:
         title (str): its heading.
         blocks (Sequence[Block]): its pieces.
     """
-    return '\n\n'.join([f'# {_escape(title)}', *(
-        _BLOCKS[block.kind](block) for block in blocks if block.kind in _BLOCKS)]) + '\n'
+    return (
+        '\n\n'.join(
+            [
+                f'# {_escape(title)}',
+                *(_BLOCKS[block.kind](block) for block in blocks if block.kind in _BLOCKS),
+            ]
+        )
+        + '\n'
+    )
 
 
 def render_csv(comparison: Comparison, sizes: dict) -> str:
@@ -31,18 +38,48 @@ def render_csv(comparison: Comparison, sizes: dict) -> str:
         sizes (dict[str, Complexity]): by label.
     """
     metrics = sorted({name for run in comparison.runs for name in run.metrics})
-    rows = [['group', 'module', 'r', 'g', 'seed', 'status', f'{comparison.unit}s', 'planned',
-             'params', 'mult_adds', *metrics, 'seconds_per_iteration', 'memory_mb', 'config',
-             'work_dir']]
+    rows = [
+        [
+            'group',
+            'module',
+            'r',
+            'g',
+            'seed',
+            'status',
+            f'{comparison.unit}s',
+            'planned',
+            'params',
+            'mult_adds',
+            *metrics,
+            'seconds_per_iteration',
+            'memory_mb',
+            'config',
+            'work_dir',
+        ]
+    ]
     for group in comparison.groups:
         size = sizes.get(group.label)
         for run in group.runs:
             module = run.module
             status = 'diverged' if run.diverged else 'finished' if run.finished else 'unfinished'
-            rows.append([group.label, module.name, module.r, module.g, run.seed, status, run.last,
-                         run.planned, *((size.params, size.mult_adds) if size else ('', '')),
-                         *(run.value(name) for name in metrics), run.typical('time'),
-                         run.typical('memory'), run.config_file, run.work_dir])
+            rows.append(
+                [
+                    group.label,
+                    module.name,
+                    module.r,
+                    module.g,
+                    run.seed,
+                    status,
+                    run.last,
+                    run.planned,
+                    *((size.params, size.mult_adds) if size else ('', '')),
+                    *(run.value(name) for name in metrics),
+                    run.typical('time'),
+                    run.typical('memory'),
+                    run.config_file,
+                    run.work_dir,
+                ]
+            )
     text = io.StringIO()
     csv.writer(text, lineterminator='\n').writerows(rows)
     return text.getvalue()

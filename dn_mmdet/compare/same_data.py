@@ -28,8 +28,7 @@ class Data(NamedTuple):
     def agrees(self, other):
         """Whether both may be the same: a path may begin further up on another machine."""
         parts = [PurePosixPath(data.path).parts[::-1] for data in (self, other)]
-        return self.classes == other.classes and all(
-            a == b for a, b in zip(*parts, strict=False))
+        return self.classes == other.classes and all(a == b for a, b in zip(*parts, strict=False))
 
 
 def split_by_data(runs, baseline=()):
@@ -51,15 +50,26 @@ def split_by_data(runs, baseline=()):
         data = _data_of(run)
         found[next((known for known in found if known.agrees(data)), data)].append(run)
     most = max(map(len, found.values()))
-    chosen = [data for data, group in found.items()
-              if (set(baseline) & set(group) if baseline else len(group) == most)]
+    chosen = [
+        data
+        for data, group in found.items()
+        if (set(baseline) & set(group) if baseline else len(group) == most)
+    ]
     if len(chosen) > 1:
-        raise UserError('the runs were evaluated on different data: ' + '; '.join(
-            f'{data} ({", ".join(run.work_dir for run in found[data])})' for data in chosen)
-            + '. Compare those of one data set at a time.')
+        raise UserError(
+            'the runs were evaluated on different data: '
+            + '; '.join(
+                f'{data} ({", ".join(run.work_dir for run in found[data])})' for data in chosen
+            )
+            + '. Compare those of one data set at a time.'
+        )
     kept = chosen[0]
-    notes = [f'{run.work_dir}: it was evaluated on {data}, the others on {kept}.'
-             for data, group in found.items() if data != kept for run in group]
+    notes = [
+        f'{run.work_dir}: it was evaluated on {data}, the others on {kept}.'
+        for data, group in found.items()
+        if data != kept
+        for run in group
+    ]
     return found[kept], notes, str(kept)
 
 

@@ -26,8 +26,10 @@ def read_runs(work_dirs: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
         if run.steps or run.diverged:
             runs.append(run)
         else:
-            left_out.append(f'{work_dir}: it ended before its first evaluation, at iteration '
-                            f'{max(run.log.train)}.')
+            left_out.append(
+                f'{work_dir}: it ended before its first evaluation, at iteration '
+                f'{max(run.log.train)}.'
+            )
     return runs, left_out
 
 
@@ -43,14 +45,19 @@ def need_two(found: Sequence, missing: str, left_out: Sequence[str]) -> None:
 
 def finished_groups(groups: Sequence[Group]) -> tuple[list[Group], list[str]]:
     """Leave unfinished runs out, unless fewer than two groups can do without them."""
-    whole = [(group, tuple(run for run in group.runs if run.finished or run.diverged))
-             for group in groups]
+    whole = [
+        (group, tuple(run for run in group.runs if run.finished or run.diverged))
+        for group in groups
+    ]
     if sum(bool(runs) for _, runs in whole) < 2:
         return list(groups), []
     sentences = [
         f'{run.work_dir}: it is not finished, {run.last} of {run.planned} '
         f'{"epochs" if run.by_epoch else "iterations"}; --resume goes on with it.'
-        for group, runs in whole for run in group.runs if run not in runs]
+        for group, runs in whole
+        for run in group.runs
+        if run not in runs
+    ]
     return [Group(group.label, runs) for group, runs in whole if runs], sentences
 
 
@@ -65,7 +72,9 @@ def common_step(groups: Sequence[Group]) -> int | None:
         return None
     shared = set.intersection(*(set(run.steps) for run in runs))
     if not shared or len({run.by_epoch for run in runs}) > 1:
-        raise UserError('not all runs are finished, and no evaluation is common to all: '
-                        + '; '.join(f'{run.work_dir} has {", ".join(map(str, run.steps))}'
-                                    for run in runs) + '.')
+        raise UserError(
+            'not all runs are finished, and no evaluation is common to all: '
+            + '; '.join(f'{run.work_dir} has {", ".join(map(str, run.steps))}' for run in runs)
+            + '.'
+        )
     return max(shared)

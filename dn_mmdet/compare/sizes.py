@@ -31,6 +31,7 @@ def size_cells(size: Complexity | None) -> tuple[str, str]:
     """Both counts as the paper prints them, '2.36M' and '66.3M' or '0.81G'."""
     if size is None:
         return '-', '-'
-    cost = (f'{size.mult_adds / 1e9:.2f}G' if size.mult_adds >= 5e8 else
-            f'{size.mult_adds / 1e6:.1f}M')
+    cost = (
+        f'{size.mult_adds / 1e9:.2f}G' if size.mult_adds >= 5e8 else f'{size.mult_adds / 1e6:.1f}M'
+    )
     return f'{size.params / 1e6:.2f}M', cost

@@ -8,22 +8,44 @@ from .groups import Group
 from .metrics import digits_of, is_class, short_name
 from .sizes import size_cells
 
-__all__ = ['class_table', 'difference_table', 'module_table', 'seed_table', 'time_table',
-           'version_table']
+__all__ = [
+    'class_table',
+    'difference_table',
+    'module_table',
+    'seed_table',
+    'time_table',
+    'version_table',
+]
 
 
 def module_table(comparison: Comparison, sizes: dict) -> list[list[str]]:
     """The shape of the paper's Table 5: a row for each group, mean and spread of each metric."""
     steps = {group.label: _steps(group) for group in comparison.groups}
-    rows = [['Module', 'r', 'g', f'{comparison.unit}s', 'seeds', '#p', 'Mult-Adds',
-             *map(short_name, comparison.metrics)]]
+    rows = [
+        [
+            'Module',
+            'r',
+            'g',
+            f'{comparison.unit}s',
+            'seeds',
+            '#p',
+            'Mult-Adds',
+            *map(short_name, comparison.metrics),
+        ]
+    ]
     for group in comparison.groups:
         module = group.first.module
-        rows.append([
-            group.label.replace(module.arguments, '', 1) if module.arguments else group.label,
-            module.r, module.g, steps[group.label], ', '.join(map(str, group.seeds)),
-            *size_cells(sizes.get(group.label)),
-            *(_cell(comparison, group, metric) for metric in comparison.metrics)])
+        rows.append(
+            [
+                group.label.replace(module.arguments, '', 1) if module.arguments else group.label,
+                module.r,
+                module.g,
+                steps[group.label],
+                ', '.join(map(str, group.seeds)),
+                *size_cells(sizes.get(group.label)),
+                *(_cell(comparison, group, metric) for metric in comparison.metrics),
+            ]
+        )
     return rows
 
 
@@ -33,16 +55,24 @@ def seed_table(comparison: Comparison) -> list[list[str]]:
     digits = digits_of(comparison.groups, metric)
     values = {group.label: group.summary(metric, step).values for group in comparison.groups}
     compared = [group for group in comparison.groups if group.label in comparison.baselines]
-    rows = [['seed', *values, *(f'{group.label} - {comparison.baselines[group.label].label}'
-                                for group in compared)]]
+    rows = [
+        [
+            'seed',
+            *values,
+            *(f'{group.label} - {comparison.baselines[group.label].label}' for group in compared),
+        ]
+    ]
     for seed in sorted({seed for group in comparison.groups for seed in group.seeds}):
         row = [str(seed)]
         for group in comparison.groups:
-            row.append('NaN' if seed in group.diverged else
-                       _number(values[group.label].get(seed), digits))
+            row.append(
+                'NaN' if seed in group.diverged else _number(values[group.label].get(seed), digits)
+            )
         for group in compared:
-            pair = (values[group.label].get(seed),
-                    values[comparison.baselines[group.label].label].get(seed))
+            pair = (
+                values[group.label].get(seed),
+                values[comparison.baselines[group.label].label].get(seed),
+            )
             row.append('-' if None in pair else f'{pair[0] - pair[1]:+.{digits}f}')
         rows.append(row)
     return rows
@@ -51,32 +81,60 @@ def seed_table(comparison: Comparison) -> list[list[str]]:
 def class_table(comparison: Comparison) -> list[list[str]]:
     """Average precision of each class that all groups have; empty where the logs have none."""
     runs = [run for group in comparison.groups for run in group.usable]
-    names = [name for name in runs[0].log.val.get(runs[0].last, {})
-             if is_class(name) and all(run.value(name, comparison.step) is not None
-                                       for run in runs)]
+    names = [
+        name
+        for name in runs[0].log.val.get(runs[0].last, {})
+        if is_class(name) and all(run.value(name, comparison.step) is not None for run in runs)
+    ]
     compared = [group for group in comparison.groups if group.label in comparison.baselines]
-    header = ['class', *(group.label for group in comparison.groups), *(
-        f'{group.label} - {comparison.baselines[group.label].label}' for group in compared)]
-    rows = [[short_name(name), *(_cell(comparison, group, name) for group in comparison.groups),
-             *(_number(group.summary(name, comparison.step).mean - comparison.baselines[
-                 group.label].summary(name, comparison.step).mean, 3, '+') for group in compared)]
-            for name in names]
+    header = [
+        'class',
+        *(group.label for group in comparison.groups),
+        *(f'{group.label} - {comparison.baselines[group.label].label}' for group in compared),
+    ]
+    rows = [
+        [
+            short_name(name),
+            *(_cell(comparison, group, name) for group in comparison.groups),
+            *(
+                _number(
+                    group.summary(name, comparison.step).mean
+                    - comparison.baselines[group.label].summary(name, comparison.step).mean,
+                    3,
+                    '+',
+                )
+                for group in compared
+            ),
+        ]
+        for name in names
+    ]
     return [header, *rows] if rows else []
 
 
 def time_table(comparison: Comparison) -> list[list[str]]:
     """Seconds and memory of a training iteration, medians of the logged ones and of the runs."""
-    typical = {group.label: {key: _median(run.typical(key) for run in group.runs)
-                             for key in ('time', 'data_time', 'memory')}
-               for group in comparison.groups}
+    typical = {
+        group.label: {
+            key: _median(run.typical(key) for run in group.runs)
+            for key in ('time', 'data_time', 'memory')
+        }
+        for group in comparison.groups
+    }
     rows = [['', 's/iter', 'as a ratio', 'of it loading, s', 'memory, MB']]
     for label, own in typical.items():
-        base = typical[comparison.baselines[label].label if label in comparison.baselines
-                       else label]
+        base = typical[
+            comparison.baselines[label].label if label in comparison.baselines else label
+        ]
         ratio = own['time'] / base['time'] if own['time'] and base['time'] else None
-        rows.append([label, _number(own['time'], 3), '-' if ratio is None else f'{ratio:.2f} x',
-                     _number(own['data_time'], 3),
-                     'not logged' if own['memory'] is None else f'{own["memory"]:.0f}'])
+        rows.append(
+            [
+                label,
+                _number(own['time'], 3),
+                '-' if ratio is None else f'{ratio:.2f} x',
+                _number(own['data_time'], 3),
+                'not logged' if own['memory'] is None else f'{own["memory"]:.0f}',
+            ]
+        )
     return rows
 
 
@@ -87,11 +145,18 @@ def version_table(comparison: Comparison) -> list[list[str]]:
     for key in dict.fromkeys(key for found in environments.values() for key in found):
         if key in ('seed', 'numpy_random_seed'):
             continue
-        values = {work_dir: found.get(key, 'not logged')
-                  for work_dir, found in environments.items()}
+        values = {
+            work_dir: found.get(key, 'not logged') for work_dir, found in environments.items()
+        }
         same = len(set(values.values())) == 1
-        rows.append([key, next(iter(values.values())) if same else '; '.join(
-            f'{work_dir}: {value}' for work_dir, value in values.items())])
+        rows.append(
+            [
+                key,
+                next(iter(values.values()))
+                if same
+                else '; '.join(f'{work_dir}: {value}' for work_dir, value in values.items()),
+            ]
+        )
     if not any('revision' in row[0].lower() for row in rows):
         rows.append(['git revision', 'not logged'])
     return rows
@@ -99,9 +164,13 @@ def version_table(comparison: Comparison) -> list[list[str]]:
 
 def difference_table(comparison: Comparison, group: Group) -> list[list[str]]:
     """Where the configuration of a group differs from its baseline's."""
-    return [['setting', comparison.baselines[group.label].label, group.label], *(
-        [found.key, _short(found.first), _short(found.second)]
-        for found in comparison.differences(group))]
+    return [
+        ['setting', comparison.baselines[group.label].label, group.label],
+        *(
+            [found.key, _short(found.first), _short(found.second)]
+            for found in comparison.differences(group)
+        ),
+    ]
 
 
 def _cell(comparison, group, metric):

@@ -6,9 +6,11 @@ __all__ = ['died_of_nan', 'read_environment', 'read_revisions']
 
 ENTRY = re.compile(r'    ([A-Za-z][\w .()/-]*): (.*)')
 # As this package's and mmdet's hooks for invalid losses and mmdet's detectors say it.
-NAN = re.compile(r'^.*(?:loss is [+-]?(?:nan|inf)|loss become infinite or NaN'
-                 r'|(?:is|are) (?:not finite|infinite or NaN)|holds NaN or infinite values).*$',
-                 re.MULTILINE | re.IGNORECASE)
+NAN = re.compile(
+    r'^.*(?:loss is [+-]?(?:nan|inf)|loss become infinite or NaN'
+    r'|(?:is|are) (?:not finite|infinite or NaN)|holds NaN or infinite values).*$',
+    re.MULTILINE | re.IGNORECASE,
+)
 # As tools/train.py logs it.
 REVISION = re.compile(r'^.*\bgit revision: ([\w-]+)$', re.MULTILINE)
 # The compiler's options say nothing that the version does not.
@@ -48,8 +50,12 @@ def read_revisions(starts):
         str: hashes, ', then ' between those of a run that was resumed with another; '' where no
         log tells one.
     """
-    found = [match[1] for start in starts for file in sorted(start.glob('*.log'))
-             if (match := REVISION.search(file.read_text(encoding='utf-8', errors='replace')))]
+    found = [
+        match[1]
+        for start in starts
+        for file in sorted(start.glob('*.log'))
+        if (match := REVISION.search(file.read_text(encoding='utf-8', errors='replace')))
+    ]
     return ', then '.join(dict.fromkeys(found))
 
 
@@ -61,9 +67,12 @@ def died_of_nan(work_dir, last_start):
         last_start (Path): folder of the start that the last rows come from; one that began later
             and wrote no rows is looked at too, and so is a file beside it that caught its output.
     """
-    logs = [file for start in sorted(work_dir.iterdir())
-            if start.is_dir() and start.name >= last_start.name
-            for file in sorted(start.glob('*.log'))]
+    logs = [
+        file
+        for start in sorted(work_dir.iterdir())
+        if start.is_dir() and start.name >= last_start.name
+        for file in sorted(start.glob('*.log'))
+    ]
     for file in [*logs, *sorted(work_dir.glob('*.log'))]:
         text = file.read_text(encoding='utf-8', errors='replace')
         # A file in the work folder has what all starts printed: the last one counts.

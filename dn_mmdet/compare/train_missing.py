@@ -8,8 +8,9 @@ from .read_run import LeftOut, read_run
 __all__ = ['train_missing']
 
 
-def train_missing(trainings: Sequence[Training], costs: dict[str, float],
-                  workers: int | None = None) -> dict[str, str]:
+def train_missing(
+    trainings: Sequence[Training], costs: dict[str, float], workers: int | None = None
+) -> dict[str, str]:
     """Train what is not whole yet, several at a time.
 
     A run whose loss ceased to be finite is a result: it is not tried again, and a run that fails
@@ -30,10 +31,14 @@ def train_missing(trainings: Sequence[Training], costs: dict[str, float],
     try:
         failed = run_all(trainings, costs, workers, diverged)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt('the same command goes on, with each run from its last '
-                                'checkpoint') from None
-    return {str(training.work_dir): failed[training.name]
-            for training in trainings if training.name in failed}
+        raise KeyboardInterrupt(
+            'the same command goes on, with each run from its last checkpoint'
+        ) from None
+    return {
+        str(training.work_dir): failed[training.name]
+        for training in trainings
+        if training.name in failed
+    }
 
 
 def diverged(training: Training) -> str:

@@ -2,6 +2,7 @@
 
 Without mmengine only the digits are there.
 """
+
 from importlib.util import find_spec
 
 from .digits import DigitsSpec, build_digits_coco

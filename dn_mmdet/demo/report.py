@@ -28,9 +28,13 @@ def table(rows):
     reference = next(iter(rows.values()))['seconds']
     cells = [['norm', *METRICS, '#p', 'Mult-Adds', 's/iter']]
     for norm, row in rows.items():
-        cells.append([
-            norm, *(f'{row["metrics"][key]:.3f}' for key in METRICS.values()),
-            f'{row["complexity"].params / 1e6:.2f}M', f'{row["complexity"].mult_adds / 1e6:.1f}M',
-            f'{row["seconds"] / reference:.2f} x'
-        ])
+        cells.append(
+            [
+                norm,
+                *(f'{row["metrics"][key]:.3f}' for key in METRICS.values()),
+                f'{row["complexity"].params / 1e6:.2f}M',
+                f'{row["complexity"].mult_adds / 1e6:.1f}M',
+                f'{row["seconds"] / reference:.2f} x',
+            ]
+        )
     return markdown_table(cells)

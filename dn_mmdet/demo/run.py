@@ -62,25 +62,30 @@ def run_demo(work_root='work_dirs', seed=0):
         for training in trainings:
             _train(training, progress)
         detectors = dict(zip(NORMS, (t for t in trainings if t.after), strict=True))
-        rows = {label: dict(metrics=_test(label, detectors[label], out, progress))
-                for label in NORMS}
+        rows = {
+            label: dict(metrics=_test(label, detectors[label], out, progress)) for label in NORMS
+        }
         _measure(rows, detectors, progress)
         _draw(detectors, out, progress)
     except KeyboardInterrupt:
         raise KeyboardInterrupt('the same command goes on from the last checkpoint') from None
     text = table(rows)
     _write(out, rows, text, seed)
-    print(f'\nSSDLite with a MobileNetV2 backbone on the embedded digits, val, seed {seed}; s/iter '
-          f'is a ratio to BN:\n\n{text}\n\nIn {out}/: table.md, results.json, map_vs_epoch.png, '
-          f'detections.png, data.png ({(time.monotonic() - began) / 60:.1f} minutes)')
+    print(
+        f'\nSSDLite with a MobileNetV2 backbone on the embedded digits, val, seed {seed}; s/iter '
+        f'is a ratio to BN:\n\n{text}\n\nIn {out}/: table.md, results.json, map_vs_epoch.png, '
+        f'detections.png, data.png ({(time.monotonic() - began) / 60:.1f} minutes)'
+    )
     return out
 
 
 def _plan(work_root, seed):
-    pretrainings = [_training(f'pretrain {label}', f'mbv2_{key}_digits', work_root, seed)
-                    for label, key in NORMS.items()]
+    pretrainings = [
+        _training(f'pretrain {label}', f'mbv2_{key}_digits', work_root, seed)
+        for label, key in NORMS.items()
+    ]
     return pretrainings + [
-        _training(f'train {label}', f'ssdlite_mbv2_{key}_digits', work_root, seed, (pretraining, ))
+        _training(f'train {label}', f'ssdlite_mbv2_{key}_digits', work_root, seed, (pretraining,))
         for (label, key), pretraining in zip(NORMS.items(), pretrainings, strict=True)
     ]
 
@@ -107,13 +112,21 @@ def _test(label, training, out, progress):
     results = out / f'{training.config.stem}.pkl'
     work_dir = out / training.config.stem
     command = [
-        sys.executable, str(tools_root() / 'test.py'), str(training.config),
-        str(training.checkpoint), '--work-dir', str(work_dir), '--out', str(results)
+        sys.executable,
+        str(tools_root() / 'test.py'),
+        str(training.config),
+        str(training.checkpoint),
+        '--work-dir',
+        str(work_dir),
+        '--out',
+        str(results),
     ]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
-        raise UserError(f'tools/test.py ended with status {ended.returncode}: '
-                        f'{(ended.stderr or ended.stdout)[-2000:]}')
+        raise UserError(
+            f'tools/test.py ended with status {ended.returncode}: '
+            f'{(ended.stderr or ended.stdout)[-2000:]}'
+        )
     newest = sorted(work_dir.glob('*/[0-9]*.json'))[-1]
     metrics = json.loads(newest.read_text())
     step.finish(f'mAP {metrics[METRICS["mAP"]]:.3f}')
@@ -136,8 +149,10 @@ def _measure(rows, detectors, progress):
     del loader
     torch.set_flush_denormal(True)
     seconds = time_training_steps(
-        {label: config.model for label, config in configs.items()}, batches,
-        progress=lambda done, of: step.show(done / of, f'round {done}/{of}'))
+        {label: config.model for label, config in configs.items()},
+        batches,
+        progress=lambda done, of: step.show(done / of, f'round {done}/{of}'),
+    )
     for label, value in seconds.items():
         rows[label]['seconds'] = value
     step.finish()
@@ -145,22 +160,33 @@ def _measure(rows, detectors, progress):
 
 def _draw(detectors, out, progress):
     step = progress.start('pictures')
-    curves = {label: read_run_log(t.work_dir).curve(METRICS['mAP'])
-              for label, t in detectors.items()}
-    plot_curves(curves, out / 'map_vs_epoch.png', ylabel='COCO mAP on val',
-                title='SSDLite, MobileNetV2 x0.5, embedded digits')
+    curves = {
+        label: read_run_log(t.work_dir).curve(METRICS['mAP']) for label, t in detectors.items()
+    }
+    plot_curves(
+        curves,
+        out / 'map_vs_epoch.png',
+        ylabel='COCO mAP on val',
+        title='SSDLite, MobileNetV2 x0.5, embedded digits',
+    )
     config = Config.fromfile(detectors['BN'].config)
     draw_detections(
         config.test_dataloader.dataset,
         {label: out / f'{t.config.stem}.pkl' for label, t in detectors.items()},
-        out / 'detections.png')
+        out / 'detections.png',
+    )
     step.finish()
 
 
 def _write(out, rows, text, seed):
     plain = {
-        label: dict(seed=seed, metrics=row['metrics'], params=row['complexity'].params,
-                    mult_adds=row['complexity'].mult_adds, seconds_per_step=row['seconds'])
+        label: dict(
+            seed=seed,
+            metrics=row['metrics'],
+            params=row['complexity'].params,
+            mult_adds=row['complexity'].mult_adds,
+            seconds_per_step=row['seconds'],
+        )
         for label, row in rows.items()
     }
     with atomic_write(out / 'results.json') as file:

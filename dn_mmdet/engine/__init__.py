@@ -31,8 +31,20 @@ if find_spec('mmengine'):
     from .training import train
 
     __all__ += [
-        'AffineHook', 'AtomicCheckpointHook', 'AtomicLocalBackend', 'CPUAmpOptimWrapper',
-        'CfgOptions', 'DivergedError', 'InvalidLossHook', 'ResumeLRHook', 'atomic_write',
-        'load_config', 'preflight', 'publish', 'register_dataset_check',
-        'register_safe_globals', 'test', 'train'
+        'AffineHook',
+        'AtomicCheckpointHook',
+        'AtomicLocalBackend',
+        'CPUAmpOptimWrapper',
+        'CfgOptions',
+        'DivergedError',
+        'InvalidLossHook',
+        'ResumeLRHook',
+        'atomic_write',
+        'load_config',
+        'preflight',
+        'publish',
+        'register_dataset_check',
+        'register_safe_globals',
+        'test',
+        'train',
     ]

@@ -12,8 +12,13 @@ __all__ = ['AffineHook']
 
 # Name of a scalar to its field of AffineSummary.
 QUANTITIES = {
-    'alpha_mean': 'alpha_mean', 'alpha_spread': 'alpha_spread', 'lambda_mean': 'lambda_mean',
-    'lambda_spread': 'lambda_spread', 'dead_units': 'dead', 'saturated_units': 'saturated'}
+    'alpha_mean': 'alpha_mean',
+    'alpha_spread': 'alpha_spread',
+    'lambda_mean': 'lambda_mean',
+    'lambda_spread': 'lambda_spread',
+    'dead_units': 'dead',
+    'saturated_units': 'saturated',
+}
 
 
 @HOOKS.register_module()
@@ -48,8 +53,9 @@ class AffineHook(Hook):
         """Where TensorBoard is among the backends: a chart for each quantity, a line a layer."""
         board = runner.visualizer.get_backend('TensorboardVisBackend')
         if board is not None and is_main_process():
-            board.experiment.add_custom_scalars({'affine': {
-                name: ['Multiline', [f'affine_{name}/.*']] for name in QUANTITIES}})
+            board.experiment.add_custom_scalars(
+                {'affine': {name: ['Multiline', [f'affine_{name}/.*']] for name in QUANTITIES}}
+            )
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
         """Begin to look, in the iterations that are looked at."""
@@ -75,17 +81,22 @@ class AffineHook(Hook):
                 continue
             summary = summarise_affine(entries)
             # TensorBoard groups by what stands before the first slash.
-            scalars.update({
-                f'affine_{name}/{layer}': getattr(summary, field)
-                for name, field in QUANTITIES.items()
-                if summary.units or not name.endswith('_units')})
+            scalars.update(
+                {
+                    f'affine_{name}/{layer}': getattr(summary, field)
+                    for name, field in QUANTITIES.items()
+                    if summary.units or not name.endswith('_units')
+                }
+            )
             if summary.alpha_max < self.threshold and layer not in self._warned:
                 self._warned.add(layer)
                 print_log(
                     f'alpha of {layer} has collapsed: no channel has a mean above '
                     f'{self.threshold:g} at iteration {runner.iter + 1}, so that the layer passes '
                     "nothing on. Lower the learning rate, or begin with start='identity'.",
-                    'current', logging.WARNING)
+                    'current',
+                    logging.WARNING,
+                )
         runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
 
     def after_train(self, runner) -> None:

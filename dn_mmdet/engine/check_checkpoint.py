@@ -25,8 +25,12 @@ def check_test_checkpoint(path: str, model: nn.Module, cfg: Config) -> None:
         UserError: It is missing, would run code, or does not fit.
     """
     content = read_checkpoint(path, 'the test')
-    _demand(_match(model, content, state_dict_of(content, path), path, cfg), path, cfg,
-            'Give a checkpoint that this configuration trained')
+    _demand(
+        _match(model, content, state_dict_of(content, path), path, cfg),
+        path,
+        cfg,
+        'Give a checkpoint that this configuration trained',
+    )
 
 
 def check_resume(path: str, model: nn.Module, cfg: Config) -> None:
@@ -37,20 +41,28 @@ def check_resume(path: str, model: nn.Module, cfg: Config) -> None:
     """
     content = read_checkpoint(path, '--resume')
     state = state_dict_of(content, path)
-    _demand(_match(model, content, state, path, cfg), path, cfg,
-            'Resume with the configuration that the run began with, or begin anew from these '
-            'weights with --cfg-options load_from=PATH')
+    _demand(
+        _match(model, content, state, path, cfg),
+        path,
+        cfg,
+        'Resume with the configuration that the run began with, or begin anew from these '
+        'weights with --cfg-options load_from=PATH',
+    )
     meta = content.get('meta')
     complete = isinstance(meta, Mapping) and {'epoch', 'iter'} <= set(meta)
     if not (complete and 'optimizer' in content and 'message_hub' in content):
-        raise UserError(f'{path} holds weights without the state of the optimizer, as a best or a '
-                        'published checkpoint does, so training cannot resume from it: give an '
-                        f'epoch_N.pth, or begin anew from it with --cfg-options load_from={path}.')
+        raise UserError(
+            f'{path} holds weights without the state of the optimizer, as a best or a '
+            'published checkpoint does, so training cannot resume from it: give an '
+            f'epoch_N.pth, or begin anew from it with --cfg-options load_from={path}.'
+        )
     if 'config' in meta:
         # Runner.resume hands this text to Config.fromstring, which executes it.
-        raise UserError(f"{path} is refused: its meta has a 'config', Python text that mmengine "
-                        'would run on resuming. Begin anew from its weights with --cfg-options '
-                        f'load_from={path}.')
+        raise UserError(
+            f"{path} is refused: its meta has a 'config', Python text that mmengine "
+            'would run on resuming. Begin anew from its weights with --cfg-options '
+            f'load_from={path}.'
+        )
 
 
 def check_load_from(path: str, model: nn.Module, cfg: Config, whole: bool = True) -> list[str]:
@@ -77,14 +89,24 @@ def check_load_from(path: str, model: nn.Module, cfg: Config, whole: bool = True
         return [f'load_from={path}: {match_state(model, state)}.']
     match = _match(model, content, state, path, cfg)
     heads = [key for key in match.reshaped if key.startswith(HEADS)]
-    _demand(StateMatch(match.matched, match.missing, match.unexpected,
-                       [key for key in match.reshaped if key not in heads]), path, cfg,
-            'Give a checkpoint of this model (preflight.checkpoint=False under --cfg-options loads '
-            'what fits and leaves the rest at its start)')
+    _demand(
+        StateMatch(
+            match.matched,
+            match.missing,
+            match.unexpected,
+            [key for key in match.reshaped if key not in heads],
+        ),
+        path,
+        cfg,
+        'Give a checkpoint of this model (preflight.checkpoint=False under --cfg-options loads '
+        'what fits and leaves the rest at its start)',
+    )
     if not heads:
         return []
-    return [f'load_from={path}: {len(heads)} weights of the head have another shape and start '
-            f'anew ({heads[0]} is the first).']
+    return [
+        f'load_from={path}: {len(heads)} weights of the head have another shape and start '
+        f'anew ({heads[0]} is the first).'
+    ]
 
 
 def check_pretrained(model: nn.Module, cfg: Config) -> None:
@@ -99,8 +121,9 @@ def check_pretrained(model: nn.Module, cfg: Config) -> None:
     for name, module, init in _pretrained(model):
         path, key = init['checkpoint'], f'model.{name}.init_cfg' if name else 'model.init_cfg'
         if not isinstance(path, str):
-            raise UserError(f'{key}.checkpoint is {path!r} and no file: to train from scratch, '
-                            f'set {key}=None.')
+            raise UserError(
+                f'{key}.checkpoint is {path!r} and no file: to train from scratch, set {key}=None.'
+            )
         content = read_checkpoint(path, key, _where_to_get(path, key))
         own = {child for child, _ in module.named_children()}
         state = _without_prefix(state_dict_of(content, path), init.get('prefix'), own, path, key)
@@ -109,25 +132,37 @@ def check_pretrained(model: nn.Module, cfg: Config) -> None:
         match = _match(module, content, state, path, cfg)
         # A classifier's last layer may lie beside the backbone in the file.
         foreign = [k for k in match.unexpected if k.partition('.')[0] in own]
-        _demand(StateMatch(match.matched, match.missing, foreign, match.reshaped), path, cfg,
-                f'Give {key}.checkpoint a backbone of the same kind, or train from scratch with '
-                f'--cfg-options {key}=None', part=name)
+        _demand(
+            StateMatch(match.matched, match.missing, foreign, match.reshaped),
+            path,
+            cfg,
+            f'Give {key}.checkpoint a backbone of the same kind, or train from scratch with '
+            f'--cfg-options {key}=None',
+            part=name,
+        )
 
 
-def _match(model: nn.Module, content: Mapping, state: dict[str, Tensor], path: str,
-           cfg: Config) -> StateMatch:
+def _match(
+    model: nn.Module, content: Mapping, state: dict[str, Tensor], path: str, cfg: Config
+) -> StateMatch:
     _check_twins(model, content, path, cfg)
     other = norm_mismatch(model, state)
     match = match_state(model, state)
     if other and not (other[0] == 'BN' and cfg.get('allow_bn_checkpoint', False)):
         given, wanted, count = other
-        way = (f'; to start {wanted} from the weights of BN, add --cfg-options '
-               'allow_bn_checkpoint=True' if given == 'BN' else '')
+        way = (
+            f'; to start {wanted} from the weights of BN, add --cfg-options '
+            'allow_bn_checkpoint=True'
+            if given == 'BN'
+            else ''
+        )
         # The layers take over a BN state silently, so say what would match without that.
         plain = _plain_match(model, state)
-        raise UserError(f'{path} has {given} where the model of {cfg.filename} has {wanted}, in '
-                        f'{count} norm layers: {plain}. Use a checkpoint and a configuration of '
-                        f'the same norm{way}.')
+        raise UserError(
+            f'{path} has {given} where the model of {cfg.filename} has {wanted}, in '
+            f'{count} norm layers: {plain}. Use a checkpoint and a configuration of '
+            f'the same norm{way}.'
+        )
     return match
 
 
@@ -138,9 +173,11 @@ def _check_twins(model: nn.Module, content: Mapping, path: str, cfg: Config) -> 
     given = set(re.findall(r"type='(DNB|DNC)'", text)) if isinstance(text, str) else set()
     own = {type(module).__name__ for module in model.modules()} & {'DNB', 'DNC'}
     if given and own and not given & own:
-        raise UserError(f'{path} has {given.pop()} where the model of {cfg.filename} has '
-                        f'{own.pop()}, which has the same keys and computes something else. Use a '
-                        'checkpoint and a configuration of the same norm.')
+        raise UserError(
+            f'{path} has {given.pop()} where the model of {cfg.filename} has '
+            f'{own.pop()}, which has the same keys and computes something else. Use a '
+            'checkpoint and a configuration of the same norm.'
+        )
 
 
 def _plain_match(model: nn.Module, state: Mapping[str, Tensor]) -> StateMatch:
@@ -149,15 +186,19 @@ def _plain_match(model: nn.Module, state: Mapping[str, Tensor]) -> StateMatch:
     given = {k: v for k, v in state.items() if not k.endswith('num_batches_tracked')}
     reshaped = [k for k in own if k in given and own[k].shape != given[k].shape]
     return StateMatch(
-        sum(k in given for k in own) - len(reshaped), [k for k in own if k not in given],
-        [k for k in given if k not in own], reshaped)
+        sum(k in given for k in own) - len(reshaped),
+        [k for k in own if k not in given],
+        [k for k in given if k not in own],
+        reshaped,
+    )
 
 
 def _demand(match: StateMatch, path: str, cfg: Config, remedy: str, part: str = '') -> None:
     if match.missing or match.unexpected or match.reshaped:
         what = f'the {part} of the model' if part else 'the model'
-        raise UserError(f'{path} is of another architecture than {what} of {cfg.filename}: '
-                        f'{match}. {remedy}.')
+        raise UserError(
+            f'{path} is of another architecture than {what} of {cfg.filename}: {match}. {remedy}.'
+        )
 
 
 def _pretrained(model: nn.Module) -> Iterator[tuple[str, nn.Module, Mapping]]:
@@ -172,20 +213,26 @@ def _where_to_get(path: str, key: str) -> str:
     scratch = f'to train from scratch, add --cfg-options {key}=None'
     if 'checkpoints' in os.path.normpath(path).split(os.sep)[:-1]:
         return f'checkpoints/README.md says where to get it or how to make it; {scratch}'
-    return (f'train the configuration that writes it, or name another with {key}.checkpoint; '
-            f'{scratch}')
+    return (
+        f'train the configuration that writes it, or name another with {key}.checkpoint; {scratch}'
+    )
 
 
-def _without_prefix(state: dict[str, Tensor], prefix: str | None, own: set[str], path: str,
-                    key: str) -> dict[str, Tensor]:
+def _without_prefix(
+    state: dict[str, Tensor], prefix: str | None, own: set[str], path: str, key: str
+) -> dict[str, Tensor]:
     if not prefix:
         if 'backbone' not in own and any(k.startswith('backbone.') for k in state):
-            raise UserError(f"{path} is a whole model, whose backbone has keys that begin with "
-                            f"'backbone.': set {key}.prefix='backbone.'.")
+            raise UserError(
+                f'{path} is a whole model, whose backbone has keys that begin with '
+                f"'backbone.': set {key}.prefix='backbone.'."
+            )
         return state
     prefix = prefix.rstrip('.') + '.'
-    inner = {k[len(prefix):]: v for k, v in state.items() if k.startswith(prefix)}
+    inner = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
     if not inner:
-        raise UserError(f'{path} has no key that begins with {prefix!r}, the prefix of {key}: its '
-                        f'{len(state)} keys begin as {next(iter(state))!r} does.')
+        raise UserError(
+            f'{path} has no key that begins with {prefix!r}, the prefix of {key}: its '
+            f'{len(state)} keys begin as {next(iter(state))!r} does.'
+        )
     return inner

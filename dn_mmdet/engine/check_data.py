@@ -42,6 +42,7 @@ def register_dataset_check(type_name: str) -> Callable[[DatasetCheck], DatasetCh
     Returns:
         Callable: A decorator.
     """
+
     def register(check: DatasetCheck) -> DatasetCheck:
         _CHECKS[type_name] = check
         return check
@@ -49,8 +50,9 @@ def register_dataset_check(type_name: str) -> Callable[[DatasetCheck], DatasetCh
     return register
 
 
-def check_data(cfg: Mapping, key: str, options: DataOptions,
-               done: dict[Any, Sequence[str] | None]) -> list[tuple[str, Sequence[str]]]:
+def check_data(
+    cfg: Mapping, key: str, options: DataOptions, done: dict[Any, Sequence[str] | None]
+) -> list[tuple[str, Sequence[str]]]:
     """Check every data set of a configuration; wrappers around data sets are looked through.
 
     A data set of a class without a registered check is left alone.
@@ -75,8 +77,14 @@ def check_data(cfg: Mapping, key: str, options: DataOptions,
         if check is None:
             continue
         # The pipeline and the filter do not change what is read.
-        identity = (cls, options, *(repr(part.get(name)) for name in
-                                    ('data_root', 'ann_file', 'data_prefix', 'metainfo')))
+        identity = (
+            cls,
+            options,
+            *(
+                repr(part.get(name))
+                for name in ('data_root', 'ann_file', 'data_prefix', 'metainfo')
+            ),
+        )
         if identity not in done:
             done[identity] = check(part, cls, at, options)
         if done[identity] is not None:
@@ -100,6 +108,8 @@ def _unwrapped(cfg: Any, key: str) -> Iterator[tuple[str, Mapping]]:
 def _dataset_class(name: Any, key: str) -> type:
     cls = find_type(DATASETS, name)
     if not isinstance(cls, type):
-        raise UserError(f'{key}.type is {name!r}, which is no registered data set: check the '
-                        'spelling, or import its module with custom_imports.')
+        raise UserError(
+            f'{key}.type is {name!r}, which is no registered data set: check the '
+            'spelling, or import its module with custom_imports.'
+        )
     return cls

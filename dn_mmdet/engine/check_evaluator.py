@@ -42,7 +42,8 @@ def check_evaluator(evaluator: Any, key: str, dataset: Any) -> None:
         if unknown:
             raise UserError(
                 f'{at}.ann_file is {path}, but the images to evaluate come from {own}, and '
-                f'{len(unknown)} of them are not in it ({some(unknown)}): give both the same file.')
+                f'{len(unknown)} of them are not in it ({some(unknown)}): give both the same file.'
+            )
 
 
 def wants_labels(evaluator: Any) -> bool:

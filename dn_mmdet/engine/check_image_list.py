@@ -32,12 +32,20 @@ def check_image_list(cfg: Mapping, cls: type, key: str, options: DataOptions) ->
     metainfo = cls._load_metainfo(cfg.get('metainfo'))
     entries, classes = read_image_list(path, metainfo, f'{key}.ann_file')
     prefix = cfg.get('data_prefix') or ''
-    folder = joined(cfg.get('data_root') or '',
-                    prefix.get('img_path', '') if isinstance(prefix, Mapping) else prefix)
+    folder = joined(
+        cfg.get('data_root') or '',
+        prefix.get('img_path', '') if isinstance(prefix, Mapping) else prefix,
+    )
     if folder and not os.path.isdir(folder):
-        raise UserError(f'the image folder {folder} does not exist: link or download the images, '
-                        f'or point to them with --cfg-options {key}.data_root=FOLDER.')
+        raise UserError(
+            f'the image folder {folder} does not exist: link or download the images, '
+            f'or point to them with --cfg-options {key}.data_root=FOLDER.'
+        )
     if options.images:
-        check_images(folder, [name for _, name, _ in entries], path,
-                     [f'line {number}' for number, _, _ in entries])
+        check_images(
+            folder,
+            [name for _, name, _ in entries],
+            path,
+            [f'line {number}' for number, _, _ in entries],
+        )
     return classes

@@ -16,8 +16,9 @@ THREADS = 16
 SKIP = 'preflight.images=False under --cfg-options skips this check'
 
 
-def check_images(folder: str, names: Sequence[str], source: str,
-                 places: Sequence[str] | None = None) -> None:
+def check_images(
+    folder: str, names: Sequence[str], source: str, places: Sequence[str] | None = None
+) -> None:
     """Stop if an image file is missing or cut off.
 
     Every file is opened; its first and last bytes tell whether it is whole. Only where they do
@@ -45,11 +46,13 @@ def check_images(folder: str, names: Sequence[str], source: str,
     if missing:
         raise UserError(
             f'{len(missing)} of the {len(names)} images of {source} are not in {folder}: '
-            f'{some(missing)}. Complete the folder, or correct data_root and data_prefix ({SKIP}).')
+            f'{some(missing)}. Complete the folder, or correct data_root and data_prefix ({SKIP}).'
+        )
     if broken:
         raise UserError(
             f'{len(broken)} of the {len(names)} images in {folder} are cut off or no images: '
-            f'{some(broken)}. Copy or download them again ({SKIP}).')
+            f'{some(broken)}. Copy or download them again ({SKIP}).'
+        )
 
 
 def image_problem(path: str) -> str | None:
@@ -83,6 +86,7 @@ def some(names: Iterable[str], limit: int = 3) -> str:
 
 def _decodes(path: str) -> bool:
     from PIL import Image, UnidentifiedImageError
+
     try:
         with Image.open(path) as image:
             image.load()
@@ -90,6 +94,7 @@ def _decodes(path: str) -> bool:
     except UnidentifiedImageError:
         # OpenCV, which loads the images in training, knows formats that Pillow does not.
         import cv2
+
         return cv2.imread(path, cv2.IMREAD_UNCHANGED) is not None
     except Image.DecompressionBombError:
         return True  # large, which is not for us to judge
@@ -104,7 +109,10 @@ def _with_progress(items: Iterable, total: int, what: str) -> Iterable:
         now = time.monotonic()
         if now - shown > 2 or (done == total and shown > start):
             left = (now - start) / done * (total - done)
-            print(f'checking images in {what}: {done}/{total}, {left:.0f} s left',
-                  file=sys.stderr, flush=True)
+            print(
+                f'checking images in {what}: {done}/{total}, {left:.0f} s left',
+                file=sys.stderr,
+                flush=True,
+            )
             shown = now
         yield item

@@ -27,8 +27,9 @@ def check_top_k(evaluator: Any, key: str, model: nn.Module) -> None:
         if getattr(cls, '__name__', '') != 'TopKAccuracy' or not isinstance(classes, int):
             continue
         values = metric.get('topk', (1, 5))
-        values = tuple(values) if isinstance(values, Sequence) else (values, )
+        values = tuple(values) if isinstance(values, Sequence) else (values,)
         if not all(1 <= k <= classes for k in values):
             raise UserError(
                 f'{at}.topk is {values} and the model has {classes} classes: each must lie '
-                f'between 1 and {classes}, as with --cfg-options {at}.topk="[1]".')
+                f'between 1 and {classes}, as with --cfg-options {at}.topk="[1]".'
+            )

@@ -20,18 +20,32 @@ __all__ = ['check_types', 'config_mistakes']
 # Where a configuration names a type, and the registry that the Runner will look in. '*' stands
 # for every key of a dict or every place of a list.
 PLACES = (
-    ('train_cfg', 'LOOPS'), ('val_cfg', 'LOOPS'), ('test_cfg', 'LOOPS'),
-    ('optim_wrapper', 'OPTIM_WRAPPERS'), ('optim_wrapper.optimizer', 'OPTIMIZERS'),
-    ('param_scheduler', 'PARAM_SCHEDULERS'), ('param_scheduler.*', 'PARAM_SCHEDULERS'),
-    ('default_hooks.*', 'HOOKS'), ('custom_hooks.*', 'HOOKS'), ('visualizer', 'VISUALIZERS'),
+    ('train_cfg', 'LOOPS'),
+    ('val_cfg', 'LOOPS'),
+    ('test_cfg', 'LOOPS'),
+    ('optim_wrapper', 'OPTIM_WRAPPERS'),
+    ('optim_wrapper.optimizer', 'OPTIMIZERS'),
+    ('param_scheduler', 'PARAM_SCHEDULERS'),
+    ('param_scheduler.*', 'PARAM_SCHEDULERS'),
+    ('default_hooks.*', 'HOOKS'),
+    ('custom_hooks.*', 'HOOKS'),
+    ('visualizer', 'VISUALIZERS'),
     ('visualizer.vis_backends.*', 'VISBACKENDS'),
-    ('val_evaluator', 'METRICS'), ('val_evaluator.*', 'METRICS'),
-    ('test_evaluator', 'METRICS'), ('test_evaluator.*', 'METRICS'),
-    *((f'{loader}_dataloader.{part}', registry) for loader in ('train', 'val', 'test')
-      for part, registry in (('sampler', 'DATA_SAMPLERS'), ('dataset', 'DATASETS'),
-                             ('dataset.pipeline.*', 'TRANSFORMS'),
-                             ('dataset.dataset', 'DATASETS'),
-                             ('dataset.dataset.pipeline.*', 'TRANSFORMS'))),
+    ('val_evaluator', 'METRICS'),
+    ('val_evaluator.*', 'METRICS'),
+    ('test_evaluator', 'METRICS'),
+    ('test_evaluator.*', 'METRICS'),
+    *(
+        (f'{loader}_dataloader.{part}', registry)
+        for loader in ('train', 'val', 'test')
+        for part, registry in (
+            ('sampler', 'DATA_SAMPLERS'),
+            ('dataset', 'DATASETS'),
+            ('dataset.pipeline.*', 'TRANSFORMS'),
+            ('dataset.dataset', 'DATASETS'),
+            ('dataset.dataset.pipeline.*', 'TRANSFORMS'),
+        )
+    ),
 )
 
 
@@ -87,18 +101,23 @@ def config_mistakes(cfg: Config, building: str = '') -> Iterator[None]:
             raise
         what = building or 'what it describes'
         place = f' ({os.path.basename(frame.filename)}, line {frame.lineno})'
-        raise UserError(f'{cfg.filename}: {what} cannot be built: {text.rstrip(".")}'
-                        f'{"" if by_registry else place}. Correct the configuration or '
-                        '--cfg-options.') from error
+        raise UserError(
+            f'{cfg.filename}: {what} cannot be built: {text.rstrip(".")}'
+            f'{"" if by_registry else place}. Correct the configuration or '
+            '--cfg-options.'
+        ) from error
 
 
 def _unknown(key: str | None, name: str, cfg: Config) -> UserError:
-    key = key or next((f'{place}.type' for place, part in _dicts(cfg, '')
-                       if part.get('type') == name), 'a type')
+    key = key or next(
+        (f'{place}.type' for place, part in _dicts(cfg, '') if part.get('type') == name), 'a type'
+    )
     near = get_close_matches(name, _registered_names(), n=1, cutoff=0.6)
     hint = f'did you mean {near[0]!r}?' if near else 'check the spelling.'
-    return UserError(f'{cfg.filename}: {key} is {name!r}, which is registered nowhere; {hint} A '
-                     'class of your own must be imported with custom_imports.')
+    return UserError(
+        f'{cfg.filename}: {key} is {name!r}, which is registered nowhere; {hint} A '
+        'class of your own must be imported with custom_imports.'
+    )
 
 
 def _registered_names() -> set[str]:

@@ -43,4 +43,5 @@ def check_vis_backends(cfg: Config) -> None:
             raise UserError(
                 f'visualizer.vis_backends: {name} needs the package {package}, which cannot be '
                 f'imported ({error}): run "pip install {package}", or leave the backend '
-                'out.') from error
+                'out.'
+            ) from error

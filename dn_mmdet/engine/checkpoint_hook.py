@@ -58,8 +58,13 @@ class AtomicCheckpointHook(CheckpointHook):
         }
         if (bad := non_finite_key(parts)) is not None:
             iteration = checkpoint['meta']['iter']
-            raise diverged(runner, f'{bad} holds NaN or infinite values after iteration '
-                           f'{iteration}, which was not saved', iteration, updates=iteration)
+            raise diverged(
+                runner,
+                f'{bad} holds NaN or infinite values after iteration '
+                f'{iteration}, which was not saved',
+                iteration,
+                updates=iteration,
+            )
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
         expired = self._expire(runner, step)
@@ -75,7 +80,8 @@ class AtomicCheckpointHook(CheckpointHook):
             meta=meta,
             by_epoch=self.by_epoch,
             backend_args=self.backend_args,
-            **self.args)
+            **self.args,
+        )
         _set_kept(runner, self.last_ckpt)
         if not is_main_process():
             return
@@ -110,8 +116,10 @@ class AtomicCheckpointHook(CheckpointHook):
             yield
         finally:
             self.file_backend = backend
-        best = [getattr(self, 'best_ckpt_path', None),
-                *getattr(self, 'best_ckpt_path_dict', {}).values()]
+        best = [
+            getattr(self, 'best_ckpt_path', None),
+            *getattr(self, 'best_ckpt_path_dict', {}).values(),
+        ]
         for path in late.removals:
             if path not in best:  # an epoch evaluated twice has written the same name again
                 _remove(backend, path)

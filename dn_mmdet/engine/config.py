@@ -19,15 +19,28 @@ from .errors import UserError
 __all__ = ['CfgOptions', 'load_config']
 
 # Keys that a configuration may gain on the command line, beside those of the Runner.
-OPTIONAL_KEYS = ('work_dir', 'runner_type', 'model_wrapper_cfg', 'find_unused_parameters',
-                 'sync_bn', 'compile', 'activation_checkpointing', 'efficient_conv_bn_eval',
-                 'tta_model', 'tta_pipeline', 'preflight', 'allow_bn_checkpoint')
+OPTIONAL_KEYS = (
+    'work_dir',
+    'runner_type',
+    'model_wrapper_cfg',
+    'find_unused_parameters',
+    'sync_bn',
+    'compile',
+    'activation_checkpointing',
+    'efficient_conv_bn_eval',
+    'tta_model',
+    'tta_pipeline',
+    'preflight',
+    'allow_bn_checkpoint',
+)
 
 
-def load_config(path: str,
-                options: Mapping[str, Any] | None = None,
-                work_dir: str | None = None,
-                launcher: str = 'none') -> Config:
+def load_config(
+    path: str,
+    options: Mapping[str, Any] | None = None,
+    work_dir: str | None = None,
+    launcher: str = 'none',
+) -> Config:
     """Read a configuration file, apply overrides and choose the work folder.
 
     Args:
@@ -79,19 +92,24 @@ class CfgOptions(DictAction):
         try:
             return literal(ast.parse(val.strip(), mode='eval').body)
         except (SyntaxError, ValueError) as error:
-            raise AssertionError(f'{val!r} cannot be read: write it as a configuration does, with '
-                                 "quotation marks, as in \"[dict(type='AffineHook')]\"") from error
+            raise AssertionError(
+                f'{val!r} cannot be read: write it as a configuration does, with '
+                'quotation marks, as in "[dict(type=\'AffineHook\')]"'
+            ) from error
 
 
 def _read(path: str) -> Config:
     if not os.path.isfile(path):
-        raise UserError(f'there is no configuration file {path}: check the path, which is taken '
-                        f'from the folder {os.getcwd()}.')
+        raise UserError(
+            f'there is no configuration file {path}: check the path, which is taken '
+            f'from the folder {os.getcwd()}.'
+        )
     try:
         return Config.fromfile(path)
     except SyntaxError as error:
-        raise UserError(f'{path}, or a base of it, is not valid Python at line {error.lineno}: '
-                        f'{error.msg}.') from error
+        raise UserError(
+            f'{path}, or a base of it, is not valid Python at line {error.lineno}: {error.msg}.'
+        ) from error
     # The file is a program: whatever it raises is the file's mistake, or its author's.
     except Exception as error:
         cause = error.__cause__ if isinstance(error, ImportError) and error.__cause__ else error
@@ -104,15 +122,19 @@ def _check_options(cfg: Config, options: Mapping[str, Any], path: str) -> None:
         top = key.partition('.')[0]
         close = get_close_matches(top, known, n=1, cutoff=0.8)
         if top not in known and close:
-            raise UserError(f'--cfg-options {key}: {path} has no key {top!r}; did you mean '
-                            f'{close[0]!r}?')
+            raise UserError(
+                f'--cfg-options {key}: {path} has no key {top!r}; did you mean {close[0]!r}?'
+            )
         old = _lookup(cfg, key)
         if isinstance(old, Number) and not isinstance(old, bool) and isinstance(value, str):
-            raise UserError(f'--cfg-options {key}={value}: {key} is a number in {path}, {old}; '
-                            'give a number.')
+            raise UserError(
+                f'--cfg-options {key}={value}: {key} is a number in {path}, {old}; give a number.'
+            )
         if isinstance(old, dict) and isinstance(value, (str, Number)):
-            raise UserError(f'--cfg-options {key}={value}: {key} is a dict in {path}; set a key '
-                            f'in it, as in {key}.{next(iter(old), "type")}={value}.')
+            raise UserError(
+                f'--cfg-options {key}={value}: {key} is a dict in {path}; set a key '
+                f'in it, as in {key}.{next(iter(old), "type")}={value}.'
+            )
 
 
 def _lookup(cfg: Config, key: str) -> Any:

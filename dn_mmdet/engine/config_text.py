@@ -28,12 +28,17 @@ def portable_config(text: str) -> str:
     text = re.sub(rf'^(?:{"|".join(RUN_KEYS)}) = .*\n', '', text, flags=re.MULTILINE)
     known: dict[str, str] = {}
     # Short ones first: the folder of the data before the files in it.
-    for path in sorted(set(re.findall(r"""['"]((?:/|~|[A-Za-z]:[\\/])[^'"\n]*)['"]""", text)),
-                       key=len):
-        parent = max((p for p in known if path.startswith(p.rstrip('/') + '/')), key=len,
-                     default=None)
-        known[path] = (portable_path(path) if parent is None else
-                       known[parent].rstrip('/') + path[len(parent.rstrip('/')):])
+    for path in sorted(
+        set(re.findall(r"""['"]((?:/|~|[A-Za-z]:[\\/])[^'"\n]*)['"]""", text)), key=len
+    ):
+        parent = max(
+            (p for p in known if path.startswith(p.rstrip('/') + '/')), key=len, default=None
+        )
+        known[path] = (
+            portable_path(path)
+            if parent is None
+            else known[parent].rstrip('/') + path[len(parent.rstrip('/')) :]
+        )
     for path in sorted(known, key=len, reverse=True):
         for quote in '\'"':
             text = text.replace(f'{quote}{path}{quote}', f'{quote}{known[path]}{quote}')
@@ -54,9 +59,12 @@ def portable_path(path: str) -> str:
 def evaluation_data(text: str) -> str | None:
     """Where the data lie that a configuration evaluates on, as its text has it, or None."""
     try:
-        loader = next(literal(node.value) for node in ast.parse(text).body
-                      if isinstance(node, ast.Assign)
-                      and getattr(node.targets[0], 'id', '') == 'val_dataloader')
+        loader = next(
+            literal(node.value)
+            for node in ast.parse(text).body
+            if isinstance(node, ast.Assign)
+            and getattr(node.targets[0], 'id', '') == 'val_dataloader'
+        )
         dataset = loader['dataset']
         while 'dataset' in dataset:
             dataset = dataset['dataset']
@@ -79,17 +87,23 @@ def literal(node: ast.expr, otherwise: Callable[[ast.expr], Any] | None = None) 
     Raises:
         ValueError: It holds anything else, and there is no ``otherwise``.
     """
-    if (isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'dict'
-            and all(isinstance(part, ast.Dict) for part in node.args)):
+    if (
+        isinstance(node, ast.Call)
+        and getattr(node.func, 'id', '') == 'dict'
+        and all(isinstance(part, ast.Dict) for part in node.args)
+    ):
         # Names that are no identifiers stand in a dict inside: dict({'.sc.': 1}).
         inside = [pair for part in node.args for pair in literal(part, otherwise).items()]
-        return dict(inside) | {keyword.arg: literal(keyword.value, otherwise)
-                               for keyword in node.keywords}
+        return dict(inside) | {
+            keyword.arg: literal(keyword.value, otherwise) for keyword in node.keywords
+        }
     if isinstance(node, (ast.List, ast.Tuple)):
         return [literal(item, otherwise) for item in node.elts]
     if isinstance(node, ast.Dict) and None not in node.keys:
-        return {literal(key, otherwise): literal(value, otherwise)
-                for key, value in zip(node.keys, node.values, strict=True)}
+        return {
+            literal(key, otherwise): literal(value, otherwise)
+            for key, value in zip(node.keys, node.values, strict=True)
+        }
     try:
         return ast.literal_eval(node)
     except ValueError:

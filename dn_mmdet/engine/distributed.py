@@ -72,8 +72,10 @@ def start_process_group(cfg: Config) -> None:
         init_dist(cfg.launcher, **env.get('dist_cfg', {'backend': 'nccl'}))
         return
     if cfg.launcher != 'pytorch':
-        raise UserError(f'without a GPU the launcher {cfg.launcher} is not supported: use '
-                        'tools/dist_train.sh or tools/dist_test.sh.')
+        raise UserError(
+            f'without a GPU the launcher {cfg.launcher} is not supported: use '
+            'tools/dist_train.sh or tools/dist_test.sh.'
+        )
     # mmengine's own argument; torch renamed it.
     warnings.filterwarnings('ignore', message='`broadcast_buffers` is deprecated')
     dist.init_process_group('gloo')
@@ -83,22 +85,29 @@ def use_cpu_model_wrapper(cfg: Config) -> None:
     """Make the Runner wrap the model without a device, as DistributedDataParallel wants on CPU."""
     if cfg.get('launcher', 'none') == 'none' or torch.cuda.is_available():
         return
-    wrapper = dict(cfg.get('model_wrapper_cfg') or {
-        'type': 'MMDistributedDataParallel',
-        'broadcast_buffers': False,
-        'find_unused_parameters': cfg.get('find_unused_parameters', False),
-    })
+    wrapper = dict(
+        cfg.get('model_wrapper_cfg')
+        or {
+            'type': 'MMDistributedDataParallel',
+            'broadcast_buffers': False,
+            'find_unused_parameters': cfg.get('find_unused_parameters', False),
+        }
+    )
     wrapper['device_ids'] = None
     cfg.model_wrapper_cfg = wrapper
 
 
 def _check_devices(launcher: str) -> None:
     if launcher == 'pytorch' and 'RANK' not in os.environ:
-        raise UserError('--launcher pytorch is for processes that torchrun started: use '
-                        'tools/dist_train.sh CONFIG GPUS or tools/dist_test.sh CONFIG CHECKPOINT '
-                        'GPUS, or leave the option out.')
+        raise UserError(
+            '--launcher pytorch is for processes that torchrun started: use '
+            'tools/dist_train.sh CONFIG GPUS or tools/dist_test.sh CONFIG CHECKPOINT '
+            'GPUS, or leave the option out.'
+        )
     wanted = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
     if torch.cuda.is_available() and wanted > torch.cuda.device_count():
-        raise UserError(f'{wanted} GPUs were asked for and this machine has '
-                        f'{torch.cuda.device_count()}: ask for fewer, or run on CPU with '
-                        'CUDA_VISIBLE_DEVICES=-1.')
+        raise UserError(
+            f'{wanted} GPUs were asked for and this machine has '
+            f'{torch.cuda.device_count()}: ask for fewer, or run on CPU with '
+            'CUDA_VISIBLE_DEVICES=-1.'
+        )

@@ -45,17 +45,24 @@ def diverged(runner: Runner, what: str, iteration: int, updates: int) -> Diverge
         return DivergedError(
             f'{what}, before the first update of the weights, so that no learning rate is to '
             'blame: look for broken values in the annotations and in the checkpoint that the '
-            f'weights came from{", and try without --amp" if amp else ""}.', iteration)
+            f'weights came from{", and try without --amp" if amp else ""}.',
+            iteration,
+        )
     rates = runner.optim_wrapper.get_lr()
     rate = rates.get('base_lr') or next(iter(rates.values()))
     kept = _kept_checkpoint(runner)
-    way = (f'The last good checkpoint is {kept}: the same command with --resume and a lower rate '
-           'under --cfg-options goes on from it.' if kept else
-           'No checkpoint was written yet, so begin anew.')
+    way = (
+        f'The last good checkpoint is {kept}: the same command with --resume and a lower rate '
+        'under --cfg-options goes on from it.'
+        if kept
+        else 'No checkpoint was written yet, so begin anew.'
+    )
     return DivergedError(
         f'{what}, at a learning rate of {rate[0]:g}: lower optim_wrapper.optimizer.lr, warm it up '
         '(a LinearLR in param_scheduler) or clip the gradients (optim_wrapper.clip_grad)'
-        f'{", or train without --amp" if amp else ""}. {way}', iteration)
+        f'{", or train without --amp" if amp else ""}. {way}',
+        iteration,
+    )
 
 
 @contextmanager
@@ -79,8 +86,12 @@ def divergence_told(runner: Runner) -> Iterator[None]:
         if bad is None and 'infinite or NaN' not in str(error):
             raise
         what = f'; {bad} holds NaN or infinite values' if bad else ''
-        told = diverged(runner, f'the model failed at iteration {iteration} '
-                        f'({type(error).__name__}: {error}{what})', iteration, iteration - 1)
+        told = diverged(
+            runner,
+            f'the model failed at iteration {iteration} ({type(error).__name__}: {error}{what})',
+            iteration,
+            iteration - 1,
+        )
         if not is_main_process():  # the first process, which speaks for all, may not see it
             runner.logger.error(str(told))
         else:
@@ -94,9 +105,14 @@ def trained_keys(runner: Runner) -> list[str]:
     Other buffers may be infinite for a reason, as the mask of an attention is.
     """
     model: nn.Module = _model(runner)
-    return [*(name for name, _ in model.named_parameters()),
-            *(name for name, _ in model.named_buffers()
-              if name.endswith(('running_mean', 'running_var')))]
+    return [
+        *(name for name, _ in model.named_parameters()),
+        *(
+            name
+            for name, _ in model.named_buffers()
+            if name.endswith(('running_mean', 'running_var'))
+        ),
+    ]
 
 
 def non_finite_key(state: Mapping) -> str | None:
@@ -107,8 +123,9 @@ def non_finite_key(state: Mapping) -> str | None:
         if isinstance(value, Mapping):
             if (inner := non_finite_key(value)) is not None:
                 return f'{key}.{inner}'
-        elif isinstance(value, Tensor) and value.is_floating_point() and not (
-                value.isfinite().all()):
+        elif (
+            isinstance(value, Tensor) and value.is_floating_point() and not (value.isfinite().all())
+        ):
             return str(key)
     return None
 
@@ -116,7 +133,8 @@ def non_finite_key(state: Mapping) -> str | None:
 def _write_to_log_file(runner: Runner, error: DivergedError) -> None:
     """So that who reads the log later knows why it ends; on the terminal the tool tells it."""
     record = runner.logger.makeRecord(
-        runner.logger.name, logging.ERROR, __file__, 0, str(error), (), None)
+        runner.logger.name, logging.ERROR, __file__, 0, str(error), (), None
+    )
     for handler in runner.logger.handlers:
         if isinstance(handler, logging.FileHandler):
             handler.handle(record)
@@ -129,5 +147,6 @@ def _model(runner: Runner) -> nn.Module:
 def _kept_checkpoint(runner: Runner) -> str | None:
     """The last checkpoint that this run, or the run it resumed, wrote to the end."""
     hub = runner.message_hub
-    return hub.get_info('kept_ckpt') if 'kept_ckpt' in hub.runtime_info else hub.get_info(
-        'last_ckpt')
+    return (
+        hub.get_info('kept_ckpt') if 'kept_ckpt' in hub.runtime_info else hub.get_info('last_ckpt')
+    )

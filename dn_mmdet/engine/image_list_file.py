@@ -13,8 +13,9 @@ CLASSES = 'classes.txt'
 HOW = 'tools/dataset_converters/imagenet100.py writes such lists'
 
 
-def read_image_list(path: str, metainfo: Mapping | None = None,
-                    key: str = 'ann_file') -> tuple[list[tuple[int, str, int]], Sequence[str]]:
+def read_image_list(
+    path: str, metainfo: Mapping | None = None, key: str = 'ann_file'
+) -> tuple[list[tuple[int, str, int]], Sequence[str]]:
     """Read a list whose lines are an image's path, a blank, and its label.
 
     A path may hold blanks: the label is what follows the last one. Empty lines do not count.
@@ -35,8 +36,10 @@ def read_image_list(path: str, metainfo: Mapping | None = None,
     """
     if not os.path.isfile(path):
         what = 'is a folder' if path and os.path.isdir(path) else 'does not exist'
-        raise UserError(f'the annotation list {path!r} {what}: make it ({HOW}), or correct {key}, '
-                        'which is relative to the working directory and not to data_root.')
+        raise UserError(
+            f'the annotation list {path!r} {what}: make it ({HOW}), or correct {key}, '
+            'which is relative to the working directory and not to data_root.'
+        )
     classes = _classes(path, metainfo or {}, key)
     entries, wrong = [], []
     for number, line in enumerate(_lines(path), 1):
@@ -48,12 +51,15 @@ def read_image_list(path: str, metainfo: Mapping | None = None,
         else:
             entries.append((number, name, label))
     if wrong:
-        raise UserError(f'{len(wrong)} of the {len(wrong) + len(entries)} lines of {path} are '
-                        f'wrong: {some(wrong)}. Each must be a path, a blank and a label: correct '
-                        f'them, or make the list again ({HOW}).')
+        raise UserError(
+            f'{len(wrong)} of the {len(wrong) + len(entries)} lines of {path} are '
+            f'wrong: {some(wrong)}. Each must be a path, a blank and a label: correct '
+            f'them, or make the list again ({HOW}).'
+        )
     if not entries:
-        raise UserError(f'the annotation list {path} is empty: make it again ({HOW}), or correct '
-                        f'{key}.')
+        raise UserError(
+            f'the annotation list {path} is empty: make it again ({HOW}), or correct {key}.'
+        )
     return entries, classes
 
 
@@ -63,17 +69,20 @@ def _classes(path: str, metainfo: Mapping, key: str) -> Sequence[str]:
     if names is None:
         source = os.path.join(os.path.dirname(path), CLASSES)
         if not os.path.isfile(source):
-            raise UserError(f'the classes of {path} are not known: put {source} beside it, with '
-                            f'one name a line in the order of the labels ({HOW}), or give '
-                            f'metainfo=dict(classes=[...]) beside {key}.')
+            raise UserError(
+                f'the classes of {path} are not known: put {source} beside it, with '
+                f'one name a line in the order of the labels ({HOW}), or give '
+                f'metainfo=dict(classes=[...]) beside {key}.'
+            )
         lines = (line.partition('#')[0].strip() for line in _lines(source))
         names = [line for line in lines if line]
     if not names or isinstance(names, str):
         raise UserError(f'{source} is {names!r} and no list of class names ({key}).')
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
-        raise UserError(f'{source} names {len(twice)} classes more than once: {some(twice)} '
-                        f'({key}).')
+        raise UserError(
+            f'{source} names {len(twice)} classes more than once: {some(twice)} ({key}).'
+        )
     return names
 
 
@@ -100,7 +109,8 @@ def _lines(path: str) -> list[str]:
         with open(path, encoding='utf-8') as file:
             return file.read().splitlines()
     except UnicodeDecodeError as error:
-        raise UserError(f'{path} is no text: byte {error.start} is not UTF-8. Make it again '
-                        f'({HOW}).') from error
+        raise UserError(
+            f'{path} is no text: byte {error.start} is not UTF-8. Make it again ({HOW}).'
+        ) from error
     except OSError as error:
         raise UserError(f'{path} cannot be read: {error.strerror}.') from error

@@ -32,14 +32,21 @@ class InvalidLossHook(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         """Look at every output that has 'loss' in its name."""
-        losses = {key: _value(runner, key, value) for key, value in (outputs or {}).items()
-                  if 'loss' in key}
+        losses = {
+            key: _value(runner, key, value)
+            for key, value in (outputs or {}).items()
+            if 'loss' in key
+        }
         finite = all(map(math.isfinite, losses.values()))
         told = _first_told(None if finite else _describe(losses))
         if told is not None:
             iteration = runner.iter + 1
-            raise diverged(runner, f'{told} at iteration {iteration} (epoch {runner.epoch + 1})',
-                           iteration, updates=runner.iter)
+            raise diverged(
+                runner,
+                f'{told} at iteration {iteration} (epoch {runner.epoch + 1})',
+                iteration,
+                updates=runner.iter,
+            )
 
 
 def _value(runner, key: str, value) -> float:
@@ -60,7 +67,7 @@ def _first_told(text: str | None) -> str | None:
     """What the first process with something to tell has to tell, in every process."""
     if get_world_size() == 1:
         return text
-    anyone = torch.tensor([0. if text is None else 1.])
+    anyone = torch.tensor([0.0 if text is None else 1.0])
     all_reduce(anyone)
     if not anyone.item():
         return None

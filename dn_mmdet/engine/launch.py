@@ -54,9 +54,12 @@ def launch(processes: str, command: Sequence[str]) -> int:
         rank, failure = error.get_first_failure()
         if failure.exitcode >= 0:
             return failure.exitcode
-        print(f'error: the process of rank {rank} was killed by signal {-failure.exitcode}; '
-              'signal 9 often means that the memory was full: use a smaller batch or fewer '
-              'workers.', file=sys.stderr)
+        print(
+            f'error: the process of rank {rank} was killed by signal {-failure.exitcode}; '
+            'signal 9 often means that the memory was full: use a smaller batch or fewer '
+            'workers.',
+            file=sys.stderr,
+        )
         return 128 - failure.exitcode
     except SignalException as error:
         return 128 + error.sigval
@@ -69,9 +72,12 @@ def _rendezvous(environ: Mapping[str, str]) -> list[str]:
     nodes, port = environ.get('NNODES', '1'), environ.get('PORT')
     if nodes == '1' and port is None:
         return ['--rdzv-backend=c10d', '--rdzv-endpoint=127.0.0.1:0', '--local-addr=127.0.0.1']
-    return [f'--nnodes={nodes}', f'--node-rank={environ.get("NODE_RANK", "0")}',
-            f'--master-addr={environ.get("MASTER_ADDR", "127.0.0.1")}',
-            f'--master-port={port or 29500}']
+    return [
+        f'--nnodes={nodes}',
+        f'--node-rank={environ.get("NODE_RANK", "0")}',
+        f'--master-addr={environ.get("MASTER_ADDR", "127.0.0.1")}',
+        f'--master-port={port or 29500}',
+    ]
 
 
 if __name__ == '__main__':

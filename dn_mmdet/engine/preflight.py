@@ -55,8 +55,10 @@ def preflight(cfg: Config, mode: str) -> list[str]:
     switches = _switches(cfg)
     absent = [key for key in NEEDED[mode] if cfg.get(key) is None]
     if absent:
-        raise UserError(f'{cfg.filename} defines no {" and no ".join(absent)}, so it cannot '
-                        f'{mode}: give a whole configuration, not a part for others to inherit.')
+        raise UserError(
+            f'{cfg.filename} defines no {" and no ".join(absent)}, so it cannot '
+            f'{mode}: give a whole configuration, not a part for others to inherit.'
+        )
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
         check_types(cfg)
         check_vis_backends(cfg)
@@ -73,8 +75,9 @@ def preflight(cfg: Config, mode: str) -> list[str]:
 def _switches(cfg: Config) -> dict[str, bool]:
     given = cfg.get('preflight', {})
     if not isinstance(given, Mapping):
-        raise UserError(f'preflight is {given!r} and not a dict of the switches '
-                        f'{", ".join(OPTIONS)}.')
+        raise UserError(
+            f'preflight is {given!r} and not a dict of the switches {", ".join(OPTIONS)}.'
+        )
     unknown = sorted(set(given) - set(OPTIONS))
     if unknown:
         raise UserError(f'preflight has no switch {unknown[0]!r}: there are {", ".join(OPTIONS)}.')
@@ -116,8 +119,9 @@ def _check_checkpoints(cfg: Config, model: nn.Module, mode: str, whole: bool) ->
     return check_load_from(path, model, cfg, whole)
 
 
-def _check_dataloaders(cfg: Config, model: nn.Module, mode: str,
-                       switches: Mapping[str, bool]) -> None:
+def _check_dataloaders(
+    cfg: Config, model: nn.Module, mode: str, switches: Mapping[str, bool]
+) -> None:
     done: dict[Any, Sequence[str] | None] = {}
     for loader in DATALOADERS[mode]:
         evaluator = f'{loader.partition("_")[0]}_evaluator'
@@ -133,8 +137,9 @@ def _check_dataloaders(cfg: Config, model: nn.Module, mode: str,
             check_top_k(cfg.get(evaluator), evaluator, model)
 
 
-def _check_number_of_classes(model: nn.Module, classes: Sequence[str], key: str,
-                             cfg: Config) -> None:
+def _check_number_of_classes(
+    model: nn.Module, classes: Sequence[str], key: str, cfg: Config
+) -> None:
     """mmdet's NumClassCheckHook, before the run instead of in its first epoch."""
     for name, module in model.named_modules():
         number = getattr(module, 'num_classes', None)
@@ -144,6 +149,8 @@ def _check_number_of_classes(model: nn.Module, classes: Sequence[str], key: str,
             continue
         if number != len(classes):
             at = f'model.{name}.num_classes' if name else 'model.num_classes'
-            raise UserError(f'{at} is {number} and the class list of {key} has {len(classes)} '
-                            f'names: set {at}={len(classes)} in {cfg.filename}, or correct the '
-                            'class list.')
+            raise UserError(
+                f'{at} is {number} and the class list of {key} has {len(classes)} '
+                f'names: set {at}={len(classes)} in {cfg.filename}, or correct the '
+                'class list.'
+            )

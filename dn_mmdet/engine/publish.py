@@ -24,13 +24,15 @@ from .read_checkpoint import read_checkpoint, state_dict_of
 __all__ = ['publish']
 
 
-def publish(checkpoint: str | os.PathLike,
-            out: str | os.PathLike = 'checkpoints',
-            name: str | None = None,
-            backbone_only: bool = False,
-            half: bool = False,
-            metrics: Mapping[str, float] | None = None,
-            dataset: str | None = None) -> Path:
+def publish(
+    checkpoint: str | os.PathLike,
+    out: str | os.PathLike = 'checkpoints',
+    name: str | None = None,
+    backbone_only: bool = False,
+    half: bool = False,
+    metrics: Mapping[str, float] | None = None,
+    dataset: str | None = None,
+) -> Path:
     """Write the weights of a checkpoint for others, and print what was written.
 
     The file is ``<name>-<first 8 hex digits of its SHA-256>.pth``, as torch.hub verifies it. It
@@ -69,10 +71,16 @@ def publish(checkpoint: str | os.PathLike,
     content = read_checkpoint(str(path), 'the command line')
     weights = _weights(content, path, backbone_only, half)
     meta = _metadata(content, path, metrics, dataset)
-    meta['weights'] = ', '.join(filter(None, [
-        'backbone alone' if backbone_only else 'whole model',
-        'exponential moving average' if 'ema_state_dict' in content else '',
-        'matrices and kernels rounded to float16' if half else 'float32 as trained']))
+    meta['weights'] = ', '.join(
+        filter(
+            None,
+            [
+                'backbone alone' if backbone_only else 'whole model',
+                'exponential moving average' if 'ema_state_dict' in content else '',
+                'matrices and kernels rounded to float16' if half else 'float32 as trained',
+            ],
+        )
+    )
     # In memory: in a file of its own torch.save would write the name of the file into it.
     buffer = io.BytesIO()
     torch.save({'meta': meta, 'state_dict': weights}, buffer)
@@ -80,18 +88,24 @@ def publish(checkpoint: str | os.PathLike,
 
     name = name or _name(content, path) + ('_backbone' if backbone_only else '')
     if not re.fullmatch(r'[\w.+-]+', name):
-        raise UserError(f'--name {name!r} has other characters than letters, digits and _.+-: '
-                        'it is the name of a file without folder and suffix.')
+        raise UserError(
+            f'--name {name!r} has other characters than letters, digits and _.+-: '
+            'it is the name of a file without folder and suffix.'
+        )
     target = Path(out) / f'{name}-{hashlib.sha256(data).hexdigest()[:8]}.pth'
     if target.exists() and target.read_bytes() != data:
-        raise UserError(f'{target} is there and its content does not have the hash of its name, '
-                        'so that it is damaged: remove it and publish again.')
+        raise UserError(
+            f'{target} is there and its content does not have the hash of its name, '
+            'so that it is damaged: remove it and publish again.'
+        )
     try:
         with atomic_write(target) as file:
             file.write(data)
     except OSError as error:
-        raise UserError(f'{target} cannot be written ({error.strerror}): choose another folder '
-                        'with --out, or correct this one.') from error
+        raise UserError(
+            f'{target} cannot be written ({error.strerror}): choose another folder '
+            'with --out, or correct this one.'
+        ) from error
     _print(target, len(data), weights, meta)
     return target
 
@@ -104,21 +118,29 @@ def _weights(content: Mapping, path: Path, backbone_only: bool, half: bool) -> O
         raise UserError(f"{path} has no weights under 'backbone.': leave --backbone-only out.")
     other = next((key for key, value in given.items() if not isinstance(value, Tensor)), None)
     if other is not None:
-        raise UserError(f'{path} holds a {type(given[other]).__name__} at {other} in its '
-                        'state_dict, and only tensors are published.')
+        raise UserError(
+            f'{path} holds a {type(given[other]).__name__} at {other} in its '
+            'state_dict, and only tensors are published.'
+        )
     # A copy: a view would drag the whole of its storage into the file.
-    weights = OrderedDict((key, _halved(value) if half else value.detach().clone())
-                          for key, value in given.items())
+    weights = OrderedDict(
+        (key, _halved(value) if half else value.detach().clone()) for key, value in given.items()
+    )
     if (bad := non_finite_key(weights)) is not None:
         rounded = half and non_finite_key({bad: given[bad]}) is None
-        why = ('is too large for float16: leave --half out' if rounded else
-               'holds NaN or infinite values: publish a checkpoint from before the run diverged')
+        why = (
+            'is too large for float16: leave --half out'
+            if rounded
+            else 'holds NaN or infinite values: publish a checkpoint from before the run diverged'
+        )
         raise UserError(f'{path}: {bad} {why}.')
     # The versions of the layers, by which some of mmdet translate old keys when they load.
     versions = getattr(content.get('state_dict'), '_metadata', {})
     weights._metadata = OrderedDict(
-        (key, value) for key, value in versions.items()
-        if not backbone_only or key in ('', 'backbone') or key.startswith(prefix))
+        (key, value)
+        for key, value in versions.items()
+        if not backbone_only or key in ('', 'backbone') or key.startswith(prefix)
+    )
     return weights
 
 
@@ -128,8 +150,9 @@ def _halved(value: Tensor) -> Tensor:
     return value.detach().clone()
 
 
-def _metadata(content: Mapping, path: Path, metrics: Mapping[str, float] | None,
-              dataset: str | None) -> dict[str, Any]:
+def _metadata(
+    content: Mapping, path: Path, metrics: Mapping[str, float] | None, dataset: str | None
+) -> dict[str, Any]:
     given = content.get('meta')
     given = given if isinstance(given, Mapping) else {}
     text = given.get('cfg') if isinstance(given.get('cfg'), str) else ''
@@ -146,8 +169,10 @@ def _metadata(content: Mapping, path: Path, metrics: Mapping[str, float] | None,
     if meta['metrics'] and (data := dataset or evaluation_data(meta['cfg'])):
         meta['evaluated_on'] = data if dataset else portable_path(data)
     meta['versions'] = {
-        'dn_mmdet': __version__, 'torch': str(torch.__version__),
-        **{name: installed_version(name) for name in ('mmengine', 'mmcv', 'mmdet')}}
+        'dn_mmdet': __version__,
+        'torch': str(torch.__version__),
+        **{name: installed_version(name) for name in ('mmengine', 'mmcv', 'mmdet')},
+    }
     # Tuples, numpy's numbers and the like become what every reader has.
     return json.loads(json.dumps(meta, default=lambda value: value.item()))
 
@@ -157,15 +182,21 @@ def _metrics(content: Mapping, meta: Mapping, path: Path) -> dict[str, float]:
     hub = content.get('message_hub') or {}
     # epoch_N.pth is first saved before its validation, with the metrics of the epoch before.
     if (hub.get('runtime_info') or {}).get('loop_stage') == 'val':
-        found = {key.removeprefix('val/'): history.current()
-                 for key, history in hub['log_scalars'].items() if key.startswith('val/')}
+        found = {
+            key.removeprefix('val/'): history.current()
+            for key, history in hub['log_scalars'].items()
+            if key.startswith('val/')
+        }
     else:
         from ..analysis.run_log import read_run_log  # that package imports this one
 
         step = meta.get('iter' if re.search(r'iter_\d+', path.name) else 'epoch')
         found = read_run_log(path.parent).val.get(step, {})
-    return {key: float(value) for key, value in found.items()
-            if isinstance(value, (int, float)) and key not in ('time', 'data_time', 'step')}
+    return {
+        key: float(value)
+        for key, value in found.items()
+        if isinstance(value, (int, float)) and key not in ('time', 'data_time', 'step')
+    }
 
 
 def _name(content: Mapping, path: Path) -> str:
@@ -178,7 +209,10 @@ def _print(target: Path, size: int, weights: Mapping[str, Tensor], meta: Mapping
     count = sum(value.numel() for value in weights.values() if value.is_floating_point())
     print(f'{target}: {size / 1e6:.2f} MB, {count / 1e6:.2f}M values ({meta["weights"]})')
     metrics = ', '.join(f'{key} {value:g}' for key, value in meta['metrics'].items())
-    print(f'  {metrics} on {meta.get("evaluated_on", "unnamed data")}, epoch {meta.get("epoch")}'
-          if metrics else '  no metric is known: --metric NAME=VALUE adds one')
+    print(
+        f'  {metrics} on {meta.get("evaluated_on", "unnamed data")}, epoch {meta.get("epoch")}'
+        if metrics
+        else '  no metric is known: --metric NAME=VALUE adds one'
+    )
     if any(key.startswith('backbone.') for key in weights):
         print(f"  init_cfg=dict(type='Pretrained', checkpoint='{target}', prefix='backbone.')")

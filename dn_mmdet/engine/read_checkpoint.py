@@ -46,9 +46,13 @@ def read_checkpoint(path: str, source: str, remedy: str = 'check the path') -> M
             # Explicit: the environment can switch the default off, but not this.
             content = torch.load(local, map_location='cpu', weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is not its own
-        raise UserError(refusal(error, local) or (
-            f'{path} cannot be read as a checkpoint: it is cut off, or no file of torch.save. Copy '
-            'or make it again.')) from error
+        raise UserError(
+            refusal(error, local)
+            or (
+                f'{path} cannot be read as a checkpoint: it is cut off, or no file of torch.save. Copy '
+                'or make it again.'
+            )
+        ) from error
     return _as_mapping(content, path)
 
 
@@ -67,12 +71,15 @@ def state_dict_of(checkpoint: Mapping, path: str) -> dict[str, Tensor]:
 def refusal(error: BaseException, path: str) -> str | None:
     """A sentence if loading failed because the file names what is not allowed, else None."""
     names = re.findall(r'GLOBAL ([\w.]+)', str(error)) or (
-        sorted(_foreign_globals(path)) if os.path.isfile(path) else [])
+        sorted(_foreign_globals(path)) if os.path.isfile(path) else []
+    )
     if not names:
         return None
-    return (f'{path} is refused and none of it was run: beside tensors it holds {names[0]}, which '
-            'could run code when loaded. Use a checkpoint that this package or mmdet saved, or '
-            'have its author save the weights alone (the state_dict).')
+    return (
+        f'{path} is refused and none of it was run: beside tensors it holds {names[0]}, which '
+        'could run code when loaded. Use a checkpoint that this package or mmdet saved, or '
+        'have its author save the weights alone (the state_dict).'
+    )
 
 
 def force_weights_only() -> None:
@@ -95,17 +102,22 @@ def _fetch(path: str, source: str) -> Any:
     try:
         return CheckpointLoader.load_checkpoint(path, map_location='cpu', logger='silent')
     except (UnpicklingError, RuntimeError, EOFError) as error:
-        raise UserError(refusal(error, path) or (
-            f'{path} of {source} cannot be read as a checkpoint.')) from error
+        raise UserError(
+            refusal(error, path) or (f'{path} of {source} cannot be read as a checkpoint.')
+        ) from error
     except (OSError, KeyError, ImportError) as error:  # URLError is an OSError
-        raise UserError(f'{path} of {source} cannot be fetched ({error}): download it on another '
-                        'way and give the file.') from error
+        raise UserError(
+            f'{path} of {source} cannot be fetched ({error}): download it on another '
+            'way and give the file.'
+        ) from error
 
 
 def _as_mapping(content: Any, path: str) -> Mapping:
     if not isinstance(content, Mapping):
-        raise UserError(f'{path} holds a {type(content).__name__} and no checkpoint, which is a '
-                        'dict with a state_dict.')
+        raise UserError(
+            f'{path} holds a {type(content).__name__} and no checkpoint, which is a '
+            'dict with a state_dict.'
+        )
     return content
 
 

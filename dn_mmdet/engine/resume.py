@@ -45,8 +45,13 @@ def _latest(work_dir: str) -> str | None:
     for candidate in (path, moved):
         if os.path.isfile(candidate):
             return candidate
-    left = sorted((name for name in os.listdir(work_dir) if re.fullmatch(r'\w+_\d+\.pth', name)),
-                  key=lambda name: int(re.search(r'(\d+)\.pth', name)[1]), reverse=True)
+    left = sorted(
+        (name for name in os.listdir(work_dir) if re.fullmatch(r'\w+_\d+\.pth', name)),
+        key=lambda name: int(re.search(r'(\d+)\.pth', name)[1]),
+        reverse=True,
+    )
     choice = f'one of those in {work_dir}: {some(left)}' if left else 'a checkpoint'
-    raise UserError(f'{pointer} names the checkpoint {path!r}, which is gone: continue with '
-                    f'--resume and {choice}, or remove {pointer} to begin anew.')
+    raise UserError(
+        f'{pointer} names the checkpoint {path!r}, which is gone: continue with '
+        f'--resume and {choice}, or remove {pointer} to begin anew.'
+    )

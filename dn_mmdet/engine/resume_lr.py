@@ -33,7 +33,7 @@ class ResumeLRHook(Hook):
         new = [group.get('initial_lr', group['lr']) for group in wanted]
         if old == new:
             return
-        factors = [b / a if a else 1. for a, b in zip(old, new, strict=True)]
+        factors = [b / a if a else 1.0 for a, b in zip(old, new, strict=True)]
         for group, own, factor in zip(given, wanted, factors, strict=True):
             group['lr'] *= factor
             # Schedulers keep what they count from in the group: initial_lr, max_lr, min_lr.
@@ -42,7 +42,8 @@ class ResumeLRHook(Hook):
             _scale(scheduler, new, factors)
         runner.logger.warning(
             f'The run goes on at the learning rate of its configuration, {new[0]:g}, in place of '
-            f'{old[0]:g} in the checkpoint; the schedule is scaled in proportion.')
+            f'{old[0]:g} in the checkpoint; the schedule is scaled in proportion.'
+        )
 
 
 def _scale(scheduler: dict, new: Sequence[float], factors: Sequence[float]) -> None:
@@ -51,4 +52,5 @@ def _scale(scheduler: dict, new: Sequence[float], factors: Sequence[float]) -> N
     scheduler['base_values'] = list(new)
     if '_last_value' in scheduler:
         scheduler['_last_value'] = [
-            value * factor for value, factor in zip(scheduler['_last_value'], factors, strict=True)]
+            value * factor for value, factor in zip(scheduler['_last_value'], factors, strict=True)
+        ]

@@ -28,5 +28,6 @@ def git_revision(root: Path = ROOT) -> str:
 
 
 def _git(root, *arguments):
-    return subprocess.run(['git', '-C', str(root), *arguments], capture_output=True, text=True,
-                          check=True, timeout=20).stdout.strip()
+    return subprocess.run(
+        ['git', '-C', str(root), *arguments], capture_output=True, text=True, check=True, timeout=20
+    ).stdout.strip()

@@ -77,13 +77,17 @@ def told_in_a_sentence(cfg: Config) -> Iterator[None]:
         raise UserError(
             f'{error}: a norm layer has one value per channel to take statistics of, a map of one '
             'pixel in a batch of one image. Use train_dataloader.batch_size=2 or more, and '
-            'drop_last=True where the last batch may be of one image.') from error
+            'drop_last=True where the last batch may be of one image.'
+        ) from error
     except OSError as error:
         path = error.filename or cfg.work_dir
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f'no space is left to write to {path}: free some, then continue with '
-                            '--resume.') from error
+            raise UserError(
+                f'no space is left to write to {path}: free some, then continue with --resume.'
+            ) from error
         if error.errno in (errno.EACCES, errno.EROFS):
-            raise UserError(f'{path} cannot be written or read ({error.strerror}): correct its '
-                            'permissions, or choose another folder with --work-dir.') from error
+            raise UserError(
+                f'{path} cannot be written or read ({error.strerror}): correct its '
+                'permissions, or choose another folder with --work-dir.'
+            ) from error
         raise

@@ -45,7 +45,8 @@ def _statistics_method(owner: type, name: str) -> Callable:
         return getattr(owner, name)
     raise UnpicklingError(
         f'Unsupported global: GLOBAL builtins.getattr of {owner!r}, {name!r} was not an allowed '
-        'global by default.')
+        'global by default.'
+    )
 
 
 # The message hub in a checkpoint holds the history of losses (HistoryBuffer: arrays of float64

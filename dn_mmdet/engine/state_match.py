@@ -30,11 +30,15 @@ class StateMatch:
     def __str__(self):
         total = self.matched + len(self.missing) + len(self.reshaped)
         parts = [f'{self.matched} of the {total} keys of the model match']
-        for keys, what in ((self.missing, 'missing'), (self.unexpected, 'unexpected'),
-                           (self.reshaped, 'of another shape')):
+        for keys, what in (
+            (self.missing, 'missing'),
+            (self.unexpected, 'unexpected'),
+            (self.reshaped, 'of another shape'),
+        ):
             if keys:
-                parts.append(f'{len(keys)} {"is" if len(keys) == 1 else "are"} {what} '
-                             f'({some(keys)})')
+                parts.append(
+                    f'{len(keys)} {"is" if len(keys) == 1 else "are"} {what} ({some(keys)})'
+                )
         return ', '.join(parts)
 
 
@@ -62,8 +66,9 @@ def match_state(model: nn.Module, state: Mapping[str, Tensor]) -> StateMatch:
 
     load(model, dict(state), '')
     missing = [key for key in missing if not key.endswith('num_batches_tracked')]
-    reshaped = [match[1] for error in errors
-                if (match := re.match(r'size mismatch for (\S+):', error))]
+    reshaped = [
+        match[1] for error in errors if (match := re.match(r'size mismatch for (\S+):', error))
+    ]
     matched = sum(not key.endswith('num_batches_tracked') for key in model.state_dict())
     return StateMatch(matched - len(missing) - len(reshaped), missing, unexpected, reshaped)
 

@@ -14,16 +14,18 @@ from .run import build_runner, check, prepare_process, told_in_a_sentence
 __all__ = ['test']
 
 
-def test(config: str,
-         checkpoint: str,
-         work_dir: str | None = None,
-         out: str | None = None,
-         show: bool = False,
-         show_dir: str | None = None,
-         wait_time: float = 2,
-         cfg_options: Mapping[str, Any] | None = None,
-         launcher: str = 'none',
-         tta: bool = False) -> dict[str, float]:
+def test(
+    config: str,
+    checkpoint: str,
+    work_dir: str | None = None,
+    out: str | None = None,
+    show: bool = False,
+    show_dir: str | None = None,
+    wait_time: float = 2,
+    cfg_options: Mapping[str, Any] | None = None,
+    launcher: str = 'none',
+    tta: bool = False,
+) -> dict[str, float]:
     """Evaluate a checkpoint; configuration, checkpoint and data are checked before.
 
     Args:
@@ -66,8 +68,10 @@ def test(config: str,
 def _visualize(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
     hook = (cfg.get('default_hooks') or {}).get('visualization')
     if hook is None:
-        raise UserError(f'--show and --show-dir need default_hooks.visualization in {cfg.filename}'
-                        ", for a detector visualization=dict(type='DetVisualizationHook').")
+        raise UserError(
+            f'--show and --show-dir need default_hooks.visualization in {cfg.filename}'
+            ", for a detector visualization=dict(type='DetVisualizationHook')."
+        )
     hook['draw'] = True
     if show:
         hook.update(show=True, wait_time=wait_time)
@@ -87,17 +91,30 @@ def _use_tta(cfg: Config) -> None:
     if cfg.get('tta_model') is None:
         if cfg.get('default_scope') != 'mmdet':
             raise UserError(f'--tta needs tta_model and tta_pipeline in {cfg.filename}.')
-        cfg.tta_model = {'type': 'DetTTAModel', 'tta_cfg': {
-            'nms': {'type': 'nms', 'iou_threshold': 0.5}, 'max_per_img': 100}}
+        cfg.tta_model = {
+            'type': 'DetTTAModel',
+            'tta_cfg': {'nms': {'type': 'nms', 'iou_threshold': 0.5}, 'max_per_img': 100},
+        }
     dataset = cfg.test_dataloader.dataset
     while 'dataset' in dataset:
         dataset = dataset['dataset']
     if cfg.get('tta_pipeline') is None:
-        meta = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',
-                'flip_direction')
+        meta = (
+            'img_id',
+            'img_path',
+            'ori_shape',
+            'img_shape',
+            'scale_factor',
+            'flip',
+            'flip_direction',
+        )
         cfg.tta_pipeline = deepcopy(dataset.pipeline)
-        cfg.tta_pipeline[-1] = {'type': 'TestTimeAug', 'transforms': [
-            [{'type': 'RandomFlip', 'prob': 1.0}, {'type': 'RandomFlip', 'prob': 0.0}],
-            [{'type': 'PackDetInputs', 'meta_keys': meta}]]}
+        cfg.tta_pipeline[-1] = {
+            'type': 'TestTimeAug',
+            'transforms': [
+                [{'type': 'RandomFlip', 'prob': 1.0}, {'type': 'RandomFlip', 'prob': 0.0}],
+                [{'type': 'PackDetInputs', 'meta_keys': meta}],
+            ],
+        }
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     dataset.pipeline = cfg.tta_pipeline

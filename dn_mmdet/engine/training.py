@@ -19,13 +19,15 @@ from .run import build_runner, check, prepare_process, told_in_a_sentence
 __all__ = ['train']
 
 
-def train(config: str,
-          work_dir: str | None = None,
-          amp: bool = False,
-          auto_scale_lr: bool = False,
-          resume: str | None = None,
-          cfg_options: Mapping[str, Any] | None = None,
-          launcher: str = 'none') -> Runner:
+def train(
+    config: str,
+    work_dir: str | None = None,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    resume: str | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+    launcher: str = 'none',
+) -> Runner:
     """Train the model of a configuration; detector or not, it need only run on mmengine's Runner.
 
     Configuration, checkpoints and data are checked before anything is written. The checkpoint
@@ -78,8 +80,10 @@ def _use_amp(cfg: Config) -> None:
     wrapper = cfg.get('optim_wrapper') or {}
     kind = wrapper.get('type', 'OptimWrapper')
     if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'CPUAmpOptimWrapper'):
-        raise UserError(f'--amp works with optim_wrapper.type OptimWrapper and {cfg.filename} has '
-                        f'{kind}: leave the option out or change the type.')
+        raise UserError(
+            f'--amp works with optim_wrapper.type OptimWrapper and {cfg.filename} has '
+            f'{kind}: leave the option out or change the type.'
+        )
     if torch.cuda.is_available():
         wrapper['type'] = 'AmpOptimWrapper'
         wrapper.setdefault('loss_scale', 'dynamic')
@@ -91,9 +95,11 @@ def _use_amp(cfg: Config) -> None:
 
 def _use_auto_scale_lr(cfg: Config) -> None:
     if not {'enable', 'base_batch_size'} <= set(cfg.get('auto_scale_lr') or {}):
-        raise UserError(f'--auto-scale-lr needs auto_scale_lr=dict(enable=False, base_batch_size='
-                        f'N) in {cfg.filename}, N being the batch size that its learning rate is '
-                        'made for.')
+        raise UserError(
+            f'--auto-scale-lr needs auto_scale_lr=dict(enable=False, base_batch_size='
+            f'N) in {cfg.filename}, N being the batch size that its learning rate is '
+            'made for.'
+        )
     cfg.auto_scale_lr.enable = True
 
 

@@ -31,11 +31,14 @@ class SSDLiteHead(SSDHead):
 
     loss_cls = None
 
-    def __init__(self,
-                 *args,
-                 use_depthwise=True,
-                 norm_cfg=dict(type='BN'),  # noqa: B006 - mmdet's convention, never written to
-                 act_cfg=dict(type='ReLU6'),  # noqa: B006
-                 **kwargs):
+    def __init__(
+        self,
+        *args,
+        use_depthwise=True,
+        norm_cfg=dict(type='BN'),  # noqa: B006 - mmdet's convention, never written to
+        act_cfg=dict(type='ReLU6'),  # noqa: B006
+        **kwargs,
+    ):
         super().__init__(
-            *args, use_depthwise=use_depthwise, norm_cfg=norm_cfg, act_cfg=act_cfg, **kwargs)
+            *args, use_depthwise=use_depthwise, norm_cfg=norm_cfg, act_cfg=act_cfg, **kwargs
+        )

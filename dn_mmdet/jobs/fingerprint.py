@@ -24,8 +24,9 @@ def fingerprint(config: Config, seed: int, before: Sequence[dict] = ()) -> dict:
     Returns:
         dict: ``seed`` and ``sha256``.
     """
-    found = hashlib.sha256(json.dumps(
-        [config.to_dict(), seed, list(before)], sort_keys=True, default=str).encode())
+    found = hashlib.sha256(
+        json.dumps([config.to_dict(), seed, list(before)], sort_keys=True, default=str).encode()
+    )
     for file in data_files(config):
         found.update(file.read_bytes())
     return dict(seed=seed, sha256=found.hexdigest())

@@ -9,12 +9,14 @@ __all__ = ['follow']
 # mmengine's log lines: "Epoch(train)  [2][ 50/187]  lr: ... eta: ... loss: 4.2 ..." and
 # "Iter(train) [ 50/400]  lr: ...".
 ITERATION = re.compile(
-    r'(?:Epoch|Iter)\(train\)\s+(?:\[(\d+)\])?\[\s*(\d+)/(\d+)\].*?\bloss: ([\d.a-z]+)')
+    r'(?:Epoch|Iter)\(train\)\s+(?:\[(\d+)\])?\[\s*(\d+)/(\d+)\].*?\bloss: ([\d.a-z]+)'
+)
 METRIC = re.compile(r'(?:Epoch|Iter)\(val\)\s.*?(coco/bbox_mAP|accuracy/top1): ([\d.]+)')
 
 
-def follow(lines: Iterable[str], log: TextIO, epochs: int | None,
-           report: Callable[[float, str], None]) -> None:
+def follow(
+    lines: Iterable[str], log: TextIO, epochs: int | None, report: Callable[[float, str], None]
+) -> None:
     """Copy lines to a file as they come, and tell what they say.
 
     Args:

@@ -56,8 +56,10 @@ class Progress:
         if not tty and not force and now - self._shown < EVERY:
             return
         self._shown = now
-        steps = [f'{self._place(step.name)}{": " + step.status if step.status else ""}'
-                 for step in self._running]
+        steps = [
+            f'{self._place(step.name)}{": " + step.status if step.status else ""}'
+            for step in self._running
+        ]
         if len(steps) > 1:
             steps = [f'{self._place(step.name)} {step.share:.0%}' for step in self._running]
         left = f'  ({_clock(self._left(now))} left in all)'
@@ -76,11 +78,13 @@ class Progress:
 
     def _left(self, now):
         expected = self._expected + sum(
-            self.costs[step.name] * step.done_here for step in self._running)
+            self.costs[step.name] * step.done_here for step in self._running
+        )
         # The guess of the costs counts for half a minute, so that the first seconds do not swing.
         speed = (now - self._began + 30) / (expected + 30 * self.workers)
         later = sum(self.costs.values()) - sum(
-            self.costs[step.name] * step.share for step in self._running)
+            self.costs[step.name] * step.share for step in self._running
+        )
         return later * speed
 
 

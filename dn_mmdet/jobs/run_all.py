@@ -32,8 +32,12 @@ def threads_each(runs: int, workers: int | None = None) -> tuple[int, int]:
     return workers, max(cores // workers, 1)
 
 
-def run_all(trainings: Sequence[Training], costs: dict[str, float], workers: int | None = None,
-            given_up: Callable[[Training], str] = lambda training: '') -> dict[str, str]:
+def run_all(
+    trainings: Sequence[Training],
+    costs: dict[str, float],
+    workers: int | None = None,
+    given_up: Callable[[Training], str] = lambda training: '',
+) -> dict[str, str]:
     """Train what is not whole yet, in the order given where the runs before allow it.
 
     Args:
@@ -51,8 +55,9 @@ def run_all(trainings: Sequence[Training], costs: dict[str, float], workers: int
     for training in trainings:
         moved = training.set_aside()
         if moved:
-            print(f'{training.work_dir} was of another configuration, seed or data: it is {moved} '
-                  'now')
+            print(
+                f'{training.work_dir} was of another configuration, seed or data: it is {moved} now'
+            )
         if not training.done:
             missing.append(training)
     workers, threads = threads_each(len(missing), workers)

@@ -58,8 +58,11 @@ class Training:
     def done(self) -> bool:
         """Whether the run is whole: its last checkpoint is there and was written to the end."""
         pointer = self.work_dir / 'last_checkpoint'  # names it once it is written to the end
-        return (self.checkpoint.is_file() and pointer.is_file()
-                and Path(pointer.read_text().strip()).name == self.checkpoint.name)
+        return (
+            self.checkpoint.is_file()
+            and pointer.is_file()
+            and Path(pointer.read_text().strip()).name == self.checkpoint.name
+        )
 
     def set_aside(self) -> Path | None:
         """Rename a folder of another configuration, seed or data; return where it is now."""
@@ -95,10 +98,16 @@ class Training:
         """
         log = self.work_dir / LOG
         command = [
-            sys.executable, str(tools_root() / 'train.py'), str(self.config), '--work-dir',
-            str(self.work_dir), '--resume', '--cfg-options', f'randomness.seed={self.seed}',
+            sys.executable,
+            str(tools_root() / 'train.py'),
+            str(self.config),
+            '--work-dir',
+            str(self.work_dir),
+            '--resume',
+            '--cfg-options',
+            f'randomness.seed={self.seed}',
             *(f'{key}={_as_option(value)}' for key, value in self.options.items()),
-            *(f'model.backbone.init_cfg.checkpoint={run.checkpoint}' for run in self.after)
+            *(f'model.backbone.init_cfg.checkpoint={run.checkpoint}' for run in self.after),
         ]
         unit, planned = self._planned
         report(self._saved_share(), 'starts')
@@ -107,8 +116,13 @@ class Training:
             environment['OMP_NUM_THREADS'] = str(threads)
         with open(log, 'a', encoding='utf-8') as file:
             self._process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                errors='replace', env=environment)
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors='replace',
+                env=environment,
+            )
             try:
                 if self._stopped:
                     self._process.terminate()
@@ -121,12 +135,16 @@ class Training:
                 status = self._process.wait()
         if status:
             lines = log.read_text(errors='replace').rstrip().splitlines() or ['it said nothing']
-            raise UserError(f'{self.name} ended with status {status}: '
-                            f'{lines[-1].removeprefix("error: ")} (the whole log is {log})')
+            raise UserError(
+                f'{self.name} ended with status {status}: '
+                f'{lines[-1].removeprefix("error: ")} (the whole log is {log})'
+            )
         if not self.done:
-            raise UserError(f'{self.name} ended without {self.checkpoint}: let '
-                            f'default_hooks.checkpoint of {self.config} save the last step of its '
-                            'training loop.')
+            raise UserError(
+                f'{self.name} ended without {self.checkpoint}: let '
+                f'default_hooks.checkpoint of {self.config} save the last step of its '
+                'training loop.'
+            )
 
     def stop(self, grace: float | None = None) -> None:
         """End the process, also from another thread than the one in :meth:`run`.
@@ -157,8 +175,10 @@ class Training:
         for unit, key in (('epoch', 'max_epochs'), ('iter', 'max_iters')):
             if isinstance(loop.get(key), int):
                 return unit, loop[key]
-        raise UserError(f'{self.config} says neither train_cfg.max_epochs nor train_cfg.max_iters, '
-                        'so that nobody can tell when a run of it is whole: set one.')
+        raise UserError(
+            f'{self.config} says neither train_cfg.max_epochs nor train_cfg.max_iters, '
+            'so that nobody can tell when a run of it is whole: set one.'
+        )
 
     def _saved_share(self):
         """How much of the run its last checkpoint holds, 0 to 1."""

@@ -147,10 +147,7 @@ class DNB(DynamicNorm):
         # A foreign BatchNorm normalises otherwise, hooks and tracers look at the members.
         bn, sc = self.bn, self.sc
         hooked = (
-            bn._forward_hooks
-            or bn._forward_pre_hooks
-            or sc._forward_hooks
-            or sc._forward_pre_hooks
+            bn._forward_hooks or bn._forward_pre_hooks or sc._forward_hooks or sc._forward_pre_hooks
         )
         return not hooked and is_known(bn) and runs_eagerly(x)
 

@@ -78,9 +78,7 @@ def gated(dy: Tensor, y: Tensor, bounds: tuple[float, float]) -> Tensor:
     return _hardtanh_backward(dy, y.to(dy.dtype), *bounds)
 
 
-def plane_products(
-    dy: Tensor, x: Tensor, mean: Tensor, gate: None = None
-) -> tuple[Tensor, Tensor]:
+def plane_products(dy: Tensor, x: Tensor, mean: Tensor, gate: None = None) -> tuple[Tensor, Tensor]:
     """``sum dy`` and ``sum dy (x - mean)`` over H and W, each (N, C); ``mean`` is (C,)."""
     n, c, h, w = x.shape
     if x.is_contiguous():

@@ -95,9 +95,7 @@ def _affine(
 
 
 def _backward(ctx, dy: Tensor) -> tuple[Tensor | None, ...]:
-    x, fc1_weight, fc2_weight, means, mean, rstd, hidden, scale, shift, y, count = (
-        ctx.saved_tensors
-    )
+    x, fc1_weight, fc2_weight, means, mean, rstd, hidden, scale, shift, y, count = ctx.saved_tensors
     kernels, options = ctx.kernels, ctx.options
     n, c, h, w = x.shape
     work = kernels.widen(to_dense(x), mean.dtype)
@@ -124,7 +122,6 @@ def _backward(ctx, dy: Tensor) -> tuple[Tensor | None, ...]:
         dx = kernels.plane_gradient(dy, work, scale, slope, gradients.offset, gate).to(x.dtype)
     needed = ctx.needs_input_grad[2:7]
     parameters = (
-        gradient if needs else None
-        for gradient, needs in zip(gradients[:5], needed, strict=True)
+        gradient if needs else None for gradient, needs in zip(gradients[:5], needed, strict=True)
     )
     return None, dx, *parameters, None, None, None

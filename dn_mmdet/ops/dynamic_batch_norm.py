@@ -138,9 +138,7 @@ def run_unchecked(
         recompute = needs_gradient and is_recomputing()
         options = Options(eps, sc_input == 'normalized', detach_gap, bounds, recompute, group)
         if training:
-            return _train(
-                kernels, x, running_mean, running_var, parameters, momentum, options
-            )
+            return _train(kernels, x, running_mean, running_var, parameters, momentum, options)
         frozen = cast(running_mean, dtype), cast(running_var, dtype)
         if kernels.EVALUATES and not needs_gradient:
             return kernels.evaluate(to_dense(x), *frozen, *parameters, options)

@@ -8,13 +8,18 @@ from dn_mmdet.ablations.run_cell import CONFIG
 
 def test_every_table_of_the_paper_has_its_rows():
     tables = plan(seeds=(0, 1, 2))
-    settings = {name: list(dict.fromkeys((c.norm, c.r, c.g, c.fuse, c.lr, c.batch_size)
-                                         for c in cells)) for name, cells in tables.items()}
+    settings = {
+        name: list(dict.fromkeys((c.norm, c.r, c.g, c.fuse, c.lr, c.batch_size) for c in cells))
+        for name, cells in tables.items()
+    }
     base = (BASE_LR, 64)
     assert settings['module'] == [
-        ('BN', None, None, None, *base), ('SEBN', 16, None, None, *base),
-        ('DNC', 16, 1, 'fc1', *base), ('DNC', 16, 1, 'fc2', *base),
-        ('DNB', 16, 1, None, *base), ('DNB', 16, 'oup', None, *base)
+        ('BN', None, None, None, *base),
+        ('SEBN', 16, None, None, *base),
+        ('DNC', 16, 1, 'fc1', *base),
+        ('DNC', 16, 1, 'fc2', *base),
+        ('DNB', 16, 1, None, *base),
+        ('DNB', 16, 'oup', None, *base),
     ]
     paper = [(c.norm, c.fuse) for c in tables['module'][6:9] if c.variant == "start='paper'"]
     assert paper == [('DNC', 'fc1'), ('DNC', 'fc2'), ('DNB', None)]
@@ -46,8 +51,13 @@ def test_a_cell_changes_the_configuration_where_it_says():
     assert config.optim_wrapper.optimizer.lr == 0.3 and config.randomness.seed == 2
     assert config.train_dataloader.batch_size == 4
     schedule = config.param_scheduler[0]
-    assert {config.train_cfg.max_iters, config.train_cfg.val_interval, schedule.end,
-            schedule.T_max, config.default_hooks.checkpoint.interval} == {7}
+    assert {
+        config.train_cfg.max_iters,
+        config.train_cfg.val_interval,
+        schedule.end,
+        schedule.T_max,
+        config.default_hooks.checkpoint.interval,
+    } == {7}
     # Put back, nothing else differs.
     config.merge_from_dict(Cell(lr=0.05).options)
     after = config.to_dict()
@@ -59,7 +69,7 @@ def test_a_cell_changes_the_configuration_where_it_says():
 
 
 def test_the_norms_of_all_cells_can_be_built():
-    for cell in plan(seeds=(0, ))['module']:
+    for cell in plan(seeds=(0,))['module']:
         config = Config.fromfile(CONFIG)
         config.merge_from_dict(cell.options)
         norms = [type(m).__name__ for m in MODELS.build(config.model).modules()]
@@ -76,10 +86,16 @@ def test_a_variant_reaches_the_layers_or_the_optimizer():
         layer = model.backbone.conv1.bn
         ours, other = (
             next(g for g in groups if any(p is weight for p in g['params']))
-            for weight in (layer.sc.fc2_weight, model.backbone.conv1.conv.weight))
-        found[name] = (layer.sc_input, layer.detach_gap, layer.sc.start,
-                       round(ours['lr'] / BASE_LR, 6), ours['weight_decay'] / 4e-5,
-                       other['lr'] / BASE_LR)
+            for weight in (layer.sc.fc2_weight, model.backbone.conv1.conv.weight)
+        )
+        found[name] = (
+            layer.sc_input,
+            layer.detach_gap,
+            layer.sc.start,
+            round(ours['lr'] / BASE_LR, 6),
+            ours['weight_decay'] / 4e-5,
+            other['lr'] / BASE_LR,
+        )
     assert found == {
         'SC input normalised': ('normalized', False, 'identity', 1.0, 1.0, 1.0),
         'gradient stopped at g': ('raw', True, 'identity', 1.0, 1.0, 1.0),

@@ -24,7 +24,7 @@ def results(tmp_path):
     row = dict(train=99.0, diverged_at=None, seconds=1.0)
     tables = plan()
     for cell in dict.fromkeys(cell for cells in tables.values() for cell in cells):
-        sizes = (100, 1, 2, 32) if cell in tables['test batch size'] else (100, )
+        sizes = (100, 1, 2, 32) if cell in tables['test batch size'] else (100,)
         rows = [dict(row, test_batch_size=size, val=accuracy(cell)) for size in sizes]
         if cell.norm == 'DNC' and cell.fuse == 'fc2':
             rows = [dict(rows[0], val=None, train=None, diverged_at=7)]
@@ -33,16 +33,29 @@ def results(tmp_path):
 
 
 def test_the_tables(results, tmp_path, monkeypatch):
-    monkeypatch.setattr(report, '_sizes', lambda tables: dict.fromkeys(
-        {report._size_key(c) for cells in tables.values() for c in cells}, ('1M', '2M')))
+    monkeypatch.setattr(
+        report,
+        '_sizes',
+        lambda tables: dict.fromkeys(
+            {report._size_key(c) for cells in tables.values() for c in cells}, ('1M', '2M')
+        ),
+    )
     text = report.write_report(results, plan(), tmp_path)
     assert (tmp_path / 'ablations.md').read_text() == text
     assert (tmp_path / 'ablations.png').stat().st_size > 10_000
     lines = [[part.strip() for part in line.strip('|').split('|')] for line in text.splitlines()]
     dnb = ['DN-B', '16', 'oup', '1M', '2M', '99.0 ± 0.0', '92.1 ± 0.1', '+2.0 ± 0.0, higher']
     assert lines.count(dnb) == 2  # as a module and as a group size
-    assert ['DN-C, after FC2', '16', '1', '1M', '2M', 'NaN in 3 of 3', 'NaN in 3 of 3',
-            'lower: the other diverged'] in lines
+    assert [
+        'DN-C, after FC2',
+        '16',
+        '1',
+        '1M',
+        '2M',
+        'NaN in 3 of 3',
+        'NaN in 3 of 3',
+        'lower: the other diverged',
+    ] in lines
     high = ['BN', '', '', f'{HIGH_LR:g}', '1M', '2M', '99.0 ± 0.0', '60.1 ± 0.1', '']
     assert high in lines
     assert sum(line[:4] == ['BN', '', '', size] for line in lines for size in '12') == 3

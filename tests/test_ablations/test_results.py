@@ -22,7 +22,7 @@ def test_a_cell_is_finished_at_the_test_batch_sizes_it_was_asked_for(tmp_path):
     results = Results(tmp_path / 'ablations.csv', 'recipe')
     assert not results.has(BN)
     results.add(BN, [ROW, dict(ROW, test_batch_size=1)])
-    assert results.has(BN) and results.has(BN, (1, )) and not results.has(BN, (1, 2))
+    assert results.has(BN) and results.has(BN, (1,)) and not results.has(BN, (1, 2))
     results.add(DNB, [dict(ROW, val=None, diverged_at=3)])
     assert results.has(DNB, (1, 2))  # there is nothing to test
 
@@ -32,7 +32,9 @@ def test_a_cell_trained_again_replaces_its_rows(tmp_path):
     results.add(BN, [ROW])
     results.add(BN, [dict(ROW, val=90.0), dict(ROW, test_batch_size=1)])
     assert [row['val'] for row in Results(tmp_path / 'ablations.csv', 'recipe').of(BN)] == [
-        90.0, 82.25]
+        90.0,
+        82.25,
+    ]
 
 
 def test_rows_of_another_recipe_are_set_aside_and_kept(tmp_path):
@@ -40,7 +42,6 @@ def test_rows_of_another_recipe_are_set_aside_and_kept(tmp_path):
     results = Results(tmp_path / 'ablations.csv', 'new recipe')
     assert results.rows == [] and not results.has(BN)
     assert Results(results.set_aside, 'old recipe').has(BN)
-
 
 
 def test_a_write_that_breaks_off_loses_nothing(tmp_path, monkeypatch):

@@ -48,7 +48,7 @@ def test_a_cell_is_trained_and_tested_at_every_batch_size(tmp_path):
 
 
 def test_a_diverging_cell_is_a_result(tmp_path):
-    row, = run_cell(Cell(lr=1e30, **{**SHORT, 'iterations': 5}), str(tmp_path), test_batches=True)
+    (row,) = run_cell(Cell(lr=1e30, **{**SHORT, 'iterations': 5}), str(tmp_path), test_batches=True)
     assert row['val'] is None and row['train'] is None and 1 < row['diverged_at'] <= 5
 
 
@@ -80,8 +80,10 @@ def test_what_is_in_the_csv_file_is_not_trained_again(folder, tmp_path, monkeypa
     def train(jobs, results, out, workers):
         trained.append([cell for cell, _ in jobs])
         for cell, test_batches in jobs[:5]:
-            rows = [dict(test_batch_size=size, train=1.0, val=1.0, diverged_at=None, seconds=1.0)
-                    for size in (100, *test_batches)]
+            rows = [
+                dict(test_batch_size=size, train=1.0, val=1.0, diverged_at=None, seconds=1.0)
+                for size in (100, *test_batches)
+            ]
             results.add(cell, rows)
         raise KeyboardInterrupt
 
@@ -91,7 +93,7 @@ def test_what_is_in_the_csv_file_is_not_trained_again(folder, tmp_path, monkeypa
             run.run_ablations(tmp_path)
     first, second = trained
     assert second == first[5:]
-    assert len(first) == len(set(first)) and {cell.seed for cell in first[:len(first) // 3]} == {0}
+    assert len(first) == len(set(first)) and {cell.seed for cell in first[: len(first) // 3]} == {0}
     # Other data, other results.
     (folder / 'data/digits/digits.json').write_text('{"seed": 1}')
     with pytest.raises(KeyboardInterrupt):

@@ -24,9 +24,11 @@ def layer(cls=DNB, **options):
 
 
 @pytest.mark.parametrize('training', [False, True])
-@pytest.mark.parametrize('made', [
-    layer(), layer(g='oup'), layer(sc_input='normalized'), layer(DNC), layer(DNC, fuse='fc2')],
-    ids=['g1', 'oup', 'normalized', 'dnc fc1', 'dnc fc2'])
+@pytest.mark.parametrize(
+    'made',
+    [layer(), layer(g='oup'), layer(sc_input='normalized'), layer(DNC), layer(DNC, fuse='fc2')],
+    ids=['g1', 'oup', 'normalized', 'dnc fc1', 'dnc fc2'],
+)
 def test_affine_is_what_the_layer_does(made, training):
     made.train(training)
     x = torch.randn(4, 16, 5, 5) * 2 + 1
@@ -34,8 +36,11 @@ def test_affine_is_what_the_layer_does(made, training):
     affine = made.affine(x)
     assert torch.equal(made.bn.running_mean, before)
     dims = (0, 2, 3)
-    mean, var = ((x.mean(dims), x.var(dims, unbiased=False)) if training else
-                 (made.bn.running_mean, made.bn.running_var))
+    mean, var = (
+        (x.mean(dims), x.var(dims, unbiased=False))
+        if training
+        else (made.bn.running_mean, made.bn.running_var)
+    )
     normalized = (x - mean[:, None, None]) / torch.sqrt(var + made.bn.eps)[:, None, None]
     expected = normalized * affine.alpha[:, :, None, None] + affine.shift[:, :, None, None]
     torch.testing.assert_close(made(x), expected, rtol=1e-4, atol=1e-4)
@@ -66,10 +71,11 @@ def test_records_are_those_of_every_sample_and_leave_nothing_behind():
 
 
 def test_summary_counts_saturated_and_dead_units():
-    alpha = torch.tensor([[1., 2.], [3., 2.]])
+    alpha = torch.tensor([[1.0, 2.0], [3.0, 2.0]])
     hidden = torch.tensor([[0.001, 0.5, 0.2, 0.999], [0.002, 0.5, 0.7, 0.4]])
-    found = summarise_affine([(alpha[:1], -alpha[:1], hidden[:1]), (alpha[1:], -alpha[1:],
-                                                                  hidden[1:])])
+    found = summarise_affine(
+        [(alpha[:1], -alpha[:1], hidden[:1]), (alpha[1:], -alpha[1:], hidden[1:])]
+    )
     assert (found.samples, found.units, found.saturated, found.dead) == (2, 4, 1, 2)
     assert (found.alpha_mean, found.alpha_min, found.alpha_spread) == (2.0, 2.0, 0.5)
     assert (found.lambda_mean, found.lambda_spread) == (-2.0, 0.5)
@@ -99,6 +105,7 @@ def place(tmp_path_factory):
     """A configuration, a checkpoint of it, and images in two class folders."""
     from mmengine.config import Config
     from mmengine.registry import MODELS
+
     root = tmp_path_factory.mktemp('affine')
     (root / 'run.py').write_text(CONFIG)
     torch.manual_seed(0)
@@ -122,8 +129,9 @@ def test_images_are_grouped_by_class_or_one_by_one(place):
 
 
 def test_the_picture_and_the_table(place, tmp_path, capsys):
-    out = visualize_affine(str(place / 'run.py'), str(place / 'run.pth'), [str(place / 'images')],
-                           out=str(tmp_path))
+    out = visualize_affine(
+        str(place / 'run.py'), str(place / 'run.pth'), [str(place / 'images')], out=str(tmp_path)
+    )
     assert (out / 'affine.png').stat().st_size > 20_000
     rows = list(csv.DictReader((out / 'affine.csv').open()))
     assert len(rows) == 22 and {row['samples'] for row in rows} == {'6'}
@@ -132,15 +140,25 @@ def test_the_picture_and_the_table(place, tmp_path, capsys):
     assert '| backbone.conv2.bn' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(('change', 'words'), [
-    (dict(images=['nowhere']), 'the image nowhere does not exist'),
-    (dict(layers=['backbone.conv3.bn']), 'backbone.conv3.bn is no norm layer of the model'),
-    (dict(checkpoint='gone.pth'), 'gone.pth .* does not exist'),
-    (dict(config='gone.py'), 'gone.py'),
-])
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (dict(images=['nowhere']), 'the image nowhere does not exist'),
+        (dict(layers=['backbone.conv3.bn']), 'backbone.conv3.bn is no norm layer of the model'),
+        (dict(checkpoint='gone.pth'), 'gone.pth .* does not exist'),
+        (dict(config='gone.py'), 'gone.py'),
+    ],
+)
 def test_mistakes_are_told_in_a_sentence(place, tmp_path, change, words):
-    arguments = dict(config=str(place / 'run.py'), checkpoint=str(place / 'run.pth'),
-                     images=[str(place / 'images')], out=str(tmp_path / 'out')) | change
+    arguments = (
+        dict(
+            config=str(place / 'run.py'),
+            checkpoint=str(place / 'run.pth'),
+            images=[str(place / 'images')],
+            out=str(tmp_path / 'out'),
+        )
+        | change
+    )
     with pytest.raises(UserError, match=words):
         visualize_affine(**arguments)
     assert not (tmp_path / 'out').exists()

@@ -29,14 +29,22 @@ def write(tmp_path):
 
 
 def classifier(more=''):
-    return (f"model = dict(type='ImageClassifier', backbone={SMALL}, num_classes=5, "
-            f'in_channels=64)\n{more}')
+    return (
+        f"model = dict(type='ImageClassifier', backbone={SMALL}, num_classes=5, "
+        f'in_channels=64)\n{more}'
+    )
 
 
 def test_norms_and_pooling_are_free_and_convolutions_and_layers_are_counted():
     model = nn.Sequential(
-        nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU6(), nn.Upsample(scale_factor=2),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)).train()
+        nn.Conv2d(3, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU6(),
+        nn.Upsample(scale_factor=2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 5),
+    ).train()
     model[1].eval()
     found = count_complexity(model, (6, 8))
     assert found.mult_adds == 6 * 8 * 4 * 3 * 9 + 4 * 5
@@ -55,14 +63,18 @@ def sc(layer, first=1, second=1):
 
 
 @pytest.mark.parametrize('path', ['aten', 'reference'])
-@pytest.mark.parametrize('layer, expected', [
-    (DNB(96, r=4), sc),
-    (DNB(96, g=4, sc_input='normalized'), sc),
-    (DNB(96, g='oup', detach_gap=True), sc),
-    (DNC(96, fuse='fc1'), lambda layer: sc(layer, first=2)),
-    (DNC(96, fuse='fc2'), lambda layer: sc(layer, first=2, second=2)),
-    (SEBN(96), lambda layer: layer.fc1_weight.numel() + layer.fc2_weight.numel()),
-], ids=['DNB', 'DNB-4', 'DNB-oup', 'DNC-fc1', 'DNC-fc2', 'SEBN'])
+@pytest.mark.parametrize(
+    'layer, expected',
+    [
+        (DNB(96, r=4), sc),
+        (DNB(96, g=4, sc_input='normalized'), sc),
+        (DNB(96, g='oup', detach_gap=True), sc),
+        (DNC(96, fuse='fc1'), lambda layer: sc(layer, first=2)),
+        (DNC(96, fuse='fc2'), lambda layer: sc(layer, first=2, second=2)),
+        (SEBN(96), lambda layer: layer.fc1_weight.numel() + layer.fc2_weight.numel()),
+    ],
+    ids=['DNB', 'DNB-4', 'DNB-oup', 'DNC-fc1', 'DNC-fc2', 'SEBN'],
+)
 def test_both_layers_of_the_sc_module_are_counted_whatever_operator_runs(layer, expected, path):
     with use_path(path):
         found = count_complexity(nn.Sequential(nn.Conv2d(3, 96, 1), layer), (5, 7))
@@ -79,7 +91,8 @@ class Attention(nn.Module):
         queries, keys = x.flatten(2), x.flatten(2)[:, :, :5]
         values = keys[:, :2, :].transpose(1, 2)
         out = nn.functional.scaled_dot_product_attention(
-            queries.transpose(1, 2), keys.transpose(1, 2), values)
+            queries.transpose(1, 2), keys.transpose(1, 2), values
+        )
         return torch.baddbmm(out, queries.transpose(1, 2), keys[:, :, :2])
 
 
@@ -104,13 +117,15 @@ class Custom(nn.Module):
 
 
 def test_what_a_trace_does_not_look_into_is_named():
-    assert count_complexity(Custom(), (4, 4)).uncounted == ('Hidden', )
+    assert count_complexity(Custom(), (4, 4)).uncounted == ('Hidden',)
 
 
 def test_checkpointed_blocks_are_counted():
     """In a block run by torch.utils.checkpoint no operator would be seen."""
-    plain, saving = (MODELS.build(dict(type='ResNetDN', depth=18, base_channels=8, with_cp=cp))
-                     for cp in (False, True))
+    plain, saving = (
+        MODELS.build(dict(type='ResNetDN', depth=18, base_channels=8, with_cp=cp))
+        for cp in (False, True)
+    )
     assert count_complexity(plain, (32, 32)) == count_complexity(saving, (32, 32))
 
 
@@ -137,8 +152,10 @@ def test_a_plain_two_stage_detector_of_mmdet(write, monkeypatch, tmp_path, capsy
     counts = found.complexity
     # 20 proposals, each through two shared layers, 4 class scores and 3 boxes.
     assert counts.modules['roi_head'][1] == 20 * (8 * 7 * 7 * 8 + 8 * 8 + 8 * (4 + 3 * 4))
-    assert sum(counts.modules[part][1] for part in (
-        'backbone', 'neck', 'rpn_head', 'roi_head')) == counts.mult_adds
+    assert (
+        sum(counts.modules[part][1] for part in ('backbone', 'neck', 'rpn_head', 'roi_head'))
+        == counts.mult_adds
+    )
     assert set(counts.uncounted) == {'NMSop', 'RoIAlignFunction'}
     assert config_complexity(path, (60, 90)) == found
     print_config_complexity(path, (60, 90))
@@ -169,8 +186,11 @@ def test_per_module_goes_as_deep_as_asked(write, capsys):
 
     def modules(depth):
         print_config_complexity(path, (32, 32), depth)
-        return [line.split('|')[1].strip() for line in capsys.readouterr().out.splitlines()
-                if line.startswith('|')][2:]
+        return [
+            line.split('|')[1].strip()
+            for line in capsys.readouterr().out.splitlines()
+            if line.startswith('|')
+        ][2:]
 
     assert modules(0) == ['model']
     assert modules(1) == ['model', 'backbone', 'fc']
@@ -178,38 +198,65 @@ def test_per_module_goes_as_deep_as_asked(write, capsys):
     assert 'backbone.layer1.0' in modules(3)
 
 
-@pytest.mark.parametrize('text, expected', [
-    ("test_pipeline = [dict(type='Resize', scale=(640, 480))]", (480, 640)),
-    ("test_pipeline = [dict(type='Resize', scale=(800, 1333), keep_ratio=True)]", (800, 1333)),
-    ("test_pipeline = [dict(type='Resize', scale=(256, 1000000), keep_ratio=True),"
-     "dict(type='CenterCrop', crop_size=224)]", (224, 224)),
-    ("test_pipeline = [dict(type='Resize', scale=(90, 60), keep_ratio=True),"
-     "dict(type='Pad', pad_to_square=True), dict(type='PackDetInputs')]", (90, 90)),
-    ("test_pipeline = [dict(type='FixShapeResize', width=90, height=60)]", (60, 90)),
-    ("test_dataloader = dict(dataset=dict(type='RepeatDataset', dataset=dict(pipeline=["
-     "dict(type='Resize', scale=48)])))\ninput_size = 32", (48, 48)),
-    ('input_size = (96, 64)', (64, 96)),
-    ('', (224, 224)),
-    ("model = dict(type='RetinaNet')", None),
-])
+@pytest.mark.parametrize(
+    'text, expected',
+    [
+        ("test_pipeline = [dict(type='Resize', scale=(640, 480))]", (480, 640)),
+        ("test_pipeline = [dict(type='Resize', scale=(800, 1333), keep_ratio=True)]", (800, 1333)),
+        (
+            "test_pipeline = [dict(type='Resize', scale=(256, 1000000), keep_ratio=True),"
+            "dict(type='CenterCrop', crop_size=224)]",
+            (224, 224),
+        ),
+        (
+            "test_pipeline = [dict(type='Resize', scale=(90, 60), keep_ratio=True),"
+            "dict(type='Pad', pad_to_square=True), dict(type='PackDetInputs')]",
+            (90, 90),
+        ),
+        ("test_pipeline = [dict(type='FixShapeResize', width=90, height=60)]", (60, 90)),
+        (
+            "test_dataloader = dict(dataset=dict(type='RepeatDataset', dataset=dict(pipeline=["
+            "dict(type='Resize', scale=48)])))\ninput_size = 32",
+            (48, 48),
+        ),
+        ('input_size = (96, 64)', (64, 96)),
+        ('', (224, 224)),
+        ("model = dict(type='RetinaNet')", None),
+    ],
+)
 def test_the_shape_of_a_configuration(write, text, expected):
     assert find_input_shape(Config.fromfile(write(classifier(text)))) == expected
 
 
-@pytest.mark.parametrize('text, shape, words', [
-    ('x = 1', None, r'config\.py defines no model'),
-    (f"model = dict(type='TwoStageDetector', backbone={SMALL})", None,
-     r'config\.py says no input size.* --shape H W'),
-    (classifier(), (0, 32), '--shape must be a height and a width of 1 .*, but got 0 32'),
-    (classifier(), (3, 4, 5), '--shape must be .* got 3 4 5'),
-    (classifier("model['backbone']['in_channels'] = 4"), (32, 32),
-     r'config\.py: ImageClassifier cannot run on one image of 32x32 \(RuntimeError: .*--shape'),
-    (classifier("model['backbone']['depth'] = 50"), None,
-     r'config\.py: the model cannot be built: .*depth must be one of \(18, 34\), but got 50'),
-    (classifier("model['type'] = 'ImageClasifier'"), None, "did you mean 'ImageClassifier'"),
-    (classifier("model['backbone'] = dict(type='mmdet.ResNet', depth=19)"), None,
-     r'config\.py: the model cannot be built \(KeyError: invalid depth 19'),
-])
+@pytest.mark.parametrize(
+    'text, shape, words',
+    [
+        ('x = 1', None, r'config\.py defines no model'),
+        (
+            f"model = dict(type='TwoStageDetector', backbone={SMALL})",
+            None,
+            r'config\.py says no input size.* --shape H W',
+        ),
+        (classifier(), (0, 32), '--shape must be a height and a width of 1 .*, but got 0 32'),
+        (classifier(), (3, 4, 5), '--shape must be .* got 3 4 5'),
+        (
+            classifier("model['backbone']['in_channels'] = 4"),
+            (32, 32),
+            r'config\.py: ImageClassifier cannot run on one image of 32x32 \(RuntimeError: .*--shape',
+        ),
+        (
+            classifier("model['backbone']['depth'] = 50"),
+            None,
+            r'config\.py: the model cannot be built: .*depth must be one of \(18, 34\), but got 50',
+        ),
+        (classifier("model['type'] = 'ImageClasifier'"), None, "did you mean 'ImageClassifier'"),
+        (
+            classifier("model['backbone'] = dict(type='mmdet.ResNet', depth=19)"),
+            None,
+            r'config\.py: the model cannot be built \(KeyError: invalid depth 19',
+        ),
+    ],
+)
 def test_mistakes_are_told_in_a_sentence(write, text, shape, words):
     with pytest.raises(UserError, match=words) as caught:
         config_complexity(write(text), shape)
@@ -224,11 +271,14 @@ def test_the_tool(write, run_tool, capsys):
     assert 'backbone.layer1.0 ' in out and 'backbone.layer1.0.conv1' not in out
 
 
-@pytest.mark.parametrize('arguments, line', [
-    (('nowhere.py', ), 'error: there is no configuration file nowhere.py'),
-    (('CONFIG', '--shape', '-4', '8'), 'error: --shape must be a height and a width'),
-    (('CONFIG', '--per-module', '-1'), 'error: --per-module must be 0 or more, but got -1'),
-])
+@pytest.mark.parametrize(
+    'arguments, line',
+    [
+        (('nowhere.py',), 'error: there is no configuration file nowhere.py'),
+        (('CONFIG', '--shape', '-4', '8'), 'error: --shape must be a height and a width'),
+        (('CONFIG', '--per-module', '-1'), 'error: --per-module must be 0 or more, but got -1'),
+    ],
+)
 def test_mistakes_end_the_tool_with_a_line(write, run_tool, capsys, arguments, line):
     path = write(classifier())
     assert run_tool(*(path if text == 'CONFIG' else text for text in arguments)) == 1

@@ -6,8 +6,10 @@ from dn_mmdet.analysis.seed_statistics import compare, summarise
 
 
 def rows(*values, diverged=()):
-    return [dict(seed=seed, val=value, diverged_at=5 if seed in diverged else None)
-            for seed, value in enumerate(values)]
+    return [
+        dict(seed=seed, val=value, diverged_at=5 if seed in diverged else None)
+        for seed, value in enumerate(values)
+    ]
 
 
 def test_mean_and_sample_standard_deviation():
@@ -22,12 +24,15 @@ def test_a_diverged_run_is_counted_and_not_averaged():
     assert str(summarise(rows(None, None, diverged=[0, 1]), 'val')) == 'NaN in 2 of 2'
 
 
-@pytest.mark.parametrize(('second', 'verdict'), [
-    ((91.0, 93.1, 94.9), 'higher'),
-    ((89.0, 91.1, 92.9), 'lower'),
-    ((93.0, 91.0, 94.0), 'within the spread'),
-    ((90.0, 92.0, 94.0), 'within the spread'),
-])
+@pytest.mark.parametrize(
+    ('second', 'verdict'),
+    [
+        ((91.0, 93.1, 94.9), 'higher'),
+        ((89.0, 91.1, 92.9), 'lower'),
+        ((93.0, 91.0, 94.0), 'within the spread'),
+        ((90.0, 92.0, 94.0), 'within the spread'),
+    ],
+)
 def test_a_difference_needs_more_than_its_spread(second, verdict):
     difference = compare(summarise(rows(90.0, 92.0, 94.0), 'val'), summarise(rows(*second), 'val'))
     assert difference.verdict == verdict

@@ -28,8 +28,14 @@ test_dataloader = val_dataloader
 
 def network():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), DNB(8, r=2, g='oup'), nn.ReLU(),
-                          nn.Conv2d(8, 8, 3), DNB(8, r=2), DNC(8, r=2))
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3),
+        DNB(8, r=2, g='oup'),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3),
+        DNB(8, r=2),
+        DNC(8, r=2),
+    )
     for layer in (model[1], model[4], model[5]):
         nn.init.normal_(layer.sc.fc2_weight)
     model(torch.randn(8, 3, 9, 9))
@@ -43,8 +49,7 @@ def test_held_layers_do_the_mean_of_what_they_did_to_each_sample():
         model(images[:4])
         model(images[4:])  # the last batch of a test may be smaller
     hidden = model[1](model[0](images))
-    wanted = {1: model[1].affine(model[0](images)),
-              4: model[4].affine(model[3](model[2](hidden)))}
+    wanted = {1: model[1].affine(model[0](images)), 4: model[4].affine(model[3](model[2](hidden)))}
     hold_affine(means)
     assert len(means) == 3
     for place, affine in wanted.items():
@@ -90,8 +95,13 @@ def test_both_are_tested_as_they_are(place, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', [tool, 'run.py', 'run.pth', '--out', 'found.json'])
     predicted = []
     forward = DNB.forward
-    monkeypatch.setattr(DNB, 'forward', lambda layer, x: predicted.append(
-        layer.affine(x).alpha.std(0).max().item()) or forward(layer, x))
+    monkeypatch.setattr(
+        DNB,
+        'forward',
+        lambda layer, x: (
+            predicted.append(layer.affine(x).alpha.std(0).max().item()) or forward(layer, x)
+        ),
+    )
     runpy.run_path(tool, run_name='__main__')
     # Layer by layer and batch by batch, first with scales of each image's own, then without.
     half = len(predicted) // 2
@@ -106,8 +116,10 @@ def test_both_are_tested_as_they_are(place, monkeypatch, capsys):
 def test_a_model_without_such_layers_is_refused(place):
     config = place / 'bn.py'
     config.write_text(CONFIG.format(configs=configs_root(), root=place, norm="type='BN'"))
-    torch.save(dict(state_dict=MODELS.build(Config.fromfile(config).model).state_dict(), meta={}),
-               place / 'bn.pth')
+    torch.save(
+        dict(state_dict=MODELS.build(Config.fromfile(config).model).state_dict(), meta={}),
+        place / 'bn.pth',
+    )
     with pytest.raises(UserError, match='bn.py has no DN-B or DN-C layer'):
         static_affine('bn.py', 'bn.pth')
     with pytest.raises(UserError, match='gone.pth'):

@@ -34,8 +34,10 @@ def trained(model):
 
 def backbone(**kwargs):
     torch.manual_seed(0)
-    kwargs = dict(widen_factor=0.1, norm_cfg=DNB_CFG, out_indices=(2, 5, 7),
-                  expansion_indices=(5, )) | kwargs
+    kwargs = (
+        dict(widen_factor=0.1, norm_cfg=DNB_CFG, out_indices=(2, 5, 7), expansion_indices=(5,))
+        | kwargs
+    )
     return trained(MobileNetV2DN(**kwargs))
 
 
@@ -44,7 +46,7 @@ def step(model, size=64):
     model.zero_grad()
     outs = model(x)
     sum(out.square().mean() for out in (outs if isinstance(outs, tuple) else [outs])).backward()
-    outs = outs if isinstance(outs, tuple) else (outs, )
+    outs = outs if isinstance(outs, tuple) else (outs,)
     return [*outs, x.grad, *(p.grad for p in model.parameters()), *model.buffers()]
 
 
@@ -110,8 +112,11 @@ def test_every_activation_of_the_backbone_is_folded():
     assert fold_activations(plain) == 35 and fold_activations(plain) == 0
 
 
-@pytest.mark.parametrize('norm_cfg', [dict(type='BN'), dict(type='DNC'), dict(type='SEBN'),
-                                      dict(type='GN', num_groups=1)], ids=lambda n: n['type'])
+@pytest.mark.parametrize(
+    'norm_cfg',
+    [dict(type='BN'), dict(type='DNC'), dict(type='SEBN'), dict(type='GN', num_groups=1)],
+    ids=lambda n: n['type'],
+)
 def test_other_norms_are_left_alone(norm_cfg):
     models = [backbone(norm_cfg=norm_cfg, fold_activation=fold) for fold in (False, 'recompute')]
     assert str(models[0]) == str(models[1]) and fold_activations(models[0]) == 0
@@ -136,19 +141,23 @@ def test_a_conv_module(act_cfg):
     assert torch.equal(folded(x), folded(x, activate=True))
 
 
-@pytest.mark.parametrize('kwargs', [
-    dict(order=('norm', 'conv', 'act')),
-    dict(order=('act', 'conv', 'norm')),
-    dict(order=('conv', 'act', 'norm')),
-    dict(act_cfg=None),
-    dict(norm_cfg=None),
-    dict(norm_cfg=dict(type='BN')),
-    dict(act_cfg=dict(type='LeakyReLU')),
-    dict(act_cfg=dict(type='HSwish')),
-    dict(act_cfg=dict(type='PReLU')),
-], ids=str)
+@pytest.mark.parametrize(
+    'kwargs',
+    [
+        dict(order=('norm', 'conv', 'act')),
+        dict(order=('act', 'conv', 'norm')),
+        dict(order=('conv', 'act', 'norm')),
+        dict(act_cfg=None),
+        dict(norm_cfg=None),
+        dict(norm_cfg=dict(type='BN')),
+        dict(act_cfg=dict(type='LeakyReLU')),
+        dict(act_cfg=dict(type='HSwish')),
+        dict(act_cfg=dict(type='PReLU')),
+    ],
+    ids=str,
+)
 def test_what_is_not_folded(kwargs):
-    if kwargs.get('order', ('conv', ))[0] == 'norm':
+    if kwargs.get('order', ('conv',))[0] == 'norm':
         kwargs = kwargs | dict(norm_cfg=DNB_CFG)
     built = module(**kwargs)
     before = str(built)

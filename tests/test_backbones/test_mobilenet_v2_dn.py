@@ -11,8 +11,14 @@ from dn_mmdet.layers import DNB
 
 register_all_modules()
 
-NORMS = [dict(type='BN'), dict(type='DNB', r=16, g=1), dict(type='DNB', r=16, g='oup'),
-         dict(type='DNC'), dict(type='SEBN'), dict(type='GN', num_groups=4)]
+NORMS = [
+    dict(type='BN'),
+    dict(type='DNB', r=16, g=1),
+    dict(type='DNB', r=16, g='oup'),
+    dict(type='DNC'),
+    dict(type='SEBN'),
+    dict(type='GN', num_groups=4),
+]
 
 
 def build(**kwargs):
@@ -22,14 +28,14 @@ def build(**kwargs):
 
 @pytest.mark.parametrize('norm_cfg', NORMS, ids=lambda n: '-'.join(map(str, n.values())))
 def test_any_norm_trains_a_step(norm_cfg):
-    model = build(norm_cfg=norm_cfg, out_indices=(5, 7), expansion_indices=(5, ))
+    model = build(norm_cfg=norm_cfg, out_indices=(5, 7), expansion_indices=(5,))
     outs = model(torch.randn(2, 3, 64, 64))
     sum(o.square().mean() for o in outs).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
 def test_features_at_full_width_are_those_of_ssdlite():
-    model = build(widen_factor=1.0, out_indices=(5, 7), expansion_indices=(5, )).eval()
+    model = build(widen_factor=1.0, out_indices=(5, 7), expansion_indices=(5,)).eval()
     with torch.no_grad():
         expansion, last = model(torch.zeros(1, 3, 320, 320))
     assert expansion.shape == (1, 576, 20, 20)
@@ -57,7 +63,7 @@ def test_without_an_expansion_it_is_mmdets():
 def test_the_expansion_leaves_the_other_features_and_gradients_alone(with_cp):
     torch.manual_seed(0)
     plain = build(out_indices=(4, 7))
-    tapped = build(out_indices=(4, 5, 7), expansion_indices=(5, ), with_cp=with_cp)
+    tapped = build(out_indices=(4, 5, 7), expansion_indices=(5,), with_cp=with_cp)
     tapped.load_state_dict(plain.state_dict())
     x = torch.randn(2, 3, 64, 64)
     a, b = plain(x), tapped(x)
@@ -71,8 +77,8 @@ def test_the_expansion_leaves_the_other_features_and_gradients_alone(with_cp):
 def test_the_expansion_of_a_block_with_a_shortcut():
     torch.manual_seed(0)
     # So narrow that stage 6 keeps its 8 channels, and its first block adds its input.
-    plain = build(widen_factor=0.02, out_indices=(6, ))
-    tapped = build(widen_factor=0.02, out_indices=(6, 7), expansion_indices=(6, ))
+    plain = build(widen_factor=0.02, out_indices=(6,))
+    tapped = build(widen_factor=0.02, out_indices=(6, 7), expansion_indices=(6,))
     assert tapped.layer7[0].with_res_shortcut
     tapped.load_state_dict(plain.state_dict())
     x = torch.randn(2, 3, 64, 64)
@@ -106,25 +112,39 @@ def test_norm_eval_stops_all_statistics_and_trains_on():
 
 
 def test_strides_and_depths_of_the_stages():
-    model = MobileNetV2DN(widen_factor=0.25, out_indices=(0, 1, 2, 3, 4, 5, 6, 7),
-                          strides=(1, 2, 2, 1, 1, 1, 2), num_blocks=(1, 1, 2, 1, 3, 1, 1))
+    model = MobileNetV2DN(
+        widen_factor=0.25,
+        out_indices=(0, 1, 2, 3, 4, 5, 6, 7),
+        strides=(1, 2, 2, 1, 1, 1, 2),
+        num_blocks=(1, 1, 2, 1, 3, 1, 1),
+    )
     assert [len(getattr(model, f'layer{i}')) for i in range(1, 8)] == [1, 1, 2, 1, 3, 1, 1]
     assert [len(f[0, 0]) for f in model(torch.zeros(2, 3, 64, 64))] == [32, 16, 8, 8, 8, 8, 4, 4]
     # The class that all others are built from is as it was.
     assert [len(getattr(MobileNetV2DN(0.25), f'layer{i}')) for i in range(1, 8)] == [
-        1, 2, 3, 4, 3, 3, 1]
+        1,
+        2,
+        3,
+        4,
+        3,
+        3,
+        1,
+    ]
 
 
-@pytest.mark.parametrize('kwargs, words', [
-    (dict(strides=(2, 2)), 'strides must be 7 numbers of 1 or 2'),
-    (dict(strides=(1, 2, 2, 2, 1, 3, 1)), 'strides must be 7 numbers of 1 or 2'),
-    (dict(num_blocks=(1, 2, 3, 4, 3, 3, 0)), 'num_blocks must be 7 numbers of 1 or more'),
-    (dict(widen_factor=0), 'widen_factor must be above 0, but got 0'),
-    (dict(out_indices=(0, 7), expansion_indices=(0, )), r'expansion_indices .* got \(0,\)'),
-    (dict(out_indices=(7, ), expansion_indices=(5, )), r'expansion_indices .* got \(5,\)'),
-    (dict(out_indices=(9, )), 'out_indices'),
-    (dict(frozen_stages=8), 'frozen_stages'),
-])
+@pytest.mark.parametrize(
+    'kwargs, words',
+    [
+        (dict(strides=(2, 2)), 'strides must be 7 numbers of 1 or 2'),
+        (dict(strides=(1, 2, 2, 2, 1, 3, 1)), 'strides must be 7 numbers of 1 or 2'),
+        (dict(num_blocks=(1, 2, 3, 4, 3, 3, 0)), 'num_blocks must be 7 numbers of 1 or more'),
+        (dict(widen_factor=0), 'widen_factor must be above 0, but got 0'),
+        (dict(out_indices=(0, 7), expansion_indices=(0,)), r'expansion_indices .* got \(0,\)'),
+        (dict(out_indices=(7,), expansion_indices=(5,)), r'expansion_indices .* got \(5,\)'),
+        (dict(out_indices=(9,)), 'out_indices'),
+        (dict(frozen_stages=8), 'frozen_stages'),
+    ],
+)
 def test_bad_arguments_are_named(kwargs, words):
     with pytest.raises(ValueError, match=words):
         MobileNetV2DN(**kwargs)

@@ -16,13 +16,20 @@ from dn_mmdet.layers import DNB
 register_all_modules()
 
 DNB_OUP = dict(type='DNB', r=16, g='oup', eps=1e-3)
-NORMS = [dict(type='BN'), DNB_OUP, dict(type='DNB', r=4, g=1), dict(type='DNC'),
-         dict(type='SEBN'), dict(type='GN', num_groups=4)]
+NORMS = [
+    dict(type='BN'),
+    DNB_OUP,
+    dict(type='DNB', r=4, g=1),
+    dict(type='DNC'),
+    dict(type='SEBN'),
+    dict(type='GN', num_groups=4),
+]
 
 
 def build(**kwargs):
     return MODELS.build(
-        dict(type='ResNetDN') | dict(depth=18, base_channels=8, norm_cfg=DNB_OUP) | kwargs)
+        dict(type='ResNetDN') | dict(depth=18, base_channels=8, norm_cfg=DNB_OUP) | kwargs
+    )
 
 
 def randomize(model):
@@ -49,7 +56,11 @@ def test_the_structure_is_the_papers(depth, blocks):
     with torch.no_grad():
         outs = model.eval()(torch.zeros(1, 3, 64, 96))
     assert [tuple(o.shape[1:]) for o in outs] == [
-        (64, 16, 24), (128, 8, 12), (256, 4, 6), (512, 2, 3)]
+        (64, 16, 24),
+        (128, 8, 12),
+        (256, 4, 6),
+        (512, 2, 3),
+    ]
 
 
 def test_behind_the_stem_it_is_mmdets():
@@ -122,10 +133,8 @@ def test_frozen_stages_stand_still_the_stem_too(norm_cfg, frozen_stages):
     model(torch.randn(2, 3, 64, 64) + 1)[-1].square().mean().backward()
     for i, (part, old) in enumerate(zip(parts, before, strict=True)):
         frozen = i < 2 + frozen_stages
-        assert all(torch.equal(a, b) == frozen
-                   for a, b in zip(old, statistics(part), strict=True))
-        assert all((p.grad is None) == frozen == (not p.requires_grad)
-                   for p in part.parameters())
+        assert all(torch.equal(a, b) == frozen for a, b in zip(old, statistics(part), strict=True))
+        assert all((p.grad is None) == frozen == (not p.requires_grad) for p in part.parameters())
 
 
 def test_norm_eval_stops_all_statistics_and_trains_on():
@@ -136,15 +145,19 @@ def test_norm_eval_stops_all_statistics_and_trains_on():
     assert all(p.grad is not None for p in model.parameters())
 
 
-@pytest.mark.parametrize('norm_cfg', [DNB_OUP, dict(type='DNC'), dict(type='SEBN')],
-                         ids=lambda n: n['type'])
+@pytest.mark.parametrize(
+    'norm_cfg', [DNB_OUP, dict(type='DNC'), dict(type='SEBN')], ids=lambda n: n['type']
+)
 def test_initialisation_reaches_convolutions_alone(norm_cfg):
     model = build(norm_cfg=norm_cfg)
     before = {n: v.clone() for n, v in model.state_dict().items()}
     model.init_weights()
     changed = {n for n, v in model.state_dict().items() if not torch.equal(v, before[n])}
-    assert changed == {n for n, m in ((f'{n}.weight', m) for n, m in model.named_modules())
-                       if isinstance(m, nn.Conv2d)}
+    assert changed == {
+        n
+        for n, m in ((f'{n}.weight', m) for n, m in model.named_modules())
+        if isinstance(m, nn.Conv2d)
+    }
 
 
 @pytest.mark.parametrize('norm_cfg', [dict(type='BN'), dict(type='SEBN')], ids=lambda n: n['type'])
@@ -181,32 +194,64 @@ def test_a_bn_checkpoint_loads_into_dnb():
 def test_in_the_classifier_and_then_in_a_detector(tmp_path):
     torch.manual_seed(0)
     backbone = dict(type='ResNetDN', depth=18, base_channels=8, norm_cfg=DNB_OUP)
-    classifier = MODELS.build(dict(
-        type='ImageClassifier', backbone=dict(**backbone, out_indices=(3, )), num_classes=5,
-        in_channels=64))
+    classifier = MODELS.build(
+        dict(
+            type='ImageClassifier',
+            backbone=dict(**backbone, out_indices=(3,)),
+            num_classes=5,
+            in_channels=64,
+        )
+    )
     sample = BaseDataElement()
     sample.gt_label = 2
     images = torch.randn(2, 3, 64, 64)
     classifier(images, [sample, sample], mode='loss')['loss'].backward()
     torch.save(dict(state_dict=classifier.state_dict()), tmp_path / 'classifier.pth')
 
-    detector = MODELS.build(dict(
-        type='mmdet.RetinaNet',
-        backbone=dict(**backbone, init_cfg=dict(
-            type='Pretrained', checkpoint=str(tmp_path / 'classifier.pth'), prefix='backbone.')),
-        neck=dict(type='mmdet.FPN', in_channels=[8, 16, 32, 64], out_channels=16,
-                  start_level=1, add_extra_convs='on_input', num_outs=4),
-        bbox_head=dict(
-            type='mmdet.RetinaHead', num_classes=3, in_channels=16, feat_channels=16,
-            stacked_convs=1,
-            anchor_generator=dict(type='mmdet.AnchorGenerator', ratios=[1.0],
-                                  octave_base_scale=4, scales_per_octave=1,
-                                  strides=[8, 16, 32, 64]),
-            bbox_coder=dict(type='mmdet.DeltaXYWHBBoxCoder')),
-        train_cfg=dict(
-            assigner=dict(type='mmdet.MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4,
-                          min_pos_iou=0),
-            sampler=dict(type='mmdet.PseudoSampler'), allowed_border=-1, pos_weight=-1)))
+    detector = MODELS.build(
+        dict(
+            type='mmdet.RetinaNet',
+            backbone=dict(
+                **backbone,
+                init_cfg=dict(
+                    type='Pretrained',
+                    checkpoint=str(tmp_path / 'classifier.pth'),
+                    prefix='backbone.',
+                ),
+            ),
+            neck=dict(
+                type='mmdet.FPN',
+                in_channels=[8, 16, 32, 64],
+                out_channels=16,
+                start_level=1,
+                add_extra_convs='on_input',
+                num_outs=4,
+            ),
+            bbox_head=dict(
+                type='mmdet.RetinaHead',
+                num_classes=3,
+                in_channels=16,
+                feat_channels=16,
+                stacked_convs=1,
+                anchor_generator=dict(
+                    type='mmdet.AnchorGenerator',
+                    ratios=[1.0],
+                    octave_base_scale=4,
+                    scales_per_octave=1,
+                    strides=[8, 16, 32, 64],
+                ),
+                bbox_coder=dict(type='mmdet.DeltaXYWHBBoxCoder'),
+            ),
+            train_cfg=dict(
+                assigner=dict(
+                    type='mmdet.MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0
+                ),
+                sampler=dict(type='mmdet.PseudoSampler'),
+                allowed_border=-1,
+                pos_weight=-1,
+            ),
+        )
+    )
     detector.init_weights()
     state = classifier.backbone.state_dict()
     assert list(detector.backbone.state_dict()) == list(state)
@@ -214,7 +259,8 @@ def test_in_the_classifier_and_then_in_a_detector(tmp_path):
 
     sample = DetDataSample(metainfo=dict(img_shape=(64, 64), pad_shape=(64, 64)))
     sample.gt_instances = InstanceData(
-        bboxes=torch.tensor([[8., 8., 40., 44.]]), labels=torch.tensor([1]))
+        bboxes=torch.tensor([[8.0, 8.0, 40.0, 44.0]]), labels=torch.tensor([1])
+    )
     losses, _ = detector.parse_losses(detector(images, [sample, sample], mode='loss'))
     losses.backward()
     assert losses.isfinite()
@@ -223,15 +269,18 @@ def test_in_the_classifier_and_then_in_a_detector(tmp_path):
     assert detector.backbone.bn1.sc.fc2_weight.grad.any()
 
 
-@pytest.mark.parametrize('kwargs, words', [
-    (dict(depth=50), r'depth must be one of \(18, 34\), but got 50'),
-    (dict(num_stages=5), 'num_stages must be 1 to 4, but got 5'),
-    (dict(strides=(2, 2)), r'strides must be 4 numbers .* got \(2, 2\)'),
-    (dict(dilations=(1, 1, 1, 0)), 'dilations must be 4 numbers of 1 or more'),
-    (dict(out_indices=(4, )), r'out_indices must be stages of 0 to 3, but got \(4,\)'),
-    (dict(out_indices=()), 'out_indices must be stages'),
-    (dict(frozen_stages=5), 'frozen_stages must be -1 to 4, but got 5'),
-])
+@pytest.mark.parametrize(
+    'kwargs, words',
+    [
+        (dict(depth=50), r'depth must be one of \(18, 34\), but got 50'),
+        (dict(num_stages=5), 'num_stages must be 1 to 4, but got 5'),
+        (dict(strides=(2, 2)), r'strides must be 4 numbers .* got \(2, 2\)'),
+        (dict(dilations=(1, 1, 1, 0)), 'dilations must be 4 numbers of 1 or more'),
+        (dict(out_indices=(4,)), r'out_indices must be stages of 0 to 3, but got \(4,\)'),
+        (dict(out_indices=()), 'out_indices must be stages'),
+        (dict(frozen_stages=5), 'frozen_stages must be -1 to 4, but got 5'),
+    ],
+)
 def test_bad_arguments_are_named(kwargs, words):
     with pytest.raises(ValueError, match=words):
         ResNetDN(**dict(depth=18) | kwargs)

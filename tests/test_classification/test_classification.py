@@ -10,8 +10,12 @@ import dn_mmdet  # noqa: F401
 from dn_mmdet.classification import ImageClassifier, ImageFolder, TopKAccuracy
 from dn_mmdet.classification.accuracy import rank_of_class
 
-BACKBONE = dict(type='MobileNetV2DN', widen_factor=0.25, out_indices=(7, ),
-                norm_cfg=dict(type='DNB', r=16, g='oup'))
+BACKBONE = dict(
+    type='MobileNetV2DN',
+    widen_factor=0.25,
+    out_indices=(7,),
+    norm_cfg=dict(type='DNB', r=16, g='oup'),
+)
 
 
 def samples(labels):
@@ -42,8 +46,11 @@ def test_the_accuracy_of_a_training_batch_is_logged_and_no_part_of_the_objective
     right = order[range(4), [0, 1, 2, 4]].tolist()
     objective, logged = model.parse_losses(model(x, samples(right), mode='loss'))
     assert (logged['accuracy_top1'], logged['accuracy_top3']) == (25, 75)
-    assert objective == logged['loss'] == torch.nn.functional.cross_entropy(
-        model(x), torch.tensor(right))
+    assert (
+        objective
+        == logged['loss']
+        == torch.nn.functional.cross_entropy(model(x), torch.tensor(right))
+    )
 
 
 def test_predictions_are_probabilities_in_the_order_of_the_images():
@@ -54,11 +61,14 @@ def test_predictions_are_probabilities_in_the_order_of_the_images():
     torch.testing.assert_close(torch.stack([r.pred_score for r in results]), model(x).softmax(1))
 
 
-@pytest.mark.parametrize('norm', [dict(type='BN'), dict(type='DNB', r=16, g='oup')],
-                         ids=lambda norm: norm['type'])
-@pytest.mark.parametrize('network, in_channels', [
-    (BACKBONE, 1280), (dict(type='ResNetDN', depth=18, out_indices=(3, )), 512)
-], ids=['MobileNetV2DN', 'ResNetDN'])
+@pytest.mark.parametrize(
+    'norm', [dict(type='BN'), dict(type='DNB', r=16, g='oup')], ids=lambda norm: norm['type']
+)
+@pytest.mark.parametrize(
+    'network, in_channels',
+    [(BACKBONE, 1280), (dict(type='ResNetDN', depth=18, out_indices=(3,)), 512)],
+    ids=['MobileNetV2DN', 'ResNetDN'],
+)
 def test_a_detector_takes_the_backbone_over_whole(network, in_channels, norm, tmp_path):
     network = network | dict(norm_cfg=norm)
     classifier = ImageClassifier(network, num_classes=5, in_channels=in_channels)
@@ -66,8 +76,12 @@ def test_a_detector_takes_the_backbone_over_whole(network, in_channels, norm, tm
         if tensor.is_floating_point():
             tensor.uniform_(0.5, 1.5)
     torch.save(dict(state_dict=classifier.state_dict()), tmp_path / 'c.pth')
-    backbone = MODELS.build(network | dict(init_cfg=dict(
-        type='Pretrained', checkpoint=str(tmp_path / 'c.pth'), prefix='backbone.')))
+    backbone = MODELS.build(
+        network
+        | dict(
+            init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'c.pth'), prefix='backbone.')
+        )
+    )
     backbone.init_weights()
     expected = classifier.backbone.state_dict()
     found = backbone.state_dict()
@@ -75,11 +89,14 @@ def test_a_detector_takes_the_backbone_over_whole(network, in_channels, norm, tm
     assert all(torch.equal(found[k], expected[k]) for k in expected)
 
 
-@pytest.mark.parametrize('kwargs, words', [
-    (dict(num_classes=1), 'num_classes must be 2 or more, but got 1'),
-    (dict(num_classes=5, label_smoothing=1.0), 'label_smoothing must be in'),
-    (dict(num_classes=5, topk=(1, 6)), r'between 1 and the 5 classes, but got \(1, 6\)'),
-])
+@pytest.mark.parametrize(
+    'kwargs, words',
+    [
+        (dict(num_classes=1), 'num_classes must be 2 or more, but got 1'),
+        (dict(num_classes=5, label_smoothing=1.0), 'label_smoothing must be in'),
+        (dict(num_classes=5, topk=(1, 6)), r'between 1 and the 5 classes, but got \(1, 6\)'),
+    ],
+)
 def test_bad_arguments_are_named(kwargs, words):
     with pytest.raises(ValueError, match=words):
         ImageClassifier(BACKBONE, in_channels=1280, **kwargs)
@@ -112,18 +129,22 @@ def test_a_network_that_diverged_is_never_right():
 
 
 def test_accuracy_of_named_classes():
-    metric = TopKAccuracy(topk=(1, ), classes=('b', 'nowhere'))
+    metric = TopKAccuracy(topk=(1,), classes=('b', 'nowhere'))
     metric.dataset_meta = dict(classes=('a', 'b', 'c'))
     score = torch.tensor([0.1, 0.6, 0.3])
     other = torch.tensor([0.5, 0.2, 0.3])
-    metric.process({}, [dict(pred_score=s, gt_label=label)
-                        for s, label in ((score, 1), (score, 1), (score, 1), (other, 1),
-                                         (score, 0))])
+    metric.process(
+        {},
+        [
+            dict(pred_score=s, gt_label=label)
+            for s, label in ((score, 1), (score, 1), (score, 1), (other, 1), (score, 0))
+        ],
+    )
     assert metric.evaluate(size=5) == {'accuracy/top1': 60, 'accuracy/top1_b': 75}
 
 
 def test_repeated_images_of_the_last_batch_are_cut_off():
-    metric = TopKAccuracy(topk=(1, ))
+    metric = TopKAccuracy(topk=(1,))
     score = torch.tensor([0.1, 0.9])
     metric.process({}, [dict(pred_score=score, gt_label=label) for label in (1, 1, 0)])
     assert metric.evaluate(size=2) == {'accuracy/top1': 100.0}
@@ -131,11 +152,11 @@ def test_repeated_images_of_the_last_batch_are_cut_off():
 
 def _accuracy_of_one_process(rank, store, labels, results):
     torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{store}', rank=rank, world_size=2)
+        'gloo', init_method=f'file://{store}', rank=rank, world_size=2
+    )
     metric = TopKAccuracy(topk=(1, 2))
     for image in DefaultSampler(labels, shuffle=False, round_up=True):
-        metric.process({}, [dict(pred_score=torch.tensor([0.1, 0.7, 0.2]),
-                                 gt_label=labels[image])])
+        metric.process({}, [dict(pred_score=torch.tensor([0.1, 0.7, 0.2]), gt_label=labels[image])])
     results.put((rank, len(metric.results), metric.evaluate(size=len(labels))))
     torch.distributed.destroy_process_group()
 
@@ -146,9 +167,12 @@ def test_two_processes_count_every_image_once(tmp_path, monkeypatch):
     labels = [1, 0, 2, 0, 0]
     context = multiprocessing.get_context('fork')
     results = context.Queue()
-    processes = [context.Process(target=_accuracy_of_one_process,
-                                 args=(rank, tmp_path / 'store', labels, results))
-                 for rank in (0, 1)]
+    processes = [
+        context.Process(
+            target=_accuracy_of_one_process, args=(rank, tmp_path / 'store', labels, results)
+        )
+        for rank in (0, 1)
+    ]
     for process in processes:
         process.start()
     found = sorted((results.get(timeout=60) for _ in processes), key=lambda item: item[0])
@@ -177,8 +201,13 @@ def folder(tmp_path):
 def test_image_folder_lists_sorted_classes_and_images(folder):
     dataset = ImageFolder(data_root=str(folder), data_prefix=dict(img_path='train'))
     assert dataset.metainfo['classes'] == ('a', 'b')
-    found = [(dataset.get_data_info(i)['img_path'].split('/train/')[1],
-              dataset.get_data_info(i)['gt_label']) for i in range(len(dataset))]
+    found = [
+        (
+            dataset.get_data_info(i)['img_path'].split('/train/')[1],
+            dataset.get_data_info(i)['gt_label'],
+        )
+        for i in range(len(dataset))
+    ]
     assert found == [('a/0.PNG', 0), ('a/1.jpg', 0), ('b/1.jpg', 1)]
 
 

@@ -1,4 +1,5 @@
 """Annotation lists: what the data set reads, and what the check before a run says of wrong ones."""
+
 import numpy as np
 import pytest
 from mmengine.registry import DATASETS
@@ -31,8 +32,13 @@ def write(place, *lines):
 
 
 def config(**options):
-    return dict(type='ImageList', data_root='images', data_prefix=dict(img_path='root'),
-                ann_file='lists/train.txt', **options)
+    return dict(
+        type='ImageList',
+        data_root='images',
+        data_prefix=dict(img_path='root'),
+        ann_file='lists/train.txt',
+        **options,
+    )
 
 
 def check(cfg, **options):
@@ -46,15 +52,20 @@ def test_items_and_classes(place):
     assert dataset.metainfo['classes'] == ('snail', 'ape', 'zebra')
     items = [dataset.get_data_info(i) for i in range(5)]
     assert [(item['img_path'], item['gt_label']) for item in items] == [
-        ('images/root/b/2.JPEG', 1), ('images/root/a/0.png', 0), ('images/root/b/1 of two.png', 1),
-        ('images/root/b/2.JPEG', 1), ('images/root/c/3.png', 2)]
+        ('images/root/b/2.JPEG', 1),
+        ('images/root/a/0.png', 0),
+        ('images/root/b/1 of two.png', 1),
+        ('images/root/b/2.JPEG', 1),
+        ('images/root/c/3.png', 2),
+    ]
     assert dataset[4]['img'].shape == (4, 5, 3) and (dataset[4]['img'] == 60).all()
 
 
 def test_paths_start_at_data_root_and_classes_may_be_given(place):
     (place / 'lists/classes.txt').unlink()
     cfg = config(metainfo=dict(classes=['x', 'y', 'z'])) | dict(
-        data_root='images/root', data_prefix=dict(img_path=''))
+        data_root='images/root', data_prefix=dict(img_path='')
+    )
     dataset = DATASETS.build(cfg)
     assert dataset.get_data_info(0)['img_path'] == 'images/root/a/0.png'
     assert dataset.metainfo['classes'] == ('x', 'y', 'z')
@@ -71,34 +82,62 @@ def test_a_right_list_passes_the_check(place):
 
 
 MISTAKES = {
-    'no list': (lambda p: (p / 'lists/train.txt').unlink(), [
-        "'lists/train.txt' does not exist", f'{KEY}.ann_file', 'not to data_root']),
+    'no list': (
+        lambda p: (p / 'lists/train.txt').unlink(),
+        ["'lists/train.txt' does not exist", f'{KEY}.ann_file', 'not to data_root'],
+    ),
     'empty': (lambda p: write(p, '', ' '), ['lists/train.txt is empty', f'{KEY}.ann_file']),
-    'not text': (lambda p: (p / 'lists/train.txt').write_bytes(b'a.png 0\n\xff\xd8'), [
-        'lists/train.txt is no text: byte 8']),
-    'no classes': (lambda p: (p / 'lists/classes.txt').unlink(), [
-        'lists/classes.txt', 'one name a line', 'metainfo=dict(classes=[...])']),
-    'class twice': (lambda p: (p / 'lists/classes.txt').write_text('ape\nape\ndog\n'), [
-        'lists/classes.txt names 1 classes more than once: ape']),
-    'classes empty': (lambda p: (p / 'lists/classes.txt').write_text('\n'), [
-        'lists/classes.txt is [] and no list']),
-    'no label': (lambda p: write(p, *LINES[:3], 'c/3.png'), [
-        "1 of the 4 lines of lists/train.txt are wrong: line 4 ('c/3.png') has no label"]),
-    'no label, blank': (lambda p: write(p, 'b/1 of two.png', *LINES), [
-        "line 1 ('b/1 of two.png') has no label"]),
-    'no integer': (lambda p: write(p, *LINES, '', 'c/3.png zebra'), [
-        "line 6 ('c/3.png zebra') has the label 'zebra', which is no integer"]),
-    'negative': (lambda p: write(p, LINES[0], 'c/3.png -1'), [
-        "line 2 ('c/3.png -1') has a label outside 0 to 2, the 3 classes"]),
-    'many': (lambda p: write(p, *(f'{i}.png 3' for i in range(5)), LINES[0]), [
-        '5 of the 6 lines', 'line 1 (', 'line 2 (', 'line 3 (', '0 to 2', 'and 2 more']),
-    'no folder': (lambda p: (p / 'images').rename(p / 'elsewhere'), [
-        'image folder images/root does not exist', f'{KEY}.data_root=FOLDER']),
-    'image missing': (lambda p: write(p, *LINES, 'c/4.png 1', LINES[0], 'd/5.png 2'), [
-        '2 of the 7 images of lists/train.txt are not in images/root: c/4.png (line 5), '
-        'd/5.png (line 7)']),
-    'image broken': (lambda p: (p / 'images/root/b/1 of two.png').write_bytes(b''), [
-        '1 of the 4 images in images/root are cut off or no images: b/1 of two.png (line 2)']),
+    'not text': (
+        lambda p: (p / 'lists/train.txt').write_bytes(b'a.png 0\n\xff\xd8'),
+        ['lists/train.txt is no text: byte 8'],
+    ),
+    'no classes': (
+        lambda p: (p / 'lists/classes.txt').unlink(),
+        ['lists/classes.txt', 'one name a line', 'metainfo=dict(classes=[...])'],
+    ),
+    'class twice': (
+        lambda p: (p / 'lists/classes.txt').write_text('ape\nape\ndog\n'),
+        ['lists/classes.txt names 1 classes more than once: ape'],
+    ),
+    'classes empty': (
+        lambda p: (p / 'lists/classes.txt').write_text('\n'),
+        ['lists/classes.txt is [] and no list'],
+    ),
+    'no label': (
+        lambda p: write(p, *LINES[:3], 'c/3.png'),
+        ["1 of the 4 lines of lists/train.txt are wrong: line 4 ('c/3.png') has no label"],
+    ),
+    'no label, blank': (
+        lambda p: write(p, 'b/1 of two.png', *LINES),
+        ["line 1 ('b/1 of two.png') has no label"],
+    ),
+    'no integer': (
+        lambda p: write(p, *LINES, '', 'c/3.png zebra'),
+        ["line 6 ('c/3.png zebra') has the label 'zebra', which is no integer"],
+    ),
+    'negative': (
+        lambda p: write(p, LINES[0], 'c/3.png -1'),
+        ["line 2 ('c/3.png -1') has a label outside 0 to 2, the 3 classes"],
+    ),
+    'many': (
+        lambda p: write(p, *(f'{i}.png 3' for i in range(5)), LINES[0]),
+        ['5 of the 6 lines', 'line 1 (', 'line 2 (', 'line 3 (', '0 to 2', 'and 2 more'],
+    ),
+    'no folder': (
+        lambda p: (p / 'images').rename(p / 'elsewhere'),
+        ['image folder images/root does not exist', f'{KEY}.data_root=FOLDER'],
+    ),
+    'image missing': (
+        lambda p: write(p, *LINES, 'c/4.png 1', LINES[0], 'd/5.png 2'),
+        [
+            '2 of the 7 images of lists/train.txt are not in images/root: c/4.png (line 5), '
+            'd/5.png (line 7)'
+        ],
+    ),
+    'image broken': (
+        lambda p: (p / 'images/root/b/1 of two.png').write_bytes(b''),
+        ['1 of the 4 images in images/root are cut off or no images: b/1 of two.png (line 2)'],
+    ),
 }
 
 
@@ -128,13 +167,27 @@ def test_the_model_must_have_as_many_classes(place):
     from mmengine.config import Config
 
     from dn_mmdet.engine import preflight
-    loader = dict(batch_size=2, num_workers=0, dataset=config(),
-                  sampler=dict(type='DefaultSampler', shuffle=False))
-    model = dict(type='ImageClassifier', num_classes=3, in_channels=1280, backbone=dict(
-        type='MobileNetV2DN', widen_factor=0.25, out_indices=(7, )))
-    cfg = Config(dict(
-        model=model, train_dataloader=loader, train_cfg=dict(by_epoch=True, max_epochs=1),
-        optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))))
+
+    loader = dict(
+        batch_size=2,
+        num_workers=0,
+        dataset=config(),
+        sampler=dict(type='DefaultSampler', shuffle=False),
+    )
+    model = dict(
+        type='ImageClassifier',
+        num_classes=3,
+        in_channels=1280,
+        backbone=dict(type='MobileNetV2DN', widen_factor=0.25, out_indices=(7,)),
+    )
+    cfg = Config(
+        dict(
+            model=model,
+            train_dataloader=loader,
+            train_cfg=dict(by_epoch=True, max_epochs=1),
+            optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1)),
+        )
+    )
     cfg.load_from = None
     assert preflight(cfg, 'train') == []
     cfg.model.num_classes = 4

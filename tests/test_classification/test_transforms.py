@@ -41,11 +41,14 @@ def jittered(image, **arguments):
     return ColorJitter(**arguments).transform(dict(img=image))['img']
 
 
-@pytest.mark.parametrize('name, adjust', [
-    ('brightness', mmcv.adjust_brightness),
-    ('contrast', mmcv.adjust_contrast),
-    ('saturation', mmcv.adjust_color),
-])
+@pytest.mark.parametrize(
+    'name, adjust',
+    [
+        ('brightness', mmcv.adjust_brightness),
+        ('contrast', mmcv.adjust_contrast),
+        ('saturation', mmcv.adjust_color),
+    ],
+)
 @pytest.mark.parametrize('factor', [0.0, 0.4, 1.7])
 def test_a_fixed_factor_does_what_mmcv_does(image, name, adjust, factor):
     found = jittered(image, **{name: (factor, factor)})
@@ -99,16 +102,19 @@ def test_color_jitter_changes_nothing_unless_asked(image):
     np.testing.assert_array_equal(jittered(image), image)
 
 
-@pytest.mark.parametrize('arguments, words', [
-    (dict(brightness=-0.1), 'brightness must be 0 or more, .* got -0.1'),
-    (dict(contrast=(1.2, 0.8)), r'contrast must be .* in order .* got \(1.2, 0.8\)'),
-    (dict(saturation=(-0.2, 0.8)), 'saturation must be .* both 0 or more'),
-    (dict(hue=0.6), r'hue must be in \[0, 0.5\]'),
-    (dict(hue=(-0.6, 0)), r'hue must be .* both in \[-0.5, 0.5\]'),
-    (dict(hue='0.1'), "hue must be a number, .* got '0.1'"),
-    (dict(brightness=(0.1, 0.2, 0.3)), 'brightness must be a number, or a pair'),
-    (dict(brightness=float('nan')), 'brightness must be 0 or more, .* got nan'),
-])
+@pytest.mark.parametrize(
+    'arguments, words',
+    [
+        (dict(brightness=-0.1), 'brightness must be 0 or more, .* got -0.1'),
+        (dict(contrast=(1.2, 0.8)), r'contrast must be .* in order .* got \(1.2, 0.8\)'),
+        (dict(saturation=(-0.2, 0.8)), 'saturation must be .* both 0 or more'),
+        (dict(hue=0.6), r'hue must be in \[0, 0.5\]'),
+        (dict(hue=(-0.6, 0)), r'hue must be .* both in \[-0.5, 0.5\]'),
+        (dict(hue='0.1'), "hue must be a number, .* got '0.1'"),
+        (dict(brightness=(0.1, 0.2, 0.3)), 'brightness must be a number, or a pair'),
+        (dict(brightness=float('nan')), 'brightness must be 0 or more, .* got nan'),
+    ],
+)
 def test_bad_arguments_of_color_jitter_are_named(arguments, words):
     with pytest.raises(ValueError, match=words):
         ColorJitter(**arguments)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 # As Config.dump writes a complete configuration.
-CONFIG = '''custom_imports = dict(
+CONFIG = """custom_imports = dict(
     allow_failed_imports=False, imports=[
         'dn_mmdet',
     ])
@@ -46,8 +46,10 @@ val_dataloader = dict(
 val_evaluator = dict(
     ann_file='{data_root}annotations/instances_val2017.json', type='CocoMetric')
 work_dir = '{work_dir}'
-'''
-LOG = '2026/01/01 00:00:00 - mmengine - INFO - ' '''
+"""
+LOG = (
+    '2026/01/01 00:00:00 - mmengine - INFO - '
+    """
 ------------------------------------------------------------
 System environment:
     sys.platform: linux
@@ -71,35 +73,78 @@ Runtime environment:
 act_cfg = dict(type='ReLU6')
 
 2026/01/01 00:00:01 - mmengine - INFO - Epoch(train) [1][ 50/100]  lr: 5.0e-02  loss: 4.0
-'''
+"""
+)
 DEFAULTS = dict(
-    norm="dict(eps=0.001, type='BN')", checkpoint='work_dirs/mbv2/epoch_3.pth', lr=0.05,
-    epochs=3, classes=10, batch=16, data_root='data/digits/', load_from=None, resume=False)
+    norm="dict(eps=0.001, type='BN')",
+    checkpoint='work_dirs/mbv2/epoch_3.pth',
+    lr=0.05,
+    epochs=3,
+    classes=10,
+    batch=16,
+    data_root='data/digits/',
+    load_from=None,
+    resume=False,
+)
 BN = DEFAULTS['norm']
 DNB = "dict(eps=0.001, g='oup', r=16, type='DNB')"
 
 
-def start_of(folder, maps, first_epoch=1, stamp='20260101_000000', seed=0, drawn=7,
-             torch='2.13.0+cpu', log_tail='', scalars_tail='', extra=None, rows=True, **config):
+def start_of(
+    folder,
+    maps,
+    first_epoch=1,
+    stamp='20260101_000000',
+    seed=0,
+    drawn=7,
+    torch='2.13.0+cpu',
+    log_tail='',
+    scalars_tail='',
+    extra=None,
+    rows=True,
+    **config,
+):
     """One start of a run: two training rows of 50 iterations and an evaluation for each mAP."""
     vis = folder / stamp / 'vis_data'
     vis.mkdir(parents=True)
-    settings = {**DEFAULTS, 'work_dir': f'work_dirs/{folder.name}',
-                'seed': '' if seed is None else f'seed={seed}', **config}
+    settings = {
+        **DEFAULTS,
+        'work_dir': f'work_dirs/{folder.name}',
+        'seed': '' if seed is None else f'seed={seed}',
+        **config,
+    }
     (vis / 'config.py').write_text(CONFIG.format(**settings))
     (folder / stamp / f'{stamp}.log').write_text(LOG.format(torch=torch, drawn=drawn) + log_tail)
     lines = []
     for epoch, value in enumerate(maps, first_epoch):
         for part in (1, 2):
             step = 100 * (epoch - 1) + 50 * part
-            lines.append(dict(lr=0.05, data_time=0.02, loss=4.0 / epoch, time=0.1 * part,
-                              epoch=epoch, iter=step, step=step))
-        lines.append({'coco/bbox_mAP': value, 'coco/bbox_mAP_50': value * 1.5,
-                      'coco/bbox_mAP_s': -1.0, **(extra or {}), 'data_time': 0.03, 'time': 0.2,
-                      'step': epoch})
+            lines.append(
+                dict(
+                    lr=0.05,
+                    data_time=0.02,
+                    loss=4.0 / epoch,
+                    time=0.1 * part,
+                    epoch=epoch,
+                    iter=step,
+                    step=step,
+                )
+            )
+        lines.append(
+            {
+                'coco/bbox_mAP': value,
+                'coco/bbox_mAP_50': value * 1.5,
+                'coco/bbox_mAP_s': -1.0,
+                **(extra or {}),
+                'data_time': 0.03,
+                'time': 0.2,
+                'step': epoch,
+            }
+        )
     if rows:
         (vis / 'scalars.json').write_text(
-            ''.join(json.dumps(line) + '\n' for line in lines) + scalars_tail)
+            ''.join(json.dumps(line) + '\n' for line in lines) + scalars_tail
+        )
     return str(folder)
 
 
@@ -113,7 +158,14 @@ def make_run(tmp_path):
 def three_seeds(make_run):
     """BN and DN-B with seeds 0, 1, 2: differences of 0.02, 0.03 and 0.04 at the last epoch."""
     ends = {0: (0.40, 0.42), 1: (0.41, 0.44), 2: (0.39, 0.43)}
-    return [make_run(f'{name}_seed{seed}', [0.1, 0.2 + seed / 100, value], seed=seed, norm=norm,
-                     checkpoint=f'work_dirs/{name}_pre_seed{seed}/epoch_2.pth')
-            for seed, values in ends.items()
-            for name, norm, value in zip(('bn', 'dnb'), (BN, DNB), values, strict=True)]
+    return [
+        make_run(
+            f'{name}_seed{seed}',
+            [0.1, 0.2 + seed / 100, value],
+            seed=seed,
+            norm=norm,
+            checkpoint=f'work_dirs/{name}_pre_seed{seed}/epoch_2.pth',
+        )
+        for seed, values in ends.items()
+        for name, norm, value in zip(('bn', 'dnb'), (BN, DNB), values, strict=True)
+    ]

@@ -14,22 +14,35 @@ from dn_mmdet.compare.report_html import render_html
 
 from .conftest import BN, DNB, start_of
 
-FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
-         '--disable-background-networking', '--disable-component-update']
+FLAGS = [
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-sync',
+    '--disable-background-networking',
+    '--disable-component-update',
+]
 AUDIT = Path(__file__).with_name('audit.js').read_text()
 FOLD = "open => document.querySelectorAll('details').forEach(part => part.open = open)"
 PHONE, DESKTOP, SHEET, HEIGHT = 390, 1440, 700, 850
 CONFIG = 'main details > pre'
-NORMS = {'bn': BN, 'dnb': DNB, 'g1': "dict(eps=0.001, g=1, r=16, type='DNB')",
-         'gn': "dict(eps=0.001, num_groups=8, type='GN')"}
+NORMS = {
+    'bn': BN,
+    'dnb': DNB,
+    'g1': "dict(eps=0.001, g=1, r=16, type='DNB')",
+    'gn': "dict(eps=0.001, num_groups=8, type='GN')",
+}
 
 
 @pytest.fixture(scope='module')
 def browser():
     sync_api = pytest.importorskip(
-        'playwright.sync_api', reason='playwright is not installed: pip install playwright')
-    program = next(filter(None, map(shutil.which, (
-        'chromium', 'chromium-browser', 'google-chrome'))), None)
+        'playwright.sync_api', reason='playwright is not installed: pip install playwright'
+    )
+    program = next(
+        filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None
+    )
     if program is None:
         pytest.skip('no Chromium was found: apt-get install chromium')
     with sync_api.sync_playwright() as playwright:
@@ -48,16 +61,33 @@ def report(tmp_path_factory):
             for seed in range(3):
                 last = 0.4 + 0.02 * i - rate / 2 + 0.003 * seed
                 dead = (name, rate, seed) == ('gn', 0.2, 2)
-                folders.append(start_of(
-                    root / f'{name}_lr{rate}_seed{seed}', [0.1] if dead else [0.1, 0.2, last],
-                    seed=seed, norm=norm, lr=rate, log_tail='the loss is nan\n' if dead else '',
-                    checkpoint=f'work_dirs/{name}_seed{seed}/epoch_3.pth',
-                    extra={f'coco/class{j}_precision': last + j / 100 for j in range(30)}))
-    folders += [start_of(root / f'unfinished_run_of_some_length_{i}', [0.1], seed=10 + i,
-                         checkpoint=f'work_dirs/bn_seed{10 + i}/epoch_3.pth') for i in range(12)]
+                folders.append(
+                    start_of(
+                        root / f'{name}_lr{rate}_seed{seed}',
+                        [0.1] if dead else [0.1, 0.2, last],
+                        seed=seed,
+                        norm=norm,
+                        lr=rate,
+                        log_tail='the loss is nan\n' if dead else '',
+                        checkpoint=f'work_dirs/{name}_seed{seed}/epoch_3.pth',
+                        extra={f'coco/class{j}_precision': last + j / 100 for j in range(30)},
+                    )
+                )
+    folders += [
+        start_of(
+            root / f'unfinished_run_of_some_length_{i}',
+            [0.1],
+            seed=10 + i,
+            checkpoint=f'work_dirs/bn_seed{10 + i}/epoch_3.pth',
+        )
+        for i in range(12)
+    ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules['dn_mmdet.compare.compare_runs'], 'count_sizes',
-                      lambda groups: ({}, ['nothing was counted']))
+        patch.setattr(
+            sys.modules['dn_mmdet.compare.compare_runs'],
+            'count_sizes',
+            lambda groups: ({}, ['nothing was counted']),
+        )
         compare_runs(folders, root / 'out')
     return root / 'out/compare.html'
 
@@ -71,14 +101,23 @@ def extreme(tmp_path_factory):
         data = io.BytesIO()
         Image.new('RGB', size, 'teal').save(data, 'PNG')
         pictures[name] = data.getvalue()
-    rows = [['setting', 'first', '', 'value'], *(
-        [f'{long}{i}', 'x' * 200, 'x ' * 100, f'{i}.5 ± 0.1 (NaN in 1 of 2)'] for i in range(30))]
-    blocks = [Block('heading', 'Part'), Block('warning', [long, 'x' * 300], 'Warning'),
-              Block('text', long), Block('heading', 'Part'), Block('list', [long] * 20),
-              Block('table', rows[:4]), Block('heading', '?'), Block('table', rows),
-              *(Block('picture', name, f'a picture that is {name}') for name in pictures),
-              Block('code', f'python {long} --cfg-options {long}\n' * 3),
-              Block('details', f'{"x = 1  # " * 200}\n' * 30, f'BN: {long}')]
+    rows = [
+        ['setting', 'first', '', 'value'],
+        *([f'{long}{i}', 'x' * 200, 'x ' * 100, f'{i}.5 ± 0.1 (NaN in 1 of 2)'] for i in range(30)),
+    ]
+    blocks = [
+        Block('heading', 'Part'),
+        Block('warning', [long, 'x' * 300], 'Warning'),
+        Block('text', long),
+        Block('heading', 'Part'),
+        Block('list', [long] * 20),
+        Block('table', rows[:4]),
+        Block('heading', '?'),
+        Block('table', rows),
+        *(Block('picture', name, f'a picture that is {name}') for name in pictures),
+        Block('code', f'python {long} --cfg-options {long}\n' * 3),
+        Block('details', f'{"x = 1  # " * 200}\n' * 30, f'BN: {long}'),
+    ]
     path = tmp_path_factory.mktemp('extreme') / 'page.html'
     path.write_text(render_html(f'{long}, {"y" * 200}', blocks, pictures))
     return path
@@ -99,6 +138,7 @@ def pages():
 @pytest.fixture
 def show(context, pages):
     """Load a page once, and fold it; what it asked for and complained of is in ``heard``."""
+
     def open_page(path, width=PHONE, scheme='light', media='screen'):
         if path not in pages:
             pages[path] = _load(context.new_page(), path)
@@ -146,7 +186,7 @@ def test_a_page_that_asks_for_something_is_caught(extreme, show, tmp_path):
     path = tmp_path / 'page.html'
     text = extreme.read_text().replace('</main>', '<img src="https://example.org/x.png"></main>')
     path.write_text(text)
-    refused, = show(path).heard
+    (refused,) = show(path).heard
     assert 'Content Security Policy' in refused
     other = tmp_path / 'other.html'
     other.write_text(text.replace('Content-Security-Policy', 'x'))
@@ -177,17 +217,21 @@ def test_figures_stand_below_each_other(report, show):
     for row in range(1, 3):
         align, figures = table.locator(f'tr:nth-child({row}) td').first.evaluate(style)
         assert align == 'right' and 'tabular-nums' in figures
-    ends = {table.locator(f'tr:nth-child({row}) td:nth-child(2)').evaluate(
-        'node => { const r = document.createRange(); r.selectNodeContents(node);'
-        ' return r.getBoundingClientRect().right }') for row in range(1, 4)}
+    ends = {
+        table.locator(f'tr:nth-child({row}) td:nth-child(2)').evaluate(
+            'node => { const r = document.createRange(); r.selectNodeContents(node);'
+            ' return r.getBoundingClientRect().right }'
+        )
+        for row in range(1, 4)
+    }
     assert len(ends) == 1
     assert table.locator('th[scope=row]').count() == table.locator('tr').count()
 
 
 def test_nothing_is_cut_off_on_paper(report, show):
     page = show(report, SHEET, media='print')
-    cut = page.evaluate('''() => [...document.querySelectorAll('.scroll, pre')].filter(
-        part => part.scrollWidth > part.clientWidth + 1).map(part => part.textContent)''')
+    cut = page.evaluate("""() => [...document.querySelectorAll('.scroll, pre')].filter(
+        part => part.scrollWidth > part.clientWidth + 1).map(part => part.textContent)""")
     assert cut == []
     # Folded rows are printed, folded configurations are not.
     assert page.locator('details.rows tr').last.evaluate('row => row.checkVisibility()')

@@ -32,8 +32,10 @@ class Scores:
 
 
 def test_extremes_are_of_both_sides_and_of_the_mean_over_seeds():
-    pairs = [(Scores([0, 0.5, 1, 0.2, 0.9]), Scores([1, 0.6, 0, 0.2, 0.4])),
-             (Scores([1, 0.5, 1, 0.2, 0.7]), Scores([0, 0.9, 0.2, 0.2, 0.6]))]
+    pairs = [
+        (Scores([0, 0.5, 1, 0.2, 0.9]), Scores([1, 0.6, 0, 0.2, 0.4])),
+        (Scores([1, 0.5, 1, 0.2, 0.7]), Scores([0, 0.9, 0.2, 0.2, 0.6])),
+    ]
     # Means of the difference: 0, 0.25, -0.9, 0, -0.3.
     found = find_extremes(pairs, 3)
     assert (found.better, found.worse, found.counts) == ([1], [2, 4], (1, 2))
@@ -53,9 +55,16 @@ def test_equal_differences_are_ranked_by_margin():
 def found(tmp_path_factory):
     """Eight images: DN-B alone finds 1 and 2 with either seed, BN alone 7; 3 to 6 both."""
     folder = tmp_path_factory.mktemp('found')
-    return detectors(folder, {
-        ('bn', 0): {3, 4, 5, 6, 7}, ('dnb', 0): {1, 2, 3, 4, 5, 6},
-        ('bn', 1): {3, 4, 5, 6, 7, 8}, ('dnb', 1): {1, 2, 3, 4, 5, 6}}, 8)
+    return detectors(
+        folder,
+        {
+            ('bn', 0): {3, 4, 5, 6, 7},
+            ('dnb', 0): {1, 2, 3, 4, 5, 6},
+            ('bn', 1): {3, 4, 5, 6, 7, 8},
+            ('dnb', 1): {1, 2, 3, 4, 5, 6},
+        },
+        8,
+    )
 
 
 def share_of(picture, color):
@@ -67,16 +76,19 @@ def share_of(picture, color):
 def test_the_report_shows_detections_where_they_differ_most(found, tmp_path, monkeypatch):
     drawn = []
     draw = galleries.draw_side_by_side
-    monkeypatch.setattr(galleries, 'draw_side_by_side', lambda *args: (drawn.append(args),
-                                                                      draw(*args)))
-    monkeypatch.setattr(sys.modules['dn_mmdet.compare.compare_runs'], 'count_sizes',
-                        lambda groups: ({group.label: Complexity(1, 1) for group in groups}, []))
+    monkeypatch.setattr(
+        galleries, 'draw_side_by_side', lambda *args: (drawn.append(args), draw(*args))
+    )
+    monkeypatch.setattr(
+        sys.modules['dn_mmdet.compare.compare_runs'],
+        'count_sizes',
+        lambda groups: ({group.label: Complexity(1, 1) for group in groups}, []),
+    )
     compare_runs(found, tmp_path, resamples=50)
-    (dataset, rows, shown, _, titles, threshold), = drawn
+    ((dataset, rows, shown, _, titles, threshold),) = drawn
     # Images 1 and 2, then 7, which BN finds with both seeds, and 8, with one of two.
     assert [dataset.get_data_info(row)['img_id'] for row in rows] == [1, 2, 7, 8]
-    assert titles[0] == ['ground truth, 1.png', 'BN, mean F1 0.00',
-                         'DN-B (16, oup), mean F1 1.00']
+    assert titles[0] == ['ground truth, 1.png', 'BN, mean F1 0.00', 'DN-B (16, oup), mean F1 1.00']
     assert titles[3][1:] == ['BN, mean F1 0.50', 'DN-B (16, oup), mean F1 0.00']
     assert len(shown['first']) == 8 and threshold == 0.3
     picture = tmp_path / 'detections_dn_b_16_oup.png'
@@ -88,13 +100,14 @@ def test_the_report_shows_detections_where_they_differ_most(found, tmp_path, mon
         assert 'Of 8 images DN-B (16, oup) is better on 2 and BN on 2' in report
         assert '95% over images and seeds' in report and '50 times images are drawn' in report
     assert '](detections_dn_b_16_oup.png)' in text and '--resamples 50' in text
-    row, = csv.DictReader((tmp_path / 'differences.csv').read_text().splitlines())
+    (row,) = csv.DictReader((tmp_path / 'differences.csv').read_text().splitlines())
     assert row['images'] == '8' and row['over_images_and_seeds_resamples'] == '50'
 
 
 def test_without_predictions_the_report_is_of_the_logs(found, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules['dn_mmdet.compare.compare_runs'], 'count_sizes',
-                        lambda groups: ({}, []))
+    monkeypatch.setattr(
+        sys.modules['dn_mmdet.compare.compare_runs'], 'count_sizes', lambda groups: ({}, [])
+    )
     comparison = compare_runs(found, tmp_path, predictions=False)
     assert comparison.predictions is None and not list(tmp_path.glob('detections*'))
     text = (tmp_path / 'compare.md').read_text()
@@ -105,21 +118,29 @@ def test_without_predictions_the_report_is_of_the_logs(found, tmp_path, monkeypa
 def said(tmp_path_factory):
     labels = [0] * 4 + [1] * 4
     wrong = [1, 0, 0, 0, 1, 1, 1, 1], [0, 0, 0, 0, 1, 1, 1, 0]
-    return classifiers(tmp_path_factory.mktemp('said'), {
-        (norm, seed): found for seed in (0, 1)
-        for norm, found in zip(('bn', 'dnb'), wrong, strict=True)}, labels)
+    return classifiers(
+        tmp_path_factory.mktemp('said'),
+        {
+            (norm, seed): found
+            for seed in (0, 1)
+            for norm, found in zip(('bn', 'dnb'), wrong, strict=True)
+        },
+        labels,
+    )
 
 
 def test_classifiers_have_a_gallery_with_what_they_say(said, tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(galleries, 'draw_gallery', lambda parts, file: drawn.append(parts))
-    gallery, = galleries.draw_galleries(add_predictions(compare_folders(said), 0), tmp_path)
+    (gallery,) = galleries.draw_galleries(add_predictions(compare_folders(said), 0), tmp_path)
     (better, first), (worse, second) = drawn[0]
     assert better == 'DN-B (16, oup) is right more often' and worse == 'BN is right more often'
     assert [(Path(path).name, text) for path, text in first] == [
-        ('00.png', 'true: one\nBN: zero x2\nDN-B (16, oup): one x2')]
+        ('00.png', 'true: one\nBN: zero x2\nDN-B (16, oup): one x2')
+    ]
     assert [(Path(path).name, text) for path, text in second] == [
-        ('07.png', 'true: zero\nBN: zero x2\nDN-B (16, oup): one x2')]
+        ('07.png', 'true: zero\nBN: zero x2\nDN-B (16, oup): one x2')
+    ]
     assert gallery.file == 'classes_dn_b_16_oup.png'
     assert gallery.counts.startswith('Of 8 images DN-B (16, oup) is better on 1 and BN on 1')
 

@@ -11,8 +11,9 @@ def classifier(right):
     """Of images of class 0, those are right that are 1 here."""
     right = np.array(right, dtype=bool)
     probabilities = np.where(right[:, None], [[0.9, 0.1]], [[0.2, 0.8]])
-    return ClassResults(range(len(right)), np.zeros(len(right), int), probabilities, right,
-                        ('a', 'b'), None)
+    return ClassResults(
+        range(len(right)), np.zeros(len(right), int), probabilities, right, ('a', 'b'), None
+    )
 
 
 def differences_of(pairs, resamples, seed=0):
@@ -30,9 +31,14 @@ def counted():
 # Of two images drawn twice the first comes up 2, 1, 0 times in 1, 2, 1 of 4 cases. With both
 # seeds that is 50, 25, 0 points. Drawn twice, the seeds give 100, 50, 0 times the share of the
 # first image: of 16 cases 1 gives 100, 4 give 50, 4 give 25 and 7 give 0.
-@pytest.mark.parametrize(('level', 'images', 'both'), [
-    (0.95, (0, 50), (0, 100)), (0.8, (0, 50), (0, 50)), (0.3, (25, 25), (0, 25)),
-])
+@pytest.mark.parametrize(
+    ('level', 'images', 'both'),
+    [
+        (0.95, (0, 50), (0, 100)),
+        (0.8, (0, 50), (0, 50)),
+        (0.3, (25, 25), (0, 25)),
+    ],
+)
 def test_small_cases_counted_out(counted, level, images, both):
     found = image_intervals(counted, [50, 0], 2, (0, 1), level)
     assert (found.images.low, found.images.high) == pytest.approx(images)
@@ -60,11 +66,11 @@ def test_runs_are_measured_on_the_same_draws():
 
 
 def test_one_seed_has_no_interval_over_seeds(counted):
-    found = image_intervals(counted[:, :1], [50], 2, (0, ))
+    found = image_intervals(counted[:, :1], [50], 2, (0,))
     assert found.both is None and found.widest is found.images
     assert (found.images.low, found.images.high) == (0, 100)
 
 
 def test_draws_without_an_object_are_no_draws():
-    found = image_intervals(np.array([[1.0], [np.nan], [3.0]]), [2.0], 3, (0, ))
+    found = image_intervals(np.array([[1.0], [np.nan], [3.0]]), [2.0], 3, (0,))
     assert (found.images.resamples, found.images.low) == (2, pytest.approx(1.05))

@@ -11,7 +11,7 @@ from dn_mmdet.compare import compare_folders, make_predictions
 
 from .conftest import DNB
 
-TOOL = '''
+TOOL = """
 import json, sys
 from pathlib import Path
 config, checkpoint, _, folder, _, out = sys.argv[1:]
@@ -20,7 +20,7 @@ if 'bad' in Path(checkpoint).read_text():
     sys.exit('error: the checkpoint is of another model')
 Path(out).write_text(json.dumps([config, checkpoint, folder]))
 print('Epoch(test) [2/2]    eta: 0:00:00')
-'''
+"""
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def runs(make_run, tmp_path, monkeypatch):
     monkeypatch.setattr(make_predictions, 'tools_root', lambda: tmp_path / 'tools')
     folders = [make_run('bn', [0.1, 0.2, 0.3]), make_run('dnb', [0.1, 0.2, 0.4], norm=DNB)]
     for folder in folders:
-        config, = Path(folder).rglob('config.py')
+        (config,) = Path(folder).rglob('config.py')
         config.write_text(config.read_text() + "val_cfg = dict(fp16=True, type='ValLoop')\n")
         Path(folder, 'epoch_3.pth').write_text('weights')
         Path(folder, 'last_checkpoint').write_text('/moved/from/epoch_3.pth')
@@ -51,7 +51,8 @@ def test_the_last_checkpoint_is_tested_on_the_val_data(runs, capsys):
         cfg = Config.fromfile(config)
         assert cfg.test_dataloader == cfg.val_dataloader and cfg.model == run_config(run).model
         assert cfg.test_evaluator == cfg.val_evaluator and cfg.test_cfg == dict(
-            fp16=True, type='TestLoop')
+            fp16=True, type='TestLoop'
+        )
         # What it leaves is no second start of the run.
         assert compare_folders([run.work_dir for run in runs]).groups[0].first.steps == [1, 2, 3]
 
@@ -73,7 +74,7 @@ def test_what_is_newer_than_the_checkpoint_is_kept(runs, capsys):
 
 def test_a_run_that_cannot_be_tested_is_told_and_the_others_are_tested(runs):
     Path(runs[0].work_dir, 'epoch_3.pth').write_text('bad')
-    reason, = make_predictions.make_predictions(runs)
+    (reason,) = make_predictions.make_predictions(runs)
     assert reason.startswith(f'{runs[0].work_dir} could not be tested (status 1')
     assert reason.endswith('test.log): the checkpoint is of another model')
     assert made(runs[1]) and not Path(runs[0].work_dir, 'predictions.pkl').exists()
@@ -86,6 +87,7 @@ def test_a_run_that_cannot_be_tested_is_told_and_the_others_are_tested(runs):
 def test_an_interrupt_says_how_to_go_on(runs, monkeypatch):
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
+
     monkeypatch.setattr(make_predictions.subprocess, 'Popen', stop)
     with pytest.raises(KeyboardInterrupt, match='the same command goes on'):
         make_predictions.make_predictions(runs)

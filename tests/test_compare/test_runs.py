@@ -34,8 +34,14 @@ def test_the_seed_that_was_drawn_is_in_the_log(make_run):
 def test_a_resumed_run_replaces_what_it_did_again_and_all_after(tmp_path):
     folder = tmp_path / 'a'
     start_of(folder, [0.1, 0.2, 0.9])
-    start_of(folder, [0.25], first_epoch=2, stamp='20260102_000000', resume=True,
-             load_from='work_dirs/a/epoch_1.pth')
+    start_of(
+        folder,
+        [0.25],
+        first_epoch=2,
+        stamp='20260102_000000',
+        resume=True,
+        load_from='work_dirs/a/epoch_1.pth',
+    )
     run = read_run(str(folder))
     # Epoch 3 came of what was given up, so that the run is not finished.
     assert run.log.curve('coco/bbox_mAP') == ([1, 2], [0.1, 0.25]) and not run.finished
@@ -65,14 +71,20 @@ def test_half_a_line_is_named_and_the_rest_counts(make_run):
     assert run.last == 2 and len(run.log.broken) == 2
 
 
-@pytest.mark.parametrize(('spoil', 'message'), [
-    (lambda start: (start / 'vis_data/scalars.json').unlink(), 'no log was found'),
-    (lambda start: (start / 'vis_data/scalars.json').write_text('{"half'), '1 unreadable line'),
-    (lambda start: (start / 'vis_data/config.py').unlink(), 'no configuration'),
-    (lambda start: (start / 'vis_data/config.py').write_text('model = dict('), 'cannot be read'),
-    (lambda start: (start / 'vis_data/config.py').write_bytes(b'\0\0'), 'cannot be read'),
-    (lambda start: shutil.rmtree(start.parent), 'no such folder'),
-])
+@pytest.mark.parametrize(
+    ('spoil', 'message'),
+    [
+        (lambda start: (start / 'vis_data/scalars.json').unlink(), 'no log was found'),
+        (lambda start: (start / 'vis_data/scalars.json').write_text('{"half'), '1 unreadable line'),
+        (lambda start: (start / 'vis_data/config.py').unlink(), 'no configuration'),
+        (
+            lambda start: (start / 'vis_data/config.py').write_text('model = dict('),
+            'cannot be read',
+        ),
+        (lambda start: (start / 'vis_data/config.py').write_bytes(b'\0\0'), 'cannot be read'),
+        (lambda start: shutil.rmtree(start.parent), 'no such folder'),
+    ],
+)
 def test_what_cannot_be_read_is_told_in_a_sentence(make_run, spoil, message):
     folder = make_run('a', [0.1])
     spoil(Path(folder, '20260101_000000'))
@@ -86,12 +98,17 @@ def test_the_folder_of_a_start_is_told_from_a_work_folder(make_run):
         read_run(make_run('a', [0.1]) + '/20260101_000000')
 
 
-@pytest.mark.parametrize('settings', [
-    dict(scalars_tail='{"loss": NaN, "iter": 150, "step": 150}\n'),
-    dict(log_tail='2026/01/01 00:00:02 - mmengine - ERROR - the loss is nan (loss_cls nan) at '
-                  'iteration 120 (epoch 2), at a learning rate of 0.5: lower it.\n'),
-    dict(log_tail='2026/01/01 00:00:02 - mmengine - INFO - loss become infinite or NaN!\n'),
-])
+@pytest.mark.parametrize(
+    'settings',
+    [
+        dict(scalars_tail='{"loss": NaN, "iter": 150, "step": 150}\n'),
+        dict(
+            log_tail='2026/01/01 00:00:02 - mmengine - ERROR - the loss is nan (loss_cls nan) at '
+            'iteration 120 (epoch 2), at a learning rate of 0.5: lower it.\n'
+        ),
+        dict(log_tail='2026/01/01 00:00:02 - mmengine - INFO - loss become infinite or NaN!\n'),
+    ],
+)
 def test_a_death_by_nan_is_seen(make_run, settings):
     assert read_run(make_run('a', [0.1], **settings)).diverged
     # An interrupted run has nothing of the kind.
@@ -108,27 +125,47 @@ def test_a_run_that_was_resumed_after_nan_is_no_dead_one(tmp_path):
 def test_a_run_that_counts_iterations(tmp_path, make_run):
     folder = Path(make_run('a', [0.1]))
     config = folder / '20260101_000000/vis_data/config.py'
-    config.write_text(config.read_text().replace('train_cfg = dict(max_epochs=3,',
-                                                 'train_cfg = dict(max_iters=120,'))
+    config.write_text(
+        config.read_text().replace(
+            'train_cfg = dict(max_epochs=3,', 'train_cfg = dict(max_iters=120,'
+        )
+    )
     # Without epochs mmengine logs evaluations as step 0: the iteration before says where.
-    (config.parent / 'scalars.json').write_text(''.join(f'{line}\n' for line in (
-        '{"loss": 2.0, "iter": 50, "step": 50}', '{"accuracy/top1": 50.0, "step": 0}',
-        '{"loss": 1.0, "iter": 100, "step": 100}', '{"accuracy/top1": 60.0, "step": 0}')))
+    (config.parent / 'scalars.json').write_text(
+        ''.join(
+            f'{line}\n'
+            for line in (
+                '{"loss": 2.0, "iter": 50, "step": 50}',
+                '{"accuracy/top1": 50.0, "step": 0}',
+                '{"loss": 1.0, "iter": 100, "step": 100}',
+                '{"accuracy/top1": 60.0, "step": 0}',
+            )
+        )
+    )
     run = read_run(str(folder))
     assert run.log.curve('accuracy/top1') == ([50, 100], [50.0, 60.0])
     assert not run.by_epoch and run.planned == 120 and run.finished
 
 
 def test_scalars_of_other_hooks_are_no_evaluations(make_run):
-    run = read_run(make_run('a', [0.1, 0.2, 0.3], scalars_tail=''.join(
-        f'{{"alpha/layer1": 1.5, "step": {step}}}\n' for step in (3, 250, 300))))
+    run = read_run(
+        make_run(
+            'a',
+            [0.1, 0.2, 0.3],
+            scalars_tail=''.join(
+                f'{{"alpha/layer1": 1.5, "step": {step}}}\n' for step in (3, 250, 300)
+            ),
+        )
+    )
     assert run.steps == [1, 2, 3] and run.finished and run.value('coco/bbox_mAP') == 0.3
 
 
 def test_what_caught_the_output_of_the_last_start_tells_of_its_death(make_run):
     folder = make_run('a', [0.1])
-    before, after = ('System environment:\nerror: the loss is nan (loss 3)\n',
-                     'System environment:\ninterrupted\n')
+    before, after = (
+        'System environment:\nerror: the loss is nan (loss 3)\n',
+        'System environment:\ninterrupted\n',
+    )
     Path(folder, 'train.log').write_text(before + after)
     assert not read_run(folder).diverged
     Path(folder, 'train.log').write_text(after + before)
@@ -136,9 +173,10 @@ def test_what_caught_the_output_of_the_last_start_tells_of_its_death(make_run):
 
 
 def test_a_configuration_is_parsed_and_never_run(tmp_path):
-    text = f'''a = dict(x=(1, -2.5), y={{'k': None}})\nb = open({str(tmp_path / "f")!r}, "w")\n'''
-    assert parse_config(text) == dict(a=dict(x=[1, -2.5], y=dict(k=None)),
-                                      b=f'open({str(tmp_path / "f")!r}, \'w\')')
+    text = f"""a = dict(x=(1, -2.5), y={{'k': None}})\nb = open({str(tmp_path / 'f')!r}, "w")\n"""
+    assert parse_config(text) == dict(
+        a=dict(x=[1, -2.5], y=dict(k=None)), b=f"open({str(tmp_path / 'f')!r}, 'w')"
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -149,9 +187,15 @@ def test_folders_without_a_log_have_no_environment(tmp_path):
 def test_revisions_are_those_of_all_starts(tmp_path, make_run):
     note = '2026/01/01 00:00:00 - mmengine - INFO - git revision: '
     folder = start_of(tmp_path / 'run', [0.1], log_tail=f'{note}abc-dirty\n')
-    start_of(tmp_path / 'run', [0.2], first_epoch=2, stamp='20260102_000000',
-             log_tail=f'{note}def\nmore\n')
-    start_of(tmp_path / 'run', [0.3], first_epoch=3, stamp='20260103_000000',
-             log_tail=f'{note}def\n')
+    start_of(
+        tmp_path / 'run',
+        [0.2],
+        first_epoch=2,
+        stamp='20260102_000000',
+        log_tail=f'{note}def\nmore\n',
+    )
+    start_of(
+        tmp_path / 'run', [0.3], first_epoch=3, stamp='20260103_000000', log_tail=f'{note}def\n'
+    )
     assert read_run(folder).environment['git revision'] == 'abc-dirty, then def'
     assert 'git revision' not in read_run(make_run('old', [0.1])).environment

@@ -19,9 +19,13 @@ from dn_mmdet.paths import configs_root, tools_root
 
 from .conftest import BN, DNB, start_of
 
-NORM = {'bn': BN, 'dnb': DNB, 'dnb_g1': "dict(eps=0.001, g=1, r=16, type='DNB')",
-        'sebn': "dict(eps=0.001, r=16, type='SEBN')",
-        'gn': "dict(eps=0.001, num_groups=8, type='GN')"}
+NORM = {
+    'bn': BN,
+    'dnb': DNB,
+    'dnb_g1': "dict(eps=0.001, g=1, r=16, type='DNB')",
+    'sebn': "dict(eps=0.001, r=16, type='SEBN')",
+    'gn': "dict(eps=0.001, num_groups=8, type='GN')",
+}
 # mAP of an arm with seed 0; each further seed adds a tenth.
 VALUE = {'bn': 0.2, 'dnb': 0.3, 'dnb_g1': 0.25, 'sebn': 0.22, 'gn': 0.1}
 DIVERGED = '2026/01/01 00:00:09 - mmengine - ERROR - the loss is nan at iteration 7 (epoch 1)\n'
@@ -46,15 +50,17 @@ def played(tmp_path, monkeypatch):
             raise UserError(f'{self.name} ended with status 1: the loss is nan')
         if does == 'fail':
             raise UserError(f'{self.name} ended with status 1: no space')
-        start_of(self.work_dir, [0.1, VALUE[arm] + self.seed / 10 + len(self.options) / 1000],
-                 **settings)
+        start_of(
+            self.work_dir, [0.1, VALUE[arm] + self.seed / 10 + len(self.options) / 1000], **settings
+        )
         self.checkpoint.touch()
         self.work_dir.joinpath('last_checkpoint').write_text(str(self.checkpoint))
 
     monkeypatch.setattr(Training, 'run', run)
     # Has its tests in test_report.py, and takes seconds.
-    monkeypatch.setattr(import_module('dn_mmdet.compare.compare_runs'), 'count_sizes',
-                        lambda groups: ({}, []))
+    monkeypatch.setattr(
+        import_module('dn_mmdet.compare.compare_runs'), 'count_sizes', lambda groups: ({}, [])
+    )
     return ran
 
 
@@ -72,10 +78,18 @@ def quick(configs, **settings):
 
 def test_missing_runs_are_trained_seed_by_seed_and_compared(played, configs):
     comparison = quick(configs)
-    assert played == ['bn, seed 0', 'dnb, seed 0', 'gn, seed 0',
-                      'bn, seed 1', 'dnb, seed 1', 'gn, seed 1']
+    assert played == [
+        'bn, seed 0',
+        'dnb, seed 0',
+        'gn, seed 0',
+        'bn, seed 1',
+        'dnb, seed 1',
+        'gn, seed 1',
+    ]
     assert [str(run.work_dir) for run in comparison.group('DN-B (16, oup)').runs] == [
-        'work_dirs/compare/dnb/seed_0', 'work_dirs/compare/dnb/seed_1']
+        'work_dirs/compare/dnb/seed_0',
+        'work_dirs/compare/dnb/seed_1',
+    ]
     assert comparison.claims[0].difference.mean == pytest.approx(0.1)
     assert Path('work_dirs/compare/compare.html').is_file()
     quick(configs, seeds=(0, 1, 2), out='elsewhere')
@@ -94,13 +108,15 @@ def test_a_diverged_arm_is_a_result_and_a_failed_one_is_named(played, configs, t
     assert 'work_dirs/compare/gn/seed_0 (seed 0) died: its log says: the loss is nan' in report
     assert report.count('work_dirs/compare/dnb/seed_1: ') == 1
     assert 'dnb, seed 1: failed: dnb, seed 1 ended with status 1: no space' in (
-        capsys.readouterr().out)
+        capsys.readouterr().out
+    )
     # What diverged would diverge again; what failed for another reason may not.
     (tmp_path / 'dnb_does.txt').write_text('')
     comparison = quick(configs)
     assert played[6:] == ['dnb, seed 0', 'dnb, seed 1']
     assert 'gn, seed 0: diverged: its log says: the loss is nan at iteration 7' in (
-        capsys.readouterr().out)
+        capsys.readouterr().out
+    )
     assert len(comparison.groups) == 3
 
 
@@ -141,49 +157,70 @@ def test_the_embedded_benchmark_is_trained_seed_by_seed(benchmark, monkeypatch):
     compare_embedded(seeds=(0, 1), workers=1, cfg_options=options)
     assert len(benchmark) == len(set(benchmark)) == 20
     assert [name[-1] for name in benchmark] == ['0'] * 10 + ['1'] * 10
-    assert benchmark[:4] == ['pretrain BN, seed 0', 'train BN, seed 0',
-                             'pretrain DN-B (16, oup), seed 0', 'train DN-B (16, oup), seed 0']
+    assert benchmark[:4] == [
+        'pretrain BN, seed 0',
+        'train BN, seed 0',
+        'pretrain DN-B (16, oup), seed 0',
+        'train DN-B (16, oup), seed 0',
+    ]
     comparison = found.pop('work_dirs/compare')
     assert [group.label for group in comparison.groups] == [
-        'BN', 'DN-B (16, 1)', 'DN-B (16, oup)', 'GN, num_groups=8', 'SE + BN (16)']
+        'BN',
+        'DN-B (16, 1)',
+        'DN-B (16, oup)',
+        'GN, num_groups=8',
+        'SE + BN (16)',
+    ]
     assert {len(group.runs) for group in comparison.groups} == {2}
     assert comparison.warnings == []
     # A rate and a batch size of their own, from the same pretrained backbones.
     compare_embedded(seeds=[0], workers=1, extra=True, out='x', cfg_options=options)
-    assert benchmark[20:] == [f'train {arm}, {name}, seed 0' for name in ('lr_x4', 'batch_2')
-                              for arm in ('BN', 'DN-B (16, oup)')]
+    assert benchmark[20:] == [
+        f'train {arm}, {name}, seed 0'
+        for name in ('lr_x4', 'batch_2')
+        for arm in ('BN', 'DN-B (16, oup)')
+    ]
     assert list(found) == ['x', 'x/lr_x4', 'x/batch_2']
     assert [run.work_dir for run in found['x/lr_x4'].runs] == [
-        f'work_dirs/compare/ssdlite_mbv2_{arm}_digits_lr_x4/seed_0' for arm in ('bn', 'dnb')]
+        f'work_dirs/compare/ssdlite_mbv2_{arm}_digits_lr_x4/seed_0' for arm in ('bn', 'dnb')
+    ]
 
 
 def test_variants_are_compared_with_bn_and_the_arm_that_they_change(benchmark, monkeypatch):
     found = {}
-    monkeypatch.setattr(embedded, 'compare_runs', lambda folders, out, **_: found.update(
-        {str(out): compare_folders(folders)}))
+    monkeypatch.setattr(
+        embedded,
+        'compare_runs',
+        lambda folders, out, **_: found.update({str(out): compare_folders(folders)}),
+    )
     compare_embedded(seeds=[3], workers=1, variants=True, out='x')
     assert list(found) == ['x', 'x/variants']
     comparison = found['x/variants']
     assert [group.label for group in comparison.groups][0] == 'BN'
-    assert len(comparison.groups) == len(comparison.runs) == len(VARIANTS) + len(
-        {'bn', *(variant.arm for variant in VARIANTS.values())})
+    assert (
+        len(comparison.groups)
+        == len(comparison.runs)
+        == len(VARIANTS) + len({'bn', *(variant.arm for variant in VARIANTS.values())})
+    )
     # What is not changed is not trained again.
     assert len(benchmark) == len(set(benchmark))
     assert len(benchmark) == 10 + sum(1 + variant.pretrained for variant in VARIANTS.values())
 
 
 @pytest.mark.parametrize('name', VARIANTS)
-def test_a_variant_changes_both_trainings_or_names_another_backbone(
-        name, benchmark, monkeypatch):
+def test_a_variant_changes_both_trainings_or_names_another_backbone(name, benchmark, monkeypatch):
     monkeypatch.setattr(embedded, 'compare_runs', lambda *_, **__: None)
     given = {}
-    monkeypatch.setattr(embedded, 'train_missing', lambda trainings, *_: given.update(
-        {training.work_dir: training for training in trainings}))
+    monkeypatch.setattr(
+        embedded,
+        'train_missing',
+        lambda trainings, *_: given.update({training.work_dir: training for training in trainings}),
+    )
     compare_embedded(seeds=[0], variants=True)
     variant = VARIANTS[name]
     folder = f'work_dirs/compare/ssdlite_mbv2_{variant.arm}_digits_{name}/seed_0'
     detector = given[Path(folder)]
-    first, = detector.after
+    (first,) = detector.after
     for key, value in variant.options.items():
         assert detector.options[key] == value
         assert first.options.get(key) == (value if variant.pretrained else None)
@@ -198,13 +235,16 @@ def test_a_variant_changes_both_trainings_or_names_another_backbone(
 def test_arms_start_from_their_own_seed_and_are_given_the_same(benchmark, monkeypatch):
     given = {}
     monkeypatch.setattr(embedded, 'compare_runs', lambda folders, **settings: None)
-    monkeypatch.setattr(embedded, 'train_missing',
-                        lambda trainings, *_: given.update({t.name: t for t in trainings}))
+    monkeypatch.setattr(
+        embedded,
+        'train_missing',
+        lambda trainings, *_: given.update({t.name: t for t in trainings}),
+    )
     compare_embedded(seeds=[4], cfg_options={'lr': 1})
     detectors = [training for training in given.values() if training.after]
     assert len(given) == 10 and len(detectors) == 5
     for training in detectors:
-        first, = training.after
+        (first,) = training.after
         assert training.seed == first.seed == 4 and training.work_dir.name == 'seed_4'
         assert training.config.stem == f'ssdlite_{first.config.stem}'
         assert training.checkpoint.name == 'epoch_4.pth' and first.checkpoint.name == 'epoch_3.pth'
@@ -248,22 +288,52 @@ def run_tool(name, arguments, monkeypatch):
 
 def test_the_tools(played, configs, monkeypatch, capsys):
     compare, given = 'analysis_tools/compare.py', []
-    monkeypatch.setattr(import_module('dn_mmdet.compare.compare_configs'), 'compare_runs',
-                        lambda folders, **all: given.append((list(map(str, folders)), all)))
-    run_tool(compare, ['--configs', *configs[:2], '--seeds', 3, '--work-root', 'runs', '--workers',
-                       1, '--cfg-options', 'a=1', '--out', 'there'], monkeypatch)
+    monkeypatch.setattr(
+        import_module('dn_mmdet.compare.compare_configs'),
+        'compare_runs',
+        lambda folders, **all: given.append((list(map(str, folders)), all)),
+    )
+    run_tool(
+        compare,
+        [
+            '--configs',
+            *configs[:2],
+            '--seeds',
+            3,
+            '--work-root',
+            'runs',
+            '--workers',
+            1,
+            '--cfg-options',
+            'a=1',
+            '--out',
+            'there',
+        ],
+        monkeypatch,
+    )
     assert played == ['bn, seed 3', 'dnb, seed 3']
-    (folders, settings), = given
+    ((folders, settings),) = given
     assert folders == ['runs/bn/seed_3', 'runs/dnb/seed_3']
     # The data is here, so that images can be looked at too.
     assert settings['test'] is True and settings['out'] == 'there'
-    for arguments, told in ((['a', '--configs', 'b'], 'give work folders or --configs'),
-                            ([], 'give work folders or --configs'),
-                            (['a', '--work-root', 'b'], '--work-root goes with --configs')):
+    for arguments, told in (
+        (['a', '--configs', 'b'], 'give work folders or --configs'),
+        ([], 'give work folders or --configs'),
+        (['a', '--work-root', 'b'], '--work-root goes with --configs'),
+    ):
         with pytest.raises(SystemExit) as left:
             run_tool(compare, arguments, monkeypatch)
         assert left.value.code == 2 and told in capsys.readouterr().err
     monkeypatch.setattr('dn_mmdet.compare.compare_embedded', lambda **all: given.append(all))
     run_tool('compare_digits.py', ['--seeds', 0, 5, '--extra', '--out', 'x'], monkeypatch)
-    assert given[1:] == [dict(work_root='work_dirs/compare', out='x', seeds=[0, 5], workers=None,
-                          extra=True, variants=False, cfg_options=None)]
+    assert given[1:] == [
+        dict(
+            work_root='work_dirs/compare',
+            out='x',
+            seeds=[0, 5],
+            workers=None,
+            extra=True,
+            variants=False,
+            cfg_options=None,
+        )
+    ]

@@ -25,12 +25,19 @@ FOLDER = ROOT / 'imagenet100'
 NAMES = sorted(path.stem for path in FOLDER.glob('*.py'))
 README = (FOLDER / 'README.md').read_text(encoding='utf-8')
 # Network, norm, and what else the row changes.
-PARTS = re.compile(r'(mbv2|resnet18|resnet34)_(bn|se|dnc_fc[12]|dnb_r\d+_g(?:oup|\d+))'
-                   r'(?:_(lr0p\d|b\d+|testb\d+))?')
+PARTS = re.compile(
+    r'(mbv2|resnet18|resnet34)_(bn|se|dnc_fc[12]|dnb_r\d+_g(?:oup|\d+))'
+    r'(?:_(lr0p\d|b\d+|testb\d+))?'
+)
 SUFFIXES = {
     'lr': {'.optim_wrapper.optimizer.lr'},
-    'b': {'.train_dataloader.batch_size', '.max_epochs', '.train_cfg.max_epochs',
-          '.param_scheduler', '.auto_scale_lr.base_batch_size'},
+    'b': {
+        '.train_dataloader.batch_size',
+        '.max_epochs',
+        '.train_cfg.max_epochs',
+        '.param_scheduler',
+        '.auto_scale_lr.base_batch_size',
+    },
     'testb': {'.test_dataloader.batch_size'},
 }
 
@@ -65,8 +72,7 @@ def table():
         if cells[0] == 'configuration':
             columns = cells
         elif line.startswith('| ['):
-            rows[re.match(r'\[`(\w+)\.py`\]', cells[0])[1]] = dict(
-                zip(columns, cells, strict=True))
+            rows[re.match(r'\[`(\w+)\.py`\]', cells[0])[1]] = dict(zip(columns, cells, strict=True))
     return rows
 
 
@@ -90,12 +96,15 @@ def test_the_header_the_readme_and_the_settings_agree(name):
     if 'testb' in name:
         batch += f', test {cfg.test_dataloader.batch_size}'
     assert (row['lr'], row['batch'], row['epochs']) == (
-        str(cfg.optim_wrapper.optimizer.lr), batch, str(cfg.train_cfg.max_epochs))
-    assert f"{row['#p']} parameters, {row['Mult-Adds']} multiply-adds" in text
-    assert re.search(rf"lr {row['lr']}\b.*\b{row['epochs']} epochs", text)
+        str(cfg.optim_wrapper.optimizer.lr),
+        batch,
+        str(cfg.train_cfg.max_epochs),
+    )
+    assert f'{row["#p"]} parameters, {row["Mult-Adds"]} multiply-adds' in text
+    assert re.search(rf'lr {row["lr"]}\b.*\b{row["epochs"]} epochs', text)
     assert re.search(rf'\bbatch {cfg.train_dataloader.batch_size}\b', text, re.IGNORECASE)
     for column in ('Train', 'Val', 'Test'):
-        assert f"{column} {row[column].replace('–', 'none')}" in text
+        assert f'{column} {row[column].replace("–", "none")}' in text
     for number in row['table'].split(', '):
         assert re.search(rf'^Paper Tables? [\d, and]*\b{number}\b', text)
 
@@ -152,7 +161,7 @@ def test_a_suffix_changes_what_it_says_alone(name):
     kind = re.match(r'lr|b|testb', suffix)[0]
     if base_of(name) in NAMES:  # of ResNet-18 with r=16 the paper has no row at lr 0.2
         assert difference(name, base_of(name)) == SUFFIXES[kind]
-    cfg, number = load(name), float(suffix[len(kind):].replace('p', '.'))
+    cfg, number = load(name), float(suffix[len(kind) :].replace('p', '.'))
     if kind == 'lr':
         assert cfg.optim_wrapper.optimizer.lr == number
     elif kind == 'testb':
@@ -169,11 +178,13 @@ def rates(schedulers, lr, epochs, steps):
     built = []
     for cfg in schedulers:
         cls = PARAM_SCHEDULERS.get(cfg['type'])
-        arguments = {key: value for key, value in cfg.items()
-                     if key not in ('type', 'convert_to_iter_based')}
+        arguments = {
+            key: value for key, value in cfg.items() if key not in ('type', 'convert_to_iter_based')
+        }
         assert cfg['convert_to_iter_based']
-        built.append(cls.build_iter_from_epoch(
-            optimizer=optimizer, epoch_length=steps, **arguments))
+        built.append(
+            cls.build_iter_from_epoch(optimizer=optimizer, epoch_length=steps, **arguments)
+        )
     found = []
     for _ in range(epochs * steps):
         found.append(optimizer.param_groups[0]['lr'])
@@ -189,7 +200,11 @@ def test_the_recipe_is_the_papers():
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
     assert type(optimizer) is torch.optim.SGD
     assert {k: optimizer.defaults[k] for k in ('lr', 'momentum', 'weight_decay', 'nesterov')} == {
-        'lr': 0.2, 'momentum': 0.9, 'weight_decay': 4e-5, 'nesterov': False}
+        'lr': 0.2,
+        'momentum': 0.9,
+        'weight_decay': 4e-5,
+        'nesterov': False,
+    }
     assert cfg.model.label_smoothing == 0.1 and cfg.auto_scale_lr.base_batch_size == 64
     found = rates(cfg.param_scheduler, 0.2, cfg.train_cfg.max_epochs, steps=2)
     expected = 0.1 * (1 + np.cos(np.pi * np.arange(480) / 480))
@@ -231,15 +246,20 @@ def test_mmpretrain_finds_the_backbone_of_the_readme(mmpretrain):
         assert {k: v.shape for k, v in found.items()} == {k: v.shape for k, v in own.items()}
 
 
-@pytest.mark.parametrize('row, detector', [
-    ('mbv2_bn', 'ssdlite_mbv2_bn_coco'), ('mbv2_dnb_r16_goup', 'ssdlite_mbv2_dnb_coco')])
+@pytest.mark.parametrize(
+    'row, detector',
+    [('mbv2_bn', 'ssdlite_mbv2_bn_coco'), ('mbv2_dnb_r16_goup', 'ssdlite_mbv2_dnb_coco')],
+)
 def test_the_detectors_backbone_has_the_keys_of_the_row_it_starts_from(row, detector):
     cfg = Config.fromfile(ROOT / f'{detector}.py')
     init = cfg.model.backbone.pop('init_cfg')
     assert init.prefix == 'backbone.' and init.checkpoint in header(row)
     expected = {k: v.shape for k, v in without_memory(cfg).backbone.state_dict().items()}
-    given = {k.removeprefix(init.prefix): v.shape for k, v in built(row).state_dict().items()
-             if k.startswith(init.prefix)}
+    given = {
+        k.removeprefix(init.prefix): v.shape
+        for k, v in built(row).state_dict().items()
+        if k.startswith(init.prefix)
+    }
     assert given == expected
     assert cfg.model.data_preprocessor.mean == load(row).model.data_preprocessor.mean
     assert cfg.model.data_preprocessor.std == load(row).model.data_preprocessor.std
@@ -292,7 +312,8 @@ def test_images_are_tested_on_the_undistorted_centre(split, images):
     # In OpenCV's order red, which holds the columns, is last.
     columns, rows = found[2], found[1]
     assert columns.mean() == pytest.approx(250 / 2, abs=1) and rows.mean() == pytest.approx(
-        375 / 4, abs=1)
+        375 / 4, abs=1
+    )
     # The short edge of 375 becomes 256, of which 224 are taken.
     extent = 224 / 256 * 375 / 2
     assert columns[0, -1] - columns[0, 0] == pytest.approx(extent, abs=2)
@@ -301,21 +322,32 @@ def test_images_are_tested_on_the_undistorted_centre(split, images):
 
 def test_a_row_trains_and_is_tested(images, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    options = {'model.backbone.widen_factor': 0.25, 'train_dataloader.batch_size': 1,
-               'train_cfg.max_epochs': 1, 'param_scheduler.0.T_max': 1, 'param_scheduler.0.end': 1,
-               'default_hooks.logger.interval': 3}
+    options = {
+        'model.backbone.widen_factor': 0.25,
+        'train_dataloader.batch_size': 1,
+        'train_cfg.max_epochs': 1,
+        'param_scheduler.0.T_max': 1,
+        'param_scheduler.0.end': 1,
+        'default_hooks.logger.interval': 3,
+    }
     for split in ('train', 'val', 'test'):
         loader = f'{split}_dataloader'
-        options |= {f'{loader}.dataset.data_root': str(images), f'{loader}.num_workers': 0,
-                    f'{loader}.dataset.ann_file': str(images / f'{split}.txt'),
-                    f'{loader}.persistent_workers': False, f'{loader}.pin_memory': False}
+        options |= {
+            f'{loader}.dataset.data_root': str(images),
+            f'{loader}.num_workers': 0,
+            f'{loader}.dataset.ann_file': str(images / f'{split}.txt'),
+            f'{loader}.persistent_workers': False,
+            f'{loader}.pin_memory': False,
+        }
     config = str(FOLDER / 'mbv2_dnb_r16_goup.py')
     runner = train(config, cfg_options=options, work_dir='run')
     logged = runner.message_hub.log_scalars
     hits = logged['train/accuracy_top5'].data[0]
     assert len(hits) == 4
-    log = [json.loads(line) for line in
-           next(Path('run').glob('*/vis_data/scalars.json')).read_text().splitlines()]
+    log = [
+        json.loads(line)
+        for line in next(Path('run').glob('*/vis_data/scalars.json')).read_text().splitlines()
+    ]
     # The last line of training is that of the last step, and has the mean over the epoch.
     assert [row.get('iter') for row in log] == [3, 4, None]
     assert log[1]['accuracy_top5'] == sum(hits) / 4

@@ -44,10 +44,14 @@ def batch_of(config, size, count=2):
             sample = BaseDataElement()
             sample.gt_label = 1
         else:
-            sample = DetDataSample(metainfo=dict(
-                img_shape=(size, size), ori_shape=(size, size), scale_factor=(1., 1.)))
+            sample = DetDataSample(
+                metainfo=dict(
+                    img_shape=(size, size), ori_shape=(size, size), scale_factor=(1.0, 1.0)
+                )
+            )
             sample.gt_instances = InstanceData(
-                bboxes=torch.tensor([[0.1, 0.1, 0.6, 0.7]]) * size, labels=torch.tensor([1]))
+                bboxes=torch.tensor([[0.1, 0.1, 0.6, 0.7]]) * size, labels=torch.tensor([1])
+            )
         samples.append(sample)
     return dict(inputs=images, data_samples=samples)
 
@@ -78,7 +82,7 @@ def test_one_training_step_and_one_prediction(path):
     model.eval()
     results = model.test_step(batch_of(config, image_side(config)))
     if config.model.type == 'ImageClassifier':
-        assert results[0].pred_score.shape == (config.model.num_classes, )
+        assert results[0].pred_score.shape == (config.model.num_classes,)
     else:
         labels = results[0].pred_instances.labels
         assert len(labels) == 0 or labels.max() < config.model.bbox_head.num_classes
@@ -102,10 +106,13 @@ def test_bn_and_dnb_differ_in_norm_and_checkpoint_alone(bn, dnb):
     assert b['.model.backbone.norm_cfg.type'] == "'DNB'"
 
 
-@pytest.mark.parametrize('name, norms', [
-    ('ssdlite_mbv2_bn_coco.py', 0),
-    ('ssdlite_mbv2_dnb_coco.py', 52),
-])
+@pytest.mark.parametrize(
+    'name, norms',
+    [
+        ('ssdlite_mbv2_bn_coco.py', 0),
+        ('ssdlite_mbv2_dnb_coco.py', 52),
+    ],
+)
 def test_dnb_stands_in_every_norm_of_the_backbone_and_nowhere_else(name, norms):
     """Size and cost are in tests/test_analysis/test_paper_table.py."""
     model = MODELS.build(load(ROOT / name).model)
@@ -117,12 +124,17 @@ def test_dnb_stands_in_every_norm_of_the_backbone_and_nowhere_else(name, norms):
 def test_init_cfg_of_ssdlite_leaves_the_sc_weights_alone(path):
     config = load(path)
     # What the paper's recipe asks of the neck and the head, put on the whole detector.
-    config.model.init_cfg = [dict(type='TruncNormal', layer='Conv2d', std=0.03),
-                             dict(type='Constant', val=3, layer=['_BatchNorm', 'Linear'])]
+    config.model.init_cfg = [
+        dict(type='TruncNormal', layer='Conv2d', std=0.03),
+        dict(type='Constant', val=3, layer=['_BatchNorm', 'Linear']),
+    ]
     config.model.backbone.norm_cfg = dict(type='DNB', r=16, g='oup')
     model = MODELS.build(config.model)
-    before = {n: v.clone() for n, v in model.backbone.state_dict().items()
-              if '.sc.' in n or '_offset' in n}
+    before = {
+        n: v.clone()
+        for n, v in model.backbone.state_dict().items()
+        if '.sc.' in n or '_offset' in n
+    }
     assert len(before) == 52 * 5
     model.init_weights()
     after = model.backbone.state_dict()
@@ -142,10 +154,12 @@ def test_the_recipe_is_the_papers():
 def test_sc_weights_decay_whatever_norms_and_biases_do():
     config = load(ROOT / 'digits' / 'ssdlite_mbv2_dnb_digits.py')
     model = MODELS.build(config.model)
-    wrapper = build_optim_wrapper(model, config.optim_wrapper | dict(
-        paramwise_cfg=dict(norm_decay_mult=0, bias_decay_mult=0)))
-    decay = {id(p): group['weight_decay'] for group in wrapper.param_groups
-             for p in group['params']}
+    wrapper = build_optim_wrapper(
+        model, config.optim_wrapper | dict(paramwise_cfg=dict(norm_decay_mult=0, bias_decay_mult=0))
+    )
+    decay = {
+        id(p): group['weight_decay'] for group in wrapper.param_groups for p in group['params']
+    }
     sc = [decay[id(p)] for n, p in model.named_parameters() if '.sc.' in n]
     assert sc == [4e-5] * (52 * 3)
     assert decay[id(model.neck.extra_layers[0][0].bn.weight)] == 0

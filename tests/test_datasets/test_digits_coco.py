@@ -1,4 +1,5 @@
 """The embedded data set, as its tool writes it: layout, annotations, same bytes, safe re-runs."""
+
 import hashlib
 import json
 import os
@@ -36,7 +37,8 @@ def annotations(folder, split):
 def digests(folder):
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob('*')) if path.is_file()
+        for path in sorted(folder.rglob('*'))
+        if path.is_file()
     }
 
 
@@ -67,7 +69,8 @@ def test_annotations_are_whole(data, split):
     names = ['zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine']
     assert [(c['id'], c['name']) for c in document['categories']] == list(enumerate(names, 1))
     assert {'description', 'url', 'version', 'year', 'contributor', 'date_created'} <= set(
-        document['info'])
+        document['info']
+    )
     licences = {licence['id'] for licence in document['licenses']}
     images = {image['id']: image for image in document['images']}
     assert len(images) == len(document['images'])
@@ -100,14 +103,18 @@ def test_sizes_counts_and_empty_images(data, split):
     areas = np.array([a['area'] for a in document['annotations']])
     small, large = np.mean(areas < 32**2), np.mean(areas > 96**2)
     assert 0.1 < small < 0.35 and 0.1 < large < 0.3 and 1 - small - large > 0.5
-    per_image = np.bincount([a['image_id'] for a in document['annotations']],
-                            minlength=len(document['images']) + 1)[1:]
+    per_image = np.bincount(
+        [a['image_id'] for a in document['annotations']], minlength=len(document['images']) + 1
+    )[1:]
     assert per_image.min() == 0 and per_image.max() == 6 and np.mean(per_image == 0) < 0.1
     counts = json.loads((data / 'digits.json').read_text())['counts'][split]
     assert counts == {
-        'images': len(per_image), 'empty': int((per_image == 0).sum()), 'digits': len(areas),
-        'small': int((areas < 32**2).sum()), 'large': int((areas > 96**2).sum()),
-        'medium': int(((areas >= 32**2) & (areas <= 96**2)).sum())
+        'images': len(per_image),
+        'empty': int((per_image == 0).sum()),
+        'digits': len(areas),
+        'small': int((areas < 32**2).sum()),
+        'large': int((areas > 96**2).sum()),
+        'medium': int(((areas >= 32**2) & (areas <= 96**2)).sum()),
     }
 
 
@@ -133,10 +140,19 @@ def test_boxes_are_tight_on_the_ink_in_the_files(data):
 def test_pycocotools_finds_the_annotations_perfect_against_themselves(data, capsys):
     coco_api = pytest.importorskip('pycocotools.coco')
     from pycocotools.cocoeval import COCOeval
+
     truth = coco_api.COCO(str(data / 'annotations/instances_val2017.json'))
-    found = truth.loadRes([{
-        'image_id': a['image_id'], 'category_id': a['category_id'], 'bbox': a['bbox'], 'score': 1
-    } for a in truth.dataset['annotations']])
+    found = truth.loadRes(
+        [
+            {
+                'image_id': a['image_id'],
+                'category_id': a['category_id'],
+                'bbox': a['bbox'],
+                'score': 1,
+            }
+            for a in truth.dataset['annotations']
+        ]
+    )
     evaluation = COCOeval(truth, found, 'bbox')
     evaluation.evaluate()
     evaluation.accumulate()
@@ -149,8 +165,11 @@ def test_mmdet_reads_it(data):
     coco = pytest.importorskip('mmdet.datasets')
     names = tuple(c['name'] for c in annotations(data, 'train')['categories'])
     dataset = coco.CocoDataset(
-        ann_file=str(data / 'annotations/instances_train2017.json'), metainfo={'classes': names},
-        data_prefix={'img': str(data / 'train2017')}, pipeline=[])
+        ann_file=str(data / 'annotations/instances_train2017.json'),
+        metainfo={'classes': names},
+        data_prefix={'img': str(data / 'train2017')},
+        pipeline=[],
+    )
     assert len(dataset) == SPEC.train
     boxes = sum(len(dataset.get_data_info(i)['instances']) for i in range(len(dataset)))
     assert boxes == len(annotations(data, 'train')['annotations'])
@@ -169,7 +188,7 @@ def test_same_seed_same_bytes_whatever_the_counts(data, tmp_path):
     assert all(small[name] == whole[name] for name in images)
     for split in ('train', 'val'):
         few = annotations(tmp_path / 'a', split)['annotations']
-        assert few == annotations(data, split)['annotations'][:len(few)]
+        assert few == annotations(data, split)['annotations'][: len(few)]
 
 
 def test_other_seed_other_bytes(tmp_path):
@@ -278,7 +297,7 @@ def test_preview_shows_the_boxes(tmp_path, monkeypatch):
     box = annotations(out, 'train')['annotations'][0]
     assert box['image_id'] == 1
     x, y, _, height = (224 / 160 * value for value in box['bbox'])
-    line = sheet[26 + round(y) + 16:26 + round(y + height) - 1, round(6 + x - 1)]
+    line = sheet[26 + round(y) + 16 : 26 + round(y + height) - 1, round(6 + x - 1)]
     assert len(line) > 10 and (line == line[0]).all() and np.ptp(line[0]) > 60
     # Asked for later, a picture needs no new images.
     before = digests(out)
@@ -288,16 +307,19 @@ def test_preview_shows_the_boxes(tmp_path, monkeypatch):
     assert digests(out) == before
 
 
-@pytest.mark.parametrize('arguments, words', [
-    (['--train', 0], ['--train', 'is 0', 'at least 1']),
-    (['--crops-val', -5], ['--crops-val', '-5']),
-    (['--image-size', 63], ['--image-size', '63', '64 to 2048']),
-    (['--crop-size', 4000], ['--crop-size', '4000', '32 to 2048']),
-    (['--seed', -1], ['--seed', '-1']),
-    (['--preview', 'sheet.word'], ['sheet.word']),
-    (['--out', '{tmp}/file'], ['file', 'is a file']),
-    (['--out', '{tmp}/file/digits'], ['file/digits:', 'Not a directory', '--out']),
-])
+@pytest.mark.parametrize(
+    'arguments, words',
+    [
+        (['--train', 0], ['--train', 'is 0', 'at least 1']),
+        (['--crops-val', -5], ['--crops-val', '-5']),
+        (['--image-size', 63], ['--image-size', '63', '64 to 2048']),
+        (['--crop-size', 4000], ['--crop-size', '4000', '32 to 2048']),
+        (['--seed', -1], ['--seed', '-1']),
+        (['--preview', 'sheet.word'], ['sheet.word']),
+        (['--out', '{tmp}/file'], ['file', 'is a file']),
+        (['--out', '{tmp}/file/digits'], ['file/digits:', 'Not a directory', '--out']),
+    ],
+)
 def test_a_wrong_argument_ends_in_a_sentence(tmp_path, monkeypatch, capsys, arguments, words):
     (tmp_path / 'file').write_text('kept')
     monkeypatch.chdir(tmp_path)
@@ -310,11 +332,14 @@ def test_a_wrong_argument_ends_in_a_sentence(tmp_path, monkeypatch, capsys, argu
     assert (tmp_path / 'file').read_text() == 'kept'
 
 
-@pytest.mark.parametrize('module, words', [
-    ('sklearn.datasets', 'digits come with scikit-learn'),
-    ('sklearn', '(digits|photographs) come with scikit-learn'),
-    ('skimage', 'photographs come with scikit-image'),
-])
+@pytest.mark.parametrize(
+    'module, words',
+    [
+        ('sklearn.datasets', 'digits come with scikit-learn'),
+        ('sklearn', '(digits|photographs) come with scikit-learn'),
+        ('skimage', 'photographs come with scikit-image'),
+    ],
+)
 def test_a_missing_package_is_named(tmp_path, monkeypatch, module, words):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UserError, match=words + r'.* pip install "dn_mmdet\[demo\]"'):
@@ -324,8 +349,13 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, module, words):
 
 def test_the_command_itself(tmp_path):
     command = [sys.executable, TOOL, '--out', tmp_path / 'digits', '--val', '0']
-    done = subprocess.run(command, capture_output=True, text=True, check=False,
-                          env={**os.environ, 'PYTHONPATH': str(TOOL.parents[2])})
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, 'PYTHONPATH': str(TOOL.parents[2])},
+    )
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1] == 'error: --val is 0; it must be at least 1.'
     assert 'Traceback' not in done.stderr

@@ -1,4 +1,5 @@
 """How digits are drawn: readable, of the size asked for, lighter than the background, apart."""
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -30,6 +31,7 @@ def glyphs():
 def reader(glyphs):
     """Reads a digit by the scans that are nearest to it."""
     from sklearn.neighbors import KNeighborsClassifier
+
     train = glyphs['train']
     return KNeighborsClassifier(3).fit([shape(cells) for cells in train.cells], train.labels)
 
@@ -37,7 +39,7 @@ def reader(glyphs):
 def shape(alpha):
     """The ink's box, shrunk or blown up to 8x8."""
     x, y, width, height = ink_box(alpha)
-    ink = Image.fromarray(alpha[y:y + height, x:x + width])
+    ink = Image.fromarray(alpha[y : y + height, x : x + width])
     return np.asarray(ink.resize((8, 8), Image.Resampling.BOX)).ravel()
 
 
@@ -56,6 +58,7 @@ def scenes(glyphs, photographs):
 
 def test_a_fifth_of_every_class_is_held_out(glyphs):
     from sklearn.datasets import load_digits
+
     digits = load_digits()
     train, val = glyphs['train'], glyphs['val']
     assert sorted([*train.indices, *val.indices]) == list(range(1797))
@@ -69,8 +72,11 @@ def test_a_fifth_of_every_class_is_held_out(glyphs):
 def test_photographs_are_open_and_apart(photographs):
     assert len(photographs['val']) * 3 <= len(photographs['train']) + len(photographs['val'])
     assert sum(map(len, photographs.values())) == len({photo.name for photo in PHOTOGRAPHS})
-    assert all(image.mode == 'RGB' and min(image.size) >= 300
-               for part in photographs.values() for image in part.values())
+    assert all(
+        image.mode == 'RGB' and min(image.size) >= 300
+        for part in photographs.values()
+        for image in part.values()
+    )
 
 
 @pytest.mark.parametrize('side', [18, 40, 110])
@@ -105,7 +111,7 @@ def test_boxes_are_those_of_the_masks(scenes):
     for scene in scenes:
         assert len(scene.labels) == len(scene.digits) == len(scene.boxes) == len(scene.masks)
         for mask, (x, y, width, height) in zip(scene.masks, scene.boxes, strict=True):
-            inside = mask[y:y + height, x:x + width]
+            inside = mask[y : y + height, x : x + width]
             assert inside.sum() == mask.sum() > 0
             assert inside[[0, -1]].any(1).all() and inside[:, [0, -1]].any(0).all()
             assert height >= 18
@@ -120,8 +126,12 @@ def test_digits_overlap_but_stay_visible(scenes):
             hidden |= mask
         for i, a in enumerate(scene.boxes):
             for b in scene.boxes[:i]:
-                both = np.prod([max(min(a[k] + a[k + 2], b[k] + b[k + 2]) - max(a[k], b[k]), 0)
-                                for k in (0, 1)])
+                both = np.prod(
+                    [
+                        max(min(a[k] + a[k + 2], b[k] + b[k + 2]) - max(a[k], b[k]), 0)
+                        for k in (0, 1)
+                    ]
+                )
                 overlaps += both > 0
                 assert both <= 0.3 * (a[2] * a[3] + b[2] * b[3] - both)
     assert overlaps > 10
@@ -169,8 +179,7 @@ def test_paint_blends_and_casts_a_shadow_round_the_ink():
     canvas = np.full((100, 100, 3), 0.5, np.float32)
     colour = np.array([1, 0.9, 0.8], np.float32)
     paint(canvas, np.ones((60, 30), np.float32), 0, 40, colour)
-    np.testing.assert_allclose(
-        canvas[40:, :30], np.broadcast_to(colour, (60, 30, 3)), rtol=1e-6)
+    np.testing.assert_allclose(canvas[40:, :30], np.broadcast_to(colour, (60, 30, 3)), rtol=1e-6)
     # A Gaussian of 1.5 pixels, half a pixel outside a straight edge, is 0.37: 0.5 (1 - 0.7 * 0.37).
     np.testing.assert_allclose(canvas[50:90, 30], 0.37, atol=0.02)
     np.testing.assert_allclose(canvas[39, 5:25], 0.37, atol=0.02)
@@ -181,20 +190,22 @@ def test_paint_blends_and_casts_a_shadow_round_the_ink():
 def test_scenes_scale_with_the_image(glyphs, photographs, size):
     sides = []
     for i in range(30):
-        scene = compose_scene(glyphs['train'], photographs['train'], size,
-                              np.random.default_rng([0, i]))
+        scene = compose_scene(
+            glyphs['train'], photographs['train'], size, np.random.default_rng([0, i])
+        )
         assert scene.image.shape == (size, size, 3) and scene.image.dtype == np.uint8
         for x, y, width, height in scene.boxes:
             assert x >= 0 and y >= 0 and x + width <= size and y + height <= size
-            sides.append((width * height)**0.5 / size)
+            sides.append((width * height) ** 0.5 / size)
     assert 0.1 < min(sides) < 0.2 and 0.6 < max(sides) < 0.8
 
 
 def test_crops_show_one_digit_of_the_class(glyphs, photographs, reader):
     labels, drawn = np.arange(200) % 10, []
     for i, label in enumerate(labels):
-        crop = compose_crop(glyphs['val'], photographs['val'], label, 80,
-                            np.random.default_rng([0, i]))
+        crop = compose_crop(
+            glyphs['val'], photographs['val'], label, 80, np.random.default_rng([0, i])
+        )
         assert crop.shape == (80, 80, 3) and crop.dtype == np.uint8
         ink = (crop / 255 @ LUMA > 0.62).astype(np.float32)
         assert 0.47 * 80 <= max(ink_box(ink)[2:]) <= 0.97 * 80

@@ -1,4 +1,5 @@
 """The lists of ImageNet-100, made from tiny trees of each layout that users have."""
+
 import json
 import random
 import runpy
@@ -66,15 +67,17 @@ def place(source, tmp_path, monkeypatch):
 def caffe(root, name='val.txt'):
     order = ilsvrc2012_synsets()
     (root / name).parent.mkdir(exist_ok=True)
-    (root / name).write_text(''.join(
-        f'{val_name(i)} {order.index(synset)}\n' for i, synset in enumerate(SHOWN, 1)))
+    (root / name).write_text(
+        ''.join(f'{val_name(i)} {order.index(synset)}\n' for i, synset in enumerate(SHOWN, 1))
+    )
 
 
 def devkit(root, folder='ILSVRC2012_devkit_t12/data'):
     (root / 'val.txt').unlink()
     (root / folder).mkdir(parents=True, exist_ok=True)
     (root / folder / 'ILSVRC2012_validation_ground_truth.txt').write_text(
-        ''.join(f'{MAT[synset]}\n' for synset in SHOWN))
+        ''.join(f'{MAT[synset]}\n' for synset in SHOWN)
+    )
     kind = [('ILSVRC2012_ID', 'O'), ('WNID', 'O'), ('num_children', 'O')]
     # Above 1000 come the inner nodes of the tree.
     rows = [(number, synset, 0) for synset, number in MAT.items()] + [(1001, 'n00001740', 2)]
@@ -85,9 +88,13 @@ def kaggle(root):
     (root / 'ILSVRC/Data/CLS-LOC').mkdir(parents=True)
     for split in ('train', 'val'):
         (root / split).rename(root / 'ILSVRC/Data/CLS-LOC' / split)
-    (root / 'LOC_val_solution.csv').write_text('ImageId,PredictionString\n' + ''.join(
-        f'{Path(val_name(i)).stem},{synset} 1 2 3 4 {synset} 5 6 7 8\n'
-        for i, synset in enumerate(SHOWN, 1)))
+    (root / 'LOC_val_solution.csv').write_text(
+        'ImageId,PredictionString\n'
+        + ''.join(
+            f'{Path(val_name(i)).stem},{synset} 1 2 3 4 {synset} 5 6 7 8\n'
+            for i, synset in enumerate(SHOWN, 1)
+        )
+    )
 
 
 def folders(root):
@@ -107,8 +114,11 @@ def read(split, out='lists'):
 
 
 def snapshot(folder):
-    return {str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.read_bytes())
-            for p in Path(folder).rglob('*') if p.is_file()}
+    return {
+        str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.read_bytes())
+        for p in Path(folder).rglob('*')
+        if p.is_file()
+    }
 
 
 # The classes
@@ -119,7 +129,11 @@ def test_the_1000_synsets():
     assert len(set(synsets)) == 1000 and synsets == sorted(synsets)
     # Caffe's label 65 is a sea snake, 985 a daisy, 999 toilet tissue.
     assert [synsets[i] for i in (0, 65, 985, 999)] == [
-        'n01440764', 'n01751748', 'n11939491', 'n15075141']
+        'n01440764',
+        'n01751748',
+        'n11939491',
+        'n15075141',
+    ]
 
 
 def test_the_shipped_classes_are_the_draw():
@@ -144,13 +158,17 @@ def test_a_draw_depends_on_the_names_and_the_key_alone():
 # The lists
 
 
-@pytest.mark.parametrize('layout, prefix', [
-    (lambda root: None, ''),
-    (lambda root: [(root / 'val.txt').unlink(), caffe(root, 'caffe_ilsvrc12/val.txt')], ''),
-    (devkit, ''),
-    (folders, ''),
-    (lambda root: [(root / 'val.txt').unlink(), kaggle(root)], 'ILSVRC/Data/CLS-LOC/'),
-], ids=['caffe', 'caffe_ilsvrc12', 'devkit', 'folders', 'kaggle'])
+@pytest.mark.parametrize(
+    'layout, prefix',
+    [
+        (lambda root: None, ''),
+        (lambda root: [(root / 'val.txt').unlink(), caffe(root, 'caffe_ilsvrc12/val.txt')], ''),
+        (devkit, ''),
+        (folders, ''),
+        (lambda root: [(root / 'val.txt').unlink(), kaggle(root)], 'ILSVRC/Data/CLS-LOC/'),
+    ],
+    ids=['caffe', 'caffe_ilsvrc12', 'devkit', 'folders', 'kaggle'],
+)
 def test_every_layout_gives_the_same_lists(place, layout, prefix):
     layout(place / 'imagenet')
     summary = build()
@@ -161,7 +179,8 @@ def test_every_layout_gives_the_same_lists(place, layout, prefix):
     assert not {path for path, _ in train} & {path for path, _ in val}
     # Written out, so that a change of the draw, which would change everyone's split, is seen.
     assert [path for path, label in val if label == 0] == [
-        f'{prefix}train/n01440764/n01440764_{i}.JPEG' for i in (35, 49)]
+        f'{prefix}train/n01440764/n01440764_{i}.JPEG' for i in (35, 49)
+    ]
     assert all(Path(path).parent.name == CLASSES[label] for path, label in train + val)
     assert all((place / 'imagenet' / path).is_file() for path, _ in train + val + test)
     shown = {(int(Path(path).stem[-8:]), CLASSES[label]) for path, label in test}
@@ -169,19 +188,28 @@ def test_every_layout_gives_the_same_lists(place, layout, prefix):
     assert all(path.startswith(f'{prefix}val/') for path, _ in test)
     assert summary == json.loads(Path('lists/imagenet100.json').read_text())
     assert summary['counts'] == {
-        'train': dict.fromkeys(CLASSES, 8), 'val': dict.fromkeys(CLASSES, 2),
-        'test': {CLASSES[0]: 3, CLASSES[1]: 3, CLASSES[2]: 2}}
+        'train': dict.fromkeys(CLASSES, 8),
+        'val': dict.fromkeys(CLASSES, 2),
+        'test': {CLASSES[0]: 3, CLASSES[1]: 3, CLASSES[2]: 2},
+    }
     assert summary['bad_images'] == [] and summary['arguments']['seed'] == 0
     assert sorted(p.name for p in Path('lists').iterdir()) == [
-        'classes.txt', 'imagenet100.json', 'test.txt', 'train.txt', 'val.txt']
+        'classes.txt',
+        'imagenet100.json',
+        'test.txt',
+        'train.txt',
+        'val.txt',
+    ]
 
 
 def test_a_class_is_split_on_its_own(place):
     build()
     Path('two').write_text('\n'.join(CLASSES[1:]))
     build(out='fewer', classes='two')
-    strip = [[path for path, _ in read('val', out) if CLASSES[0] not in path]
-             for out in ('lists', 'fewer')]
+    strip = [
+        [path for path, _ in read('val', out) if CLASSES[0] not in path]
+        for out in ('lists', 'fewer')
+    ]
     assert strip[0] == strip[1]
     build(out='other', seed=1, val_share=0.4)
     assert len(read('val', 'other')) == 12
@@ -191,8 +219,15 @@ def test_a_class_is_split_on_its_own(place):
 def test_bad_images_are_named_counted_and_left_out(place, capsys, monkeypatch):
     build(out='whole')
     root = place / 'imagenet'
-    names = [path for path, _ in (read('train', 'whole')[0], read('train', 'whole')[9],
-                                  read('val', 'whole')[2], read('test', 'whole')[4])]
+    names = [
+        path
+        for path, _ in (
+            read('train', 'whole')[0],
+            read('train', 'whole')[9],
+            read('val', 'whole')[2],
+            read('test', 'whole')[4],
+        )
+    ]
     (root / names[0]).write_bytes((root / names[0]).read_bytes()[:-40])
     (root / names[1]).write_bytes(b'')
     (root / names[2]).write_bytes(b'<html>not found</html>')
@@ -202,7 +237,8 @@ def test_bad_images_are_named_counted_and_left_out(place, capsys, monkeypatch):
     told = capsys.readouterr()
     kinds = ['broken', 'broken', 'broken', 'missing']
     assert {b['image']: b['problem'] for b in summary['bad_images']} == dict(
-        zip(names, kinds, strict=True))
+        zip(names, kinds, strict=True)
+    )
     assert '4 images are left out of the lists in lists (3 broken, 1 missing): ' in told.err
     assert 'and 1 more' in told.err and 'lists/imagenet100.json' in told.err
     for split in ('train', 'val', 'test'):
@@ -229,6 +265,7 @@ def run_tool(monkeypatch, *arguments):
 @pytest.fixture
 def looked_at(monkeypatch):
     """The images that were opened; sets `stop_at` to be interrupted at one."""
+
     class Watch(list):
         stop_at = None
 
@@ -254,8 +291,10 @@ def test_an_interrupted_check_goes_on(place, looked_at, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         run_tool(monkeypatch, 'imagenet', '--out', 'lists', '--classes', 'imagenet/classes')
     assert stop.value.code == 130
-    assert ('interrupted: the images of 2 of 6 class folders are checked; the same command goes '
-            'on from there') in capsys.readouterr().err
+    assert (
+        'interrupted: the images of 2 of 6 class folders are checked; the same command goes '
+        'on from there'
+    ) in capsys.readouterr().err
     assert [p.name for p in Path('lists').iterdir()] == ['.imagenet100_check.json']
 
     # Images that were whole are not opened again; one that was not may have been mended.
@@ -297,8 +336,10 @@ def test_complete_lists_are_left_alone(place, looked_at, capsys):
         build(seed=3)
     assert snapshot('lists') == before
     build(seed=3, force=True)
-    assert len(looked_at) == 38 and json.loads(
-        Path('lists/imagenet100.json').read_text())['arguments']['seed'] == 3
+    assert (
+        len(looked_at) == 38
+        and json.loads(Path('lists/imagenet100.json').read_text())['arguments']['seed'] == 3
+    )
     Path('lists/val.txt').unlink()
     with pytest.raises(UserError, match=r'no longer complete \(val.txt is missing\); pass --force'):
         build(seed=3)
@@ -319,6 +360,7 @@ def remove(name):
     def spoil(root):
         path = root / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
     return spoil
 
 
@@ -326,6 +368,7 @@ def edit(name, function):
     def spoil(root):
         lines = (root / name).read_text().splitlines()
         (root / name).write_text('\n'.join(function(lines)) + '\n')
+
     return spoil
 
 
@@ -339,67 +382,121 @@ MISTAKES = {
     'no train': (remove('train'), {}, 'imagenet has no folder train/ .*Kaggle'),
     'no val': (remove('val'), {}, 'imagenet has no folder val/'),
     'class missing': (
-        remove(f'train/{CLASSES[1]}'), {},
-        f'1 of the 3 classes have no folder in imagenet/train: {CLASSES[1]}; .*--classes'),
+        remove(f'train/{CLASSES[1]}'),
+        {},
+        f'1 of the 3 classes have no folder in imagenet/train: {CLASSES[1]}; .*--classes',
+    ),
     'class not unpacked': (
-        lambda root: (root / f'train/{CLASSES[1]}').rename(root / f'train/{CLASSES[1]}.tar') and [
-            shutil.rmtree(root / f'train/{CLASSES[1]}.tar'),
-            (root / f'train/{CLASSES[1]}.tar').touch()],
-        {}, r'unpack each into a folder of its name'),
+        lambda root: (
+            (root / f'train/{CLASSES[1]}').rename(root / f'train/{CLASSES[1]}.tar')
+            and [
+                shutil.rmtree(root / f'train/{CLASSES[1]}.tar'),
+                (root / f'train/{CLASSES[1]}.tar').touch(),
+            ]
+        ),
+        {},
+        r'unpack each into a folder of its name',
+    ),
     'class empty': (
-        lambda root: [p.unlink() for p in (root / 'train' / CLASSES[2]).iterdir()], {},
-        f'1 of the 3 class folders of imagenet/train hold no image .*: {CLASSES[2]};'),
+        lambda root: [p.unlink() for p in (root / 'train' / CLASSES[2]).iterdir()],
+        {},
+        f'1 of the 3 class folders of imagenet/train hold no image .*: {CLASSES[2]};',
+    ),
     'val class missing': (
-        lambda root: [folders(root), shutil.rmtree(root / 'val' / CLASSES[0])], {},
-        f'1 of the 3 classes have no folder in imagenet/val: {CLASSES[0]};'),
+        lambda root: [folders(root), shutil.rmtree(root / 'val' / CLASSES[0])],
+        {},
+        f'1 of the 3 classes have no folder in imagenet/val: {CLASSES[0]};',
+    ),
     'shipped classes': (
-        None, {'classes': None}, '100 of the 100 classes have no folder in imagenet/train: '),
+        None,
+        {'classes': None},
+        '100 of the 100 classes have no folder in imagenet/train: ',
+    ),
     'no class file': (None, {'classes': 'none'}, 'class list none cannot be read: No such file'),
-    'class twice': (edit('classes', lambda c: [*c, CLASSES[0]]), {},
-                    f'1 synset ids occur more than once in imagenet/classes: {CLASSES[0]};'),
-    'class no synset': (edit('classes', lambda c: [*c, 'tench']), {},
-                        "imagenet/classes, line 5: 'tench' is no synset id"),
+    'class twice': (
+        edit('classes', lambda c: [*c, CLASSES[0]]),
+        {},
+        f'1 synset ids occur more than once in imagenet/classes: {CLASSES[0]};',
+    ),
+    'class no synset': (
+        edit('classes', lambda c: [*c, 'tench']),
+        {},
+        "imagenet/classes, line 5: 'tench' is no synset id",
+    ),
     'one class': (edit('classes', lambda c: c[:2]), {}, 'imagenet/classes lists 1 classes'),
     'no labels': (remove('val.txt'), {}, 'neither the class folders nor .*--val-list'),
     'no such list': (None, {'val_list': 'none'}, 'list none cannot be read: No such file'),
     'list for folders': (folders, {'val_list': 'imagenet/val.txt'}, 'nothing to tell; leave it'),
     'list empty': (edit('val.txt', lambda c: []), {}, 'val.txt is empty'),
     'list too short': (
-        edit('val.txt', lambda c: c[:8]), {},
+        edit('val.txt', lambda c: c[:8]),
+        {},
         'val.txt labels 8 images, but 2 of the 10 images in imagenet/val are not among them: '
-        'ILSVRC2012_val_00000009, ILSVRC2012_val_00000010'),
-    'list of others': (edit('val.txt', lambda c: [line.replace('val', 'test') for line in c]), {},
-                       'None of the 10 images that imagenet/val.txt labels is in imagenet/val'),
-    'no label': (edit('val.txt', lambda c: [*c[:3], val_name(4), *c[4:]]), {},
-                 r"val.txt, line 4: 'ILSVRC2012_val_00000004.JPEG' has no label"),
-    'label too large': (edit('val.txt', lambda c: [*c[:2], f'{val_name(3)} 1000', *c[3:]]), {},
-                        "val.txt, line 3: '1000' is no place in the 1000 sorted synsets, 0 to 999"),
-    'image twice': (edit('val.txt', lambda c: [*c, c[0]]), {},
-                    'line 11: ILSVRC2012_val_00000001 is named a second time'),
-    'no image of a class': (edit('val.txt', lambda c: [f'{line.split()[0]} 0' for line in c]), {},
-                            'name no image of 2 of the 3 classes: n01484850, n02514041'),
-    'no meta.mat': (lambda root: [devkit_in_root(root), (root / 'meta.mat').unlink()], {},
-                    'its table imagenet/meta.mat is missing'),
+        'ILSVRC2012_val_00000009, ILSVRC2012_val_00000010',
+    ),
+    'list of others': (
+        edit('val.txt', lambda c: [line.replace('val', 'test') for line in c]),
+        {},
+        'None of the 10 images that imagenet/val.txt labels is in imagenet/val',
+    ),
+    'no label': (
+        edit('val.txt', lambda c: [*c[:3], val_name(4), *c[4:]]),
+        {},
+        r"val.txt, line 4: 'ILSVRC2012_val_00000004.JPEG' has no label",
+    ),
+    'label too large': (
+        edit('val.txt', lambda c: [*c[:2], f'{val_name(3)} 1000', *c[3:]]),
+        {},
+        "val.txt, line 3: '1000' is no place in the 1000 sorted synsets, 0 to 999",
+    ),
+    'image twice': (
+        edit('val.txt', lambda c: [*c, c[0]]),
+        {},
+        'line 11: ILSVRC2012_val_00000001 is named a second time',
+    ),
+    'no image of a class': (
+        edit('val.txt', lambda c: [f'{line.split()[0]} 0' for line in c]),
+        {},
+        'name no image of 2 of the 3 classes: n01484850, n02514041',
+    ),
+    'no meta.mat': (
+        lambda root: [devkit_in_root(root), (root / 'meta.mat').unlink()],
+        {},
+        'its table imagenet/meta.mat is missing',
+    ),
     'meta.mat broken': (
-        lambda root: [devkit_in_root(root), (root / 'meta.mat').write_bytes(b'no')], {},
-        'imagenet/meta.mat is not the meta.mat of ILSVRC2012_devkit_t12, or is cut off'),
+        lambda root: [devkit_in_root(root), (root / 'meta.mat').write_bytes(b'no')],
+        {},
+        'imagenet/meta.mat is not the meta.mat of ILSVRC2012_devkit_t12, or is cut off',
+    ),
     'unknown number': (
-        lambda root: [devkit_in_root(root), edit(GROUND_TRUTH, lambda c: [*c[:9], '77'])(root)], {},
-        f"{GROUND_TRUTH}, line 10: '77' is no ILSVRC2012_ID"),
+        lambda root: [devkit_in_root(root), edit(GROUND_TRUTH, lambda c: [*c[:9], '77'])(root)],
+        {},
+        f"{GROUND_TRUTH}, line 10: '77' is no ILSVRC2012_ID",
+    ),
     'ground truth too short': (
-        lambda root: [devkit_in_root(root), edit(GROUND_TRUTH, lambda c: c[:9])(root)], {},
-        f'{GROUND_TRUTH} labels 9 images, but 1 of the 10'),
+        lambda root: [devkit_in_root(root), edit(GROUND_TRUTH, lambda c: c[:9])(root)],
+        {},
+        f'{GROUND_TRUTH} labels 9 images, but 1 of the 10',
+    ),
     'ground truth too long': (
-        lambda root: [devkit_in_root(root), edit(GROUND_TRUTH, lambda c: 5001 * c)(root)], {},
-        'has 50010 lines, but the validation set has 50000 images'),
+        lambda root: [devkit_in_root(root), edit(GROUND_TRUTH, lambda c: 5001 * c)(root)],
+        {},
+        'has 50010 lines, but the validation set has 50000 images',
+    ),
     'share': (None, {'val_share': 1.0}, '--val-share is 1.0; it must lie between 0 and 1'),
-    'share too small': (None, {'val_share': 0.01},
-                        '3 of the 3 classes would have no image in val: .*--val-share'),
+    'share too small': (
+        None,
+        {'val_share': 0.01},
+        '3 of the 3 classes would have no image in val: .*--val-share',
+    ),
     'out a file': (None, {'out': 'imagenet/classes'}, 'is a file; choose another folder'),
     'out below a file': (None, {'out': 'imagenet/classes/x'}, 'Not a directory; mend that'),
     'all broken': (
-        lambda root: [p.write_bytes(b'') for p in (root / 'train' / CLASSES[0]).iterdir()], {},
-        r'1 of the 3 classes would have no image in train: n01440764 \(10 of their images are'),
+        lambda root: [p.write_bytes(b'') for p in (root / 'train' / CLASSES[0]).iterdir()],
+        {},
+        r'1 of the 3 classes would have no image in train: n01440764 \(10 of their images are',
+    ),
 }
 
 

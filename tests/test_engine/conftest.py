@@ -23,6 +23,7 @@ def refused(monkeypatch, capsys, request):
     It is the tool's own file, from its arguments to its exit status, without the seconds that a
     new process needs to import everything.
     """
+
     def run(name, *arguments, folder):
         before = snapshot(folder)
         monkeypatch.setattr(sys, 'argv', [name, *map(str, arguments)])

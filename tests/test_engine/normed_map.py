@@ -27,15 +27,22 @@ class NormedMap(BaseModel):
 def run(work_dir, name, *hooks, start='identity', **options):
     """A Runner of two epochs of four iterations, with a name of its own."""
     torch.manual_seed(0)
-    images = torch.randn(16, 3, 6, 6) + torch.arange(16.)[:, None, None, None] / 8
+    images = torch.randn(16, 3, 6, 6) + torch.arange(16.0)[:, None, None, None] / 8
     runner = Runner(
-        model=dict(type='NormedMap', start=start), work_dir=str(work_dir),
+        model=dict(type='NormedMap', start=start),
+        work_dir=str(work_dir),
         train_dataloader=dict(
-            batch_size=4, dataset=TensorDataset(images), num_workers=0,
-            sampler=dict(type='DefaultSampler', shuffle=False)),
+            batch_size=4,
+            dataset=TensorDataset(images),
+            num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+        ),
         train_cfg=dict(by_epoch=True, max_epochs=2),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), randomness=dict(seed=0),
-        experiment_name=name, **options)
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        randomness=dict(seed=0),
+        experiment_name=name,
+        **options,
+    )
     for hook in hooks:
         runner.register_hook(hook)
     return runner

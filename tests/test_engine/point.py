@@ -17,12 +17,15 @@ class NormedPoint(BaseModel):
         super().__init__()
         self.point = torch.nn.Linear(4, 2)
         self.norm = torch.nn.BatchNorm1d(2)
-        self.register_buffer('mask', torch.tensor([0., -torch.inf]))
+        self.register_buffer('mask', torch.tensor([0.0, -torch.inf]))
 
     def forward(self, samples, mode='tensor'):
         y = self.norm(self.point(torch.stack(samples)))
-        return dict(loss_a=y.square().mean(), loss_b=y.mean().square(),
-                    acc=torch.tensor(torch.nan)) if mode == 'loss' else y
+        return (
+            dict(loss_a=y.square().mean(), loss_b=y.mean().square(), acc=torch.tensor(torch.nan))
+            if mode == 'loss'
+            else y
+        )
 
 
 class At(Hook):
@@ -53,17 +56,26 @@ def point_runner(work_dir, *hooks, epochs=3, optim_wrapper=None, **options):
     optimizer = dict(type='SGD', lr=0.1, momentum=0.9) | optim_wrapper.pop('optimizer', {})
     default_hooks = dict(
         checkpoint=dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=1),
-        invalid_loss=dict(type='InvalidLossHook'), resume_lr=dict(type='ResumeLRHook'))
+        invalid_loss=dict(type='InvalidLossHook'),
+        resume_lr=dict(type='ResumeLRHook'),
+    )
     # A name of its own: runs of one name share their history in a process.
     point_runner.count = getattr(point_runner, 'count', 0) + 1
     runner = Runner(
-        model=dict(type='NormedPoint'), work_dir=str(work_dir),
+        model=dict(type='NormedPoint'),
+        work_dir=str(work_dir),
         train_dataloader=dict(
-            batch_size=2, dataset=TensorDataset(torch.randn(4, 4)), num_workers=0,
-            sampler=dict(type='DefaultSampler', shuffle=False)),
+            batch_size=2,
+            dataset=TensorDataset(torch.randn(4, 4)),
+            num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+        ),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
         optim_wrapper=dict(type='OptimWrapper', optimizer=optimizer, **optim_wrapper),
-        default_hooks=default_hooks, experiment_name=f'point_{point_runner.count}', **options)
+        default_hooks=default_hooks,
+        experiment_name=f'point_{point_runner.count}',
+        **options,
+    )
     for hook in hooks:
         runner.register_hook(hook)
     assert MessageHub.get_current_instance() is runner.message_hub

@@ -31,19 +31,26 @@ class SyncedMap(BaseModel):
 def run(work_dir, batch_size, launcher='none', sync_bn=None, **options):
     """A Runner after two epochs of four iterations of four images, and EMA beside them."""
     torch.manual_seed(0)
-    images = torch.randn(16, 3, 6, 6) + torch.arange(16.)[:, None, None, None] / 8
+    images = torch.randn(16, 3, 6, 6) + torch.arange(16.0)[:, None, None, None] / 8
     # DistributedDataParallel wants no device on a CPU.
     wrapper = dict(type='MMDistributedDataParallel', broadcast_buffers=False, device_ids=None)
     runner = Runner(
-        model=dict(type='SyncedMap', **options), work_dir=str(work_dir), launcher=launcher,
+        model=dict(type='SyncedMap', **options),
+        work_dir=str(work_dir),
+        launcher=launcher,
         train_dataloader=dict(
-            batch_size=batch_size, dataset=TensorDataset(images), num_workers=0,
-            sampler=dict(type='DefaultSampler', shuffle=False)),
+            batch_size=batch_size,
+            dataset=TensorDataset(images),
+            num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+        ),
         train_cfg=dict(by_epoch=True, max_epochs=2),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), randomness=dict(seed=0),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        randomness=dict(seed=0),
         custom_hooks=[dict(type='EMAHook')],
         cfg=Config(dict(sync_bn=sync_bn, model_wrapper_cfg=wrapper)),
-        experiment_name=f'synced_{batch_size}_{sync_bn}_{len(options)}')
+        experiment_name=f'synced_{batch_size}_{sync_bn}_{len(options)}',
+    )
     runner.train()
     return runner
 
@@ -53,8 +60,10 @@ def run_all(rank, folder):
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(dist.get_world_size()))
     results = {}
     for name, options in {
-        'sync_bn=torch': dict(sync_bn='torch'), 'sync_bn=mmcv': dict(sync_bn='mmcv'),
-        'sync=True': dict(sync=True), 'alone': {},
+        'sync_bn=torch': dict(sync_bn='torch'),
+        'sync_bn=mmcv': dict(sync_bn='mmcv'),
+        'sync=True': dict(sync=True),
+        'alone': {},
     }.items():
         model = run(folder / name, 2, 'pytorch', **options).model.module
         results[name] = model.state_dict(), repr(model.norm)

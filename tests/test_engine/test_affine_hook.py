@@ -8,7 +8,7 @@ from dn_mmdet.engine import AffineHook
 
 
 def scalars(work_dir):
-    file, = work_dir.glob('*/vis_data/scalars.json')
+    (file,) = work_dir.glob('*/vis_data/scalars.json')
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     return {row['step']: row for row in rows if any(key.startswith('affine_') for key in row)}
 
@@ -19,11 +19,19 @@ def test_every_norm_layer_has_its_scalars(tmp_path):
     rows = scalars(tmp_path)
     assert list(rows) == [3, 6]
     assert set(rows[3]) - {'step'} == {
-        f'affine_{name}/norm' for name in (
-            'alpha_mean', 'alpha_spread', 'lambda_mean', 'lambda_spread', 'dead_units',
-            'saturated_units')
-    } | {f'affine_{name}/other' for name in (
-        'alpha_mean', 'alpha_spread', 'lambda_mean', 'lambda_spread')}
+        f'affine_{name}/norm'
+        for name in (
+            'alpha_mean',
+            'alpha_spread',
+            'lambda_mean',
+            'lambda_spread',
+            'dead_units',
+            'saturated_units',
+        )
+    } | {
+        f'affine_{name}/other'
+        for name in ('alpha_mean', 'alpha_spread', 'lambda_mean', 'lambda_spread')
+    }
     assert rows[3]['affine_alpha_mean/norm'] != 1.0 != rows[3]['affine_alpha_mean/other']
     assert rows[3]['affine_alpha_spread/norm'] > 0 == rows[3]['affine_alpha_spread/other']
     assert not any(module._forward_hooks for module in runner.model.modules())

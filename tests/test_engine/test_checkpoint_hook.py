@@ -22,7 +22,6 @@ from dn_mmdet.engine.resume import choose_resume
 
 @MODELS.register_module()
 class _Point(BaseModel):
-
     def __init__(self):
         super().__init__()
         self.point = torch.nn.Linear(4, 1)
@@ -44,17 +43,28 @@ class _Rising(BaseMetric):
 
 
 def runner(work_dir, **options):
-    loader = dict(batch_size=2, dataset=TensorDataset(torch.ones(4, 4)), num_workers=0,
-                  sampler=dict(type='DefaultSampler', shuffle=False))
-    checkpoint = dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=1,
-                      save_best='score', rule='greater')
+    loader = dict(
+        batch_size=2,
+        dataset=TensorDataset(torch.ones(4, 4)),
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+    )
+    checkpoint = dict(
+        type='AtomicCheckpointHook', interval=1, max_keep_ckpts=1, save_best='score', rule='greater'
+    )
     return Runner(
-        model=dict(type='_Point'), work_dir=str(work_dir), train_dataloader=loader,
-        val_dataloader=loader, val_evaluator=dict(type='_Rising'), val_cfg=dict(),
+        model=dict(type='_Point'),
+        work_dir=str(work_dir),
+        train_dataloader=loader,
+        val_dataloader=loader,
+        val_evaluator=dict(type='_Rising'),
+        val_cfg=dict(),
         train_cfg=dict(by_epoch=True, max_epochs=3, val_interval=1),
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1)),
-        default_hooks=dict(checkpoint=checkpoint), experiment_name=f'{work_dir.name}{options}',
-        **options)
+        default_hooks=dict(checkpoint=checkpoint),
+        experiment_name=f'{work_dir.name}{options}',
+        **options,
+    )
 
 
 def in_a_process(function, *arguments):
@@ -86,12 +96,15 @@ def train_until(work_dir, suffix, moment):
     runner(work_dir).train()
 
 
-@pytest.mark.parametrize('suffix, moment, last', [
-    ('/epoch_2.pth', 'before', 1),
-    ('/epoch_2.pth', 'after', 1),
-    ('/best_score_epoch_2.pth', 'before', 2),
-    ('/epoch_3.pth', 'before', 2),
-])
+@pytest.mark.parametrize(
+    'suffix, moment, last',
+    [
+        ('/epoch_2.pth', 'before', 1),
+        ('/epoch_2.pth', 'after', 1),
+        ('/best_score_epoch_2.pth', 'before', 2),
+        ('/epoch_3.pth', 'before', 2),
+    ],
+)
 def test_killed_while_saving(suffix, moment, last, tmp_path):
     assert in_a_process(train_until, tmp_path, suffix, moment) == -signal.SIGKILL
     work = tmp_path
@@ -109,7 +122,8 @@ def test_killed_while_saving(suffix, moment, last, tmp_path):
     assert sorted(path.name for path in work.glob('*.pth')) in (
         ['best_score_epoch_3.pth', 'epoch_3.pth'],
         # A best one from between the kill and the last checkpoint is not known to the resumed run.
-        ['best_score_epoch_2.pth', 'best_score_epoch_3.pth', 'epoch_3.pth'])
+        ['best_score_epoch_2.pth', 'best_score_epoch_3.pth', 'epoch_3.pth'],
+    )
     assert (work / 'last_checkpoint').read_text() == str(work / 'epoch_3.pth')
     assert not list(work.glob('*.tmp'))
 

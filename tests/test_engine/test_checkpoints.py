@@ -24,10 +24,22 @@ def save(path, state, **more):
     """A checkpoint with all that mmengine puts into one."""
     losses = HistoryBuffer()
     losses.update(1.5)
-    hub = dict(log_scalars={'train/loss': losses}, runtime_info={'best_score': np.float64(0.5)},
-               resumed_keys={})
-    torch.save(dict(state_dict=state, meta=dict(epoch=1, iter=2), message_hub=hub, optimizer={},
-                    param_schedulers=[]) | more, path)
+    hub = dict(
+        log_scalars={'train/loss': losses},
+        runtime_info={'best_score': np.float64(0.5)},
+        resumed_keys={},
+    )
+    torch.save(
+        dict(
+            state_dict=state,
+            meta=dict(epoch=1, iter=2),
+            message_hub=hub,
+            optimizer={},
+            param_schedulers=[],
+        )
+        | more,
+        path,
+    )
 
 
 class Hostile:
@@ -76,16 +88,23 @@ def pretrained(path, *more):
     return '--cfg-options', f'model.backbone.init_cfg.checkpoint={path}', *more
 
 
-@pytest.mark.parametrize('options, words', [
-    (('--resume', 'gone.pth', *pretrained('dnb.pth')), ['gone.pth of --resume does not exist']),
-    (pretrained('dnb.pth', 'load_from=gone.pth'), ['gone.pth of load_from does not exist']),
-    (pretrained('checkpoints/gone.pth'), [
-        'checkpoints/gone.pth of model.backbone.init_cfg does not exist',
-        'checkpoints/README.md says', '--cfg-options model.backbone.init_cfg=None'
-    ]),
-    (pretrained('gone.pth'), ['train the configuration that writes it']),
-    (('--resume', 'data', *pretrained('dnb.pth')), ['data of --resume is a folder']),
-])
+@pytest.mark.parametrize(
+    'options, words',
+    [
+        (('--resume', 'gone.pth', *pretrained('dnb.pth')), ['gone.pth of --resume does not exist']),
+        (pretrained('dnb.pth', 'load_from=gone.pth'), ['gone.pth of load_from does not exist']),
+        (
+            pretrained('checkpoints/gone.pth'),
+            [
+                'checkpoints/gone.pth of model.backbone.init_cfg does not exist',
+                'checkpoints/README.md says',
+                '--cfg-options model.backbone.init_cfg=None',
+            ],
+        ),
+        (pretrained('gone.pth'), ['train the configuration that writes it']),
+        (('--resume', 'data', *pretrained('dnb.pth')), ['data of --resume is a folder']),
+    ],
+)
 def test_missing(options, words, norms, refused):
     sentence = refused('train.py', 'dnb_pretrained.py', *options, folder=norms)
     for word in words:
@@ -103,13 +122,17 @@ def test_the_way_from_scratch_is_real(norms):
     assert model.backbone.conv1.conv.weight.std().item() == pytest.approx(0.118, rel=0.1)
 
 
-@pytest.mark.parametrize('spoil', [
-    lambda path: path.write_bytes(path.read_bytes()[:5000]),
-    lambda path: path.write_bytes(b''),
-    lambda path: path.write_text('no checkpoint'),
-    lambda path: torch.save([1, 2], path),
-    lambda path: torch.save(dict(epoch=3), path),
-], ids=['cut', 'empty', 'text', 'list', 'no weights'])
+@pytest.mark.parametrize(
+    'spoil',
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:5000]),
+        lambda path: path.write_bytes(b''),
+        lambda path: path.write_text('no checkpoint'),
+        lambda path: torch.save([1, 2], path),
+        lambda path: torch.save(dict(epoch=3), path),
+    ],
+    ids=['cut', 'empty', 'text', 'list', 'no weights'],
+)
 def test_not_a_checkpoint(spoil, norms, refused):
     spoil(norms / 'dnb.pth')
     for arguments in runs('dnb', 'dnb.pth'):
@@ -121,15 +144,19 @@ def save_pickle(content, path, **options):
     path.write_bytes(pickle.dumps(content, **options))
 
 
-@pytest.mark.parametrize('save_hostile, options', [
-    (torch.save, {}),
-    (torch.save, dict(_use_new_zipfile_serialization=False)),
-    (save_pickle, dict(protocol=2)),
-    (save_pickle, dict(protocol=4)),
-])
+@pytest.mark.parametrize(
+    'save_hostile, options',
+    [
+        (torch.save, {}),
+        (torch.save, dict(_use_new_zipfile_serialization=False)),
+        (save_pickle, dict(protocol=2)),
+        (save_pickle, dict(protocol=4)),
+    ],
+)
 @pytest.mark.parametrize('function, name', [(os.system, 'posix.system'), (open, 'io.open')])
-def test_code_in_a_checkpoint_is_refused(save_hostile, options, function, name, norms, refused,
-                                         monkeypatch):
+def test_code_in_a_checkpoint_is_refused(
+    save_hostile, options, function, name, norms, refused, monkeypatch
+):
     save_hostile(dict(state_dict={}, meta=Hostile(function)), norms / 'hostile.pth', **options)
     # Every way to load, with torch's default; one with the default switched off.
     ways = runs('dnb', 'hostile.pth') if options == {} else ()
@@ -137,8 +164,10 @@ def test_code_in_a_checkpoint_is_refused(save_hostile, options, function, name, 
         if i == len(ways):
             monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
         sentence = refused(*arguments, folder=norms)
-        assert f'hostile.pth is refused and none of it was run: beside tensors it holds {name}' \
+        assert (
+            f'hostile.pth is refused and none of it was run: beside tensors it holds {name}'
             in sentence
+        )
     assert not (norms / 'hacked').exists()
 
 
@@ -157,14 +186,17 @@ def test_getattr_leads_nowhere(tmp_path):
 
 def test_a_loader_with_a_list_of_its_own_is_replaced(tmp_path, monkeypatch):
     """As OneDL's mmengine has: it would allow getattr, and load anything in the end."""
+
     class Reach:
         def __reduce__(self):
             return getattr, (HistoryBuffer, '__init__')
 
-    monkeypatch.setattr('mmengine.runner.checkpoint._safe_torch_load',
-                        lambda *_: 'anything', raising=False)
+    monkeypatch.setattr(
+        'mmengine.runner.checkpoint._safe_torch_load', lambda *_: 'anything', raising=False
+    )
     register_safe_globals()
     from mmengine.runner.checkpoint import _safe_torch_load
+
     torch.save(Reach(), tmp_path / 'reach.pth')
     with pytest.raises(pickle.UnpicklingError, match='getattr'):
         _safe_torch_load(tmp_path / 'reach.pth', 'cpu')
@@ -175,18 +207,30 @@ def test_a_loader_with_a_list_of_its_own_is_replaced(tmp_path, monkeypatch):
 
 def test_text_that_resuming_would_run_is_refused(norms, refused):
     state = torch.load(norms / 'dnb.pth', weights_only=True)['state_dict']
-    save(norms / 'dnb.pth', state,
-         meta=dict(epoch=1, iter=2, config="open('hacked', 'w')"))
+    save(norms / 'dnb.pth', state, meta=dict(epoch=1, iter=2, config="open('hacked', 'w')"))
     sentence = refused('train.py', 'dnb.py', '--resume', 'dnb.pth', folder=norms)
     assert "dnb.pth is refused: its meta has a 'config'" in sentence
 
 
-@pytest.mark.parametrize('norm, checkpoint, words', [
-    ('dnb', 'bn.pth', ['bn.pth has BN where the model of dnb', 'has DNB, in 52 norm layers',
-                       'allow_bn_checkpoint=True']),
-    ('bn', 'dnb.pth', ['dnb.pth has DNB or DNC where the model of bn',
-                       'has BN, in 52 norm layers']),
-])
+@pytest.mark.parametrize(
+    'norm, checkpoint, words',
+    [
+        (
+            'dnb',
+            'bn.pth',
+            [
+                'bn.pth has BN where the model of dnb',
+                'has DNB, in 52 norm layers',
+                'allow_bn_checkpoint=True',
+            ],
+        ),
+        (
+            'bn',
+            'dnb.pth',
+            ['dnb.pth has DNB or DNC where the model of bn', 'has BN, in 52 norm layers'],
+        ),
+    ],
+)
 def test_another_norm(norm, checkpoint, words, norms, refused):
     state = torch.load(norms / f'{norm}.pth', weights_only=True)['state_dict']
     keys = [key for key in state if not key.endswith('num_batches_tracked')]
@@ -231,16 +275,28 @@ def test_bn_checkpoint_on_purpose(norms):
 
 
 def test_the_other_way_stays_refused(norms, refused):
-    sentence = refused('train.py', 'bn.py', '--cfg-options', 'load_from=dnb.pth',
-                       'allow_bn_checkpoint=True', folder=norms)
+    sentence = refused(
+        'train.py',
+        'bn.py',
+        '--cfg-options',
+        'load_from=dnb.pth',
+        'allow_bn_checkpoint=True',
+        folder=norms,
+    )
     assert 'has DNB or DNC where' in sentence
 
 
 def test_another_architecture(norms, refused):
     channels = (576, 1280, 512, 256, 256, 128)
-    model = build(norms / 'dnb.py', **{
-        'model.backbone.widen_factor': 1.0, 'model.neck.in_channels': channels[:2],
-        'model.neck.out_channels': channels, 'model.bbox_head.in_channels': channels})
+    model = build(
+        norms / 'dnb.py',
+        **{
+            'model.backbone.widen_factor': 1.0,
+            'model.neck.in_channels': channels[:2],
+            'model.neck.out_channels': channels,
+            'model.bbox_head.in_channels': channels,
+        },
+    )
     save(norms / 'wide.pth', model.state_dict())
     for arguments in runs('dnb', 'wide.pth'):
         sentence = refused(*arguments, folder=norms)
@@ -248,13 +304,20 @@ def test_another_architecture(norms, refused):
         assert ' are of another shape (' in sentence
 
 
-@pytest.mark.parametrize('edit, words', [
-    (lambda state: state.pop('backbone.conv1.conv.weight'),
-     '1 is missing (backbone.conv1.conv.weight)'),
-    # A deeper network holds all that a shallow one has.
-    (lambda state: state.update({'backbone.layer1.1.conv.weight': torch.zeros(1)}),
-     '1 is unexpected (backbone.layer1.1.conv.weight)'),
-])
+@pytest.mark.parametrize(
+    'edit, words',
+    [
+        (
+            lambda state: state.pop('backbone.conv1.conv.weight'),
+            '1 is missing (backbone.conv1.conv.weight)',
+        ),
+        # A deeper network holds all that a shallow one has.
+        (
+            lambda state: state.update({'backbone.layer1.1.conv.weight': torch.zeros(1)}),
+            '1 is unexpected (backbone.layer1.1.conv.weight)',
+        ),
+    ],
+)
 def test_one_key(edit, words, norms, refused):
     content = torch.load(norms / 'dnb.pth', weights_only=True)
     edit(content['state_dict'])

@@ -18,9 +18,19 @@ def trained(tmp_path_factory):
     write_coco(folder / 'data')
     write_config(folder)
     done = run_tool(
-        'dist_train.sh', 'tiny.py', 2, '--work-dir', 'work', '--amp', '--auto-scale-lr',
-        '--cfg-options', 'train_cfg.max_epochs=1', 'train_dataloader.batch_size=2',
-        'param_scheduler=None', cwd=folder)
+        'dist_train.sh',
+        'tiny.py',
+        2,
+        '--work-dir',
+        'work',
+        '--amp',
+        '--auto-scale-lr',
+        '--cfg-options',
+        'train_cfg.max_epochs=1',
+        'train_dataloader.batch_size=2',
+        'param_scheduler=None',
+        cwd=folder,
+    )
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -39,8 +49,9 @@ def test_two_processes_train(trained):
 
 
 def test_two_processes_test(trained):
-    done = run_tool('dist_test.sh', 'tiny.py', 'work/epoch_1.pth', 2, '--work-dir', 'tested',
-                    cwd=trained)
+    done = run_tool(
+        'dist_test.sh', 'tiny.py', 'work/epoch_1.pth', 2, '--work-dir', 'tested', cwd=trained
+    )
     assert done.returncode == 0, done.stderr
     metrics = [json.loads(path.read_text()) for path in (trained / 'tested').glob('*/*.json')]
     assert len(metrics) == 1
@@ -57,13 +68,15 @@ def test_one_process_speaks_for_all(trained, monkeypatch, capfd):
     status = launch('2', [tool, 'tiny.py', '--launcher', 'pytorch', '--resume', 'gone.pth'])
     assert status == 1
     assert capfd.readouterr().err == (
-        'error: the checkpoint gone.pth of --resume does not exist: check the path.\n')
+        'error: the checkpoint gone.pth of --resume does not exist: check the path.\n'
+    )
     assert snapshot(trained) == before
 
 
-@pytest.mark.parametrize('script, arguments', [
-    ('dist_train.sh', ['tiny.py']), ('dist_test.sh', ['tiny.py', 'work/epoch_1.pth'])
-])
+@pytest.mark.parametrize(
+    'script, arguments',
+    [('dist_train.sh', ['tiny.py']), ('dist_test.sh', ['tiny.py', 'work/epoch_1.pth'])],
+)
 def test_usage(script, arguments, tmp_path):
     done = run_tool(script, *arguments, cwd=tmp_path)
     assert done.returncode == 2

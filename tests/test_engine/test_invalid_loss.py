@@ -33,8 +33,11 @@ def folder(tmp_path_factory):
     for split in ('train', 'val'):
         write_image_folder(folder / 'crops' / split)
     config = write_classifier(folder)
-    config.write_text(config.read_text().replace(
-        'default_hooks = dict(checkpoint=dict(save_best=None))', FOREIGN_HOOKS))
+    config.write_text(
+        config.read_text().replace(
+            'default_hooks = dict(checkpoint=dict(save_best=None))', FOREIGN_HOOKS
+        )
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         engine.train('classifier.py', work_dir='work')
@@ -45,16 +48,28 @@ def test_absurd_rate_stops_and_a_lower_one_goes_on(folder, refused, monkeypatch)
     """The whole way: the sentence of the tool, what it leaves, and what it tells to do."""
     monkeypatch.chdir(folder)
     before = {path: path.read_bytes() for path in (folder / 'work').glob('*.pth')}
-    sentence = refused('train.py', 'classifier.py', '--work-dir', 'work', '--resume',
-                       '--cfg-options', 'optim_wrapper.optimizer.lr=1e20',
-                       'train_cfg.max_epochs=3', folder=folder / 'crops')
+    sentence = refused(
+        'train.py',
+        'classifier.py',
+        '--work-dir',
+        'work',
+        '--resume',
+        '--cfg-options',
+        'optim_wrapper.optimizer.lr=1e20',
+        'train_cfg.max_epochs=3',
+        folder=folder / 'crops',
+    )
     # Two iterations in an epoch, of which the third makes the weights absurd.
-    assert sentence.startswith('error: the loss is nan at iteration 4 (epoch 2), at a learning '
-                               'rate of 1e+20: lower optim_wrapper.optimizer.lr, ')
+    assert sentence.startswith(
+        'error: the loss is nan at iteration 4 (epoch 2), at a learning '
+        'rate of 1e+20: lower optim_wrapper.optimizer.lr, '
+    )
     assert 'LinearLR' in sentence and 'optim_wrapper.clip_grad' in sentence
     kept = str(folder / 'work/epoch_1.pth')
-    assert (f'The last good checkpoint is {kept}: the same command with --resume and a lower rate '
-            'under --cfg-options goes on from it.') in sentence
+    assert (
+        f'The last good checkpoint is {kept}: the same command with --resume and a lower rate '
+        'under --cfg-options goes on from it.'
+    ) in sentence
 
     logs = [path.read_text() for path in (folder / 'work').glob('2*/*.log')]
     assert sum(sentence.removeprefix('error: ').strip() in log for log in logs) == 1
@@ -64,8 +79,12 @@ def test_absurd_rate_stops_and_a_lower_one_goes_on(folder, refused, monkeypatch)
     state = torch.load(kept, weights_only=True)
     assert all(value.isfinite().all() for value in state['state_dict'].values())
 
-    runner = engine.train('classifier.py', work_dir='work', resume='auto', cfg_options={
-        'optim_wrapper.optimizer.lr': 0.01, 'train_cfg.max_epochs': 2})
+    runner = engine.train(
+        'classifier.py',
+        work_dir='work',
+        resume='auto',
+        cfg_options={'optim_wrapper.optimizer.lr': 0.01, 'train_cfg.max_epochs': 2},
+    )
     assert (runner.epoch, runner.iter) == (2, 4)
     state = torch.load(folder / 'work/epoch_2.pth', weights_only=True)
     assert all(value.isfinite().all() for value in state['state_dict'].values())
@@ -86,9 +105,11 @@ def test_every_iteration_is_looked_at(iteration, tmp_path):
         run.train()
     assert stop.value.iteration == iteration + 1
     sentence = str(stop.value)
-    assert sentence.startswith(f'the loss is nan (loss_a nan, loss_b nan) at iteration '
-                               f'{iteration + 1} (epoch {iteration // 2 + 1}), at a learning rate '
-                               'of 0.1: lower')
+    assert sentence.startswith(
+        f'the loss is nan (loss_a nan, loss_b nan) at iteration '
+        f'{iteration + 1} (epoch {iteration // 2 + 1}), at a learning rate '
+        'of 0.1: lower'
+    )
     assert sentence.endswith('No checkpoint was written yet, so begin anew.')
     assert isinstance(stop.value, UserError)
 
@@ -100,8 +121,11 @@ def test_a_part_is_named(tmp_path, monkeypatch):
     def train_step(*args, **kwargs):
         out = step(*args, **kwargs)
         if run.iter == 1:
-            out.update(loss=torch.tensor(torch.inf), loss_b=torch.tensor(torch.inf),
-                       loss_a=torch.tensor(2.))
+            out.update(
+                loss=torch.tensor(torch.inf),
+                loss_b=torch.tensor(torch.inf),
+                loss_a=torch.tensor(2.0),
+            )
         return out
 
     monkeypatch.setattr(run.model, 'train_step', train_step)
@@ -138,15 +162,18 @@ def spoil_averages(runner):
     hook.ema_model.module.point.bias.data[:] = torch.nan
 
 
-@pytest.mark.parametrize('spoil, key, hooks', [
-    (spoil_weight, 'state_dict.point.weight', []),
-    (spoil_weight, 'state_dict.point.weight', ['EMAHook']),
-    (spoil_statistics, 'state_dict.norm.running_var', []),
-    # Averages that are still good hide the model's own weights, which lie under this name.
-    (spoil_weight_late, 'ema_state_dict.point.weight', ['EMAHook']),
-    (spoil_momentum, 'optimizer.state.1.momentum_buffer', []),
-    (spoil_averages, 'state_dict.point.bias', ['EMAHook']),
-])
+@pytest.mark.parametrize(
+    'spoil, key, hooks',
+    [
+        (spoil_weight, 'state_dict.point.weight', []),
+        (spoil_weight, 'state_dict.point.weight', ['EMAHook']),
+        (spoil_statistics, 'state_dict.norm.running_var', []),
+        # Averages that are still good hide the model's own weights, which lie under this name.
+        (spoil_weight_late, 'ema_state_dict.point.weight', ['EMAHook']),
+        (spoil_momentum, 'optimizer.state.1.momentum_buffer', []),
+        (spoil_averages, 'state_dict.point.bias', ['EMAHook']),
+    ],
+)
 def test_broken_weights_are_not_saved(spoil, key, hooks, tmp_path):
     """The loss of the last iteration of an epoch is finite, the update that follows is not."""
     hooks = [dict(type=name) for name in hooks]
@@ -156,7 +183,8 @@ def test_broken_weights_are_not_saved(spoil, key, hooks, tmp_path):
         run.train()
     kept = str(tmp_path / 'epoch_1.pth')
     assert str(stop.value).startswith(
-        f'{key} holds NaN or infinite values after iteration 4, which was not saved, at a ')
+        f'{key} holds NaN or infinite values after iteration 4, which was not saved, at a '
+    )
     assert f'The last good checkpoint is {kept}: ' in str(stop.value)
     assert stop.value.iteration == 4
     assert (tmp_path / 'last_checkpoint').read_text() == kept
@@ -174,8 +202,9 @@ def test_checkpoint_of_another_run_is_not_offered(tmp_path):
     with pytest.raises(DivergedError, match='No checkpoint was written yet'):
         point_runner(tmp_path, At(2, spoil_weight)).train()
     with pytest.raises(DivergedError, match='last good checkpoint is .*epoch_1.pth'):
-        point_runner(tmp_path, At(4, spoil_weight), resume=True,
-                     load_from=str(tmp_path / 'epoch_1.pth')).train()
+        point_runner(
+            tmp_path, At(4, spoil_weight), resume=True, load_from=str(tmp_path / 'epoch_1.pth')
+        ).train()
 
 
 def test_errors_that_broken_weights_raise(tmp_path):
@@ -201,7 +230,10 @@ def test_hooks_of_every_run(folder, monkeypatch):
     cfg = load_config('classifier.py')
     use_own_hooks(cfg)
     assert {hook.type for hook in cfg.default_hooks.values()} == {
-        'AtomicCheckpointHook', 'InvalidLossHook', 'ResumeLRHook'}
+        'AtomicCheckpointHook',
+        'InvalidLossHook',
+        'ResumeLRHook',
+    }
     own = load_config(str(write_classifier(folder, name='own.py')))
     before = own.pretty_text
     use_own_hooks(own)
@@ -215,7 +247,8 @@ def test_hooks_of_every_run(folder, monkeypatch):
 
 def _tell(rank, texts, folder, answers):
     torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=len(texts))
+        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=len(texts)
+    )
     answers.put([_first_told(None), _first_told(texts[rank])])
 
 
@@ -223,12 +256,12 @@ def _tell(rank, texts, folder, answers):
 def test_processes_stop_together(texts, tmp_path):
     context = multiprocessing.get_context('fork')
     answers = context.SimpleQueue()
-    processes = [context.Process(target=_tell, args=(rank, texts, tmp_path, answers))
-                 for rank in range(2)]
+    processes = [
+        context.Process(target=_tell, args=(rank, texts, tmp_path, answers)) for rank in range(2)
+    ]
     for process in processes:
         process.start()
     for process in processes:
         process.join(30)
     assert [process.exitcode for process in processes] == [0, 0]
     assert [answers.get() for _ in processes] == [[None, 'bad']] * 2
-

@@ -108,14 +108,18 @@ def test_it_tests_as_the_original_does(here):
 @pytest.mark.parametrize('half', [False, True])
 def test_backbone_of_a_detector(half, here):
     """Every key of the backbone matches in the check before a run, and the weights arrive."""
-    path = publish('work/epoch_1.pth', out='backbones', backbone_only=True, half=half,
-                   name='half' if half else None)
+    path = publish(
+        'work/epoch_1.pth',
+        out='backbones',
+        backbone_only=True,
+        half=half,
+        name='half' if half else None,
+    )
     assert path.name.startswith('half-' if half else 'classifier_backbone-')
     state = torch.load(path, weights_only=True)['state_dict']
     assert all(key.startswith('backbone.') for key in state)
     assert {key.partition('.')[0] for key in state._metadata} == {'', 'backbone'}
-    assert all(value.dtype == torch.float16 for value in state.values()
-               if value.dim() > 1) is half
+    assert all(value.dtype == torch.float16 for value in state.values() if value.dim() > 1) is half
     assert all(value.dtype != torch.float16 for value in state.values() if value.dim() == 1)
     assert path.stat().st_size < (3.3e6 if half else 6.2e6)
 
@@ -131,17 +135,23 @@ def test_backbone_of_a_detector(half, here):
     for key, value in detector.backbone.state_dict().items():
         assert value.dtype == given[f'backbone.{key}'].dtype
         if not key.endswith('num_batches_tracked'):
-            torch.testing.assert_close(value, given[f'backbone.{key}'], rtol=0,
-                                       atol=1e-3 if half else 0)
+            torch.testing.assert_close(
+                value, given[f'backbone.{key}'], rtol=0, atol=1e-3 if half else 0
+            )
 
 
 def test_metrics_are_those_of_its_epoch(tmp_path):
     """A checkpoint is saved before its validation and knows the metrics of the epoch before."""
-    old = HistoryBuffer([np.float64(10.)], [1])
-    hub = dict(log_scalars={'val/accuracy/top1': old, 'val/time': old, 'train/loss': old},
-               runtime_info=dict(loop_stage='train'))
-    content = dict(state_dict=dict(w=torch.ones(2)), message_hub=hub,
-                   meta=dict(epoch=2, iter=8, experiment_name='run_20200101_000000'))
+    old = HistoryBuffer([np.float64(10.0)], [1])
+    hub = dict(
+        log_scalars={'val/accuracy/top1': old, 'val/time': old, 'train/loss': old},
+        runtime_info=dict(loop_stage='train'),
+    )
+    content = dict(
+        state_dict=dict(w=torch.ones(2)),
+        message_hub=hub,
+        meta=dict(epoch=2, iter=8, experiment_name='run_20200101_000000'),
+    )
     torch.save(content, tmp_path / 'epoch_2.pth')
 
     def metrics(**options):
@@ -153,15 +163,16 @@ def test_metrics_are_those_of_its_epoch(tmp_path):
     (tmp_path / '20200101/vis_data').mkdir(parents=True)
     (tmp_path / '20200101/vis_data/scalars.json').write_text(
         '{"accuracy/top1": 10.0, "time": 1.0, "step": 1}\n'
-        '{"accuracy/top1": 20.0, "time": 1.0, "step": 2}\n')
-    assert metrics()['metrics'] == {'accuracy/top1': 20.}
+        '{"accuracy/top1": 20.0, "time": 1.0, "step": 2}\n'
+    )
+    assert metrics()['metrics'] == {'accuracy/top1': 20.0}
     given = metrics(metrics={'coco/bbox_mAP': 0.5}, dataset='COCO 2017 val')
     assert (given['metrics'], given['evaluated_on']) == ({'coco/bbox_mAP': 0.5}, 'COCO 2017 val')
     # Saved again in the validation, as for a new best one.
     hub['runtime_info']['loop_stage'] = 'val'
-    hub['log_scalars']['val/accuracy/top1'] = HistoryBuffer([np.float64(30.)], [1])
+    hub['log_scalars']['val/accuracy/top1'] = HistoryBuffer([np.float64(30.0)], [1])
     torch.save(content, tmp_path / 'epoch_2.pth')
-    assert metrics()['metrics'] == {'accuracy/top1': 30.}
+    assert metrics()['metrics'] == {'accuracy/top1': 30.0}
 
 
 def test_refused(here, refused, tmp_path):
@@ -178,25 +189,28 @@ def test_refused(here, refused, tmp_path):
         return path
 
     assert "has no weights under 'backbone.'" in sentence(
-        spoilt('head', **{'fc.weight': torch.ones(2)}), '--backbone-only')
-    assert 'holds a int at n in its state_dict' in sentence(
-        spoilt('number', w=torch.ones(2), n=1))
-    path = spoilt('nan', w=torch.tensor([[0., torch.nan]]))
+        spoilt('head', **{'fc.weight': torch.ones(2)}), '--backbone-only'
+    )
+    assert 'holds a int at n in its state_dict' in sentence(spoilt('number', w=torch.ones(2), n=1))
+    path = spoilt('nan', w=torch.tensor([[0.0, torch.nan]]))
     for options in ((), ('--half',)):
         assert 'nan.pth: w holds NaN or infinite values' in sentence(path, *options)
     assert 'large.pth: w is too large for float16: leave --half out' in sentence(
-        spoilt('large', w=torch.tensor([[1e6]])), '--half')
+        spoilt('large', w=torch.tensor([[1e6]])), '--half'
+    )
 
     (tmp_path / 'file').touch()
     assert 'cannot be written' in refused(
-        TOOL, 'work/epoch_1.pth', '--out', tmp_path / 'file', folder=tmp_path)
+        TOOL, 'work/epoch_1.pth', '--out', tmp_path / 'file', folder=tmp_path
+    )
 
 
 def test_damaged_file_is_not_taken_for_the_published_one(here, refused, tmp_path):
     path = publish('work/epoch_1.pth', out=tmp_path)
     path.write_bytes(path.read_bytes()[:-1])
     assert 'is damaged: remove it' in refused(
-        TOOL, 'work/epoch_1.pth', '--out', tmp_path, folder=tmp_path)
+        TOOL, 'work/epoch_1.pth', '--out', tmp_path, folder=tmp_path
+    )
 
 
 def test_no_absolute_path_stays(monkeypatch, tmp_path):
@@ -208,20 +222,28 @@ other = dict(path="/mnt/sets/cocoa/x.json", home='~/c.pth', windows='D:/d/e.pth'
 val_evaluator = dict(ann_file='/mnt/sets/coco/annotations/val.json')
 work_dir = '{tmp_path}/work_dirs/run'
 """
-    assert portable_config(text) == """data_root = 'coco/'
+    assert (
+        portable_config(text)
+        == """data_root = 'coco/'
 model = dict(a=1 / 2, checkpoint='work_dirs/b.pth', rule='a/b')
 other = dict(path="x.json", home='c.pth', windows='e.pth')
 val_evaluator = dict(ann_file='coco/annotations/val.json')
 """
+    )
     assert portable_path('data/digits') == 'data/digits'
 
 
-@pytest.mark.parametrize('text, expected', [
-    ("val_dataloader = dict(dataset=dict(data_root='d/', ann_file='a.json'))", 'd/a.json'),
-    ("val_dataloader = dict(dataset=dict(dataset={'data_prefix': dict(img='v/')}))", 'v/'),
-    ("val_dataloader = dict(dataset=dict(data_root=open('hacked', 'w').name))", None),
-    ('val_dataloader = None', None), ('val_dataloader = (', None), ('', None),
-])
+@pytest.mark.parametrize(
+    'text, expected',
+    [
+        ("val_dataloader = dict(dataset=dict(data_root='d/', ann_file='a.json'))", 'd/a.json'),
+        ("val_dataloader = dict(dataset=dict(dataset={'data_prefix': dict(img='v/')}))", 'v/'),
+        ("val_dataloader = dict(dataset=dict(data_root=open('hacked', 'w').name))", None),
+        ('val_dataloader = None', None),
+        ('val_dataloader = (', None),
+        ('', None),
+    ],
+)
 def test_place_of_the_data_is_read_without_running_the_text(text, expected, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert evaluation_data(text) == expected

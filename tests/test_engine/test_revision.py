@@ -8,7 +8,10 @@ from dn_mmdet.engine.revision import git_revision
 def git(folder, *arguments):
     return subprocess.run(
         ['git', '-C', str(folder), '-c', 'user.name=a', '-c', 'user.email=a@b.c', *arguments],
-        check=True, capture_output=True, text=True).stdout.strip()
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
 
 
 @pytest.fixture

@@ -24,9 +24,8 @@ def test_denormals_count_as_zero_on_cpu():
 
 
 class _Calls:
-
     def __reduce__(self):
-        return os.mkdir, ('hacked', )
+        return os.mkdir, ('hacked',)
 
 
 def test_fetched_checkpoint_runs_no_code(tmp_path, monkeypatch):
@@ -35,8 +34,10 @@ def test_fetched_checkpoint_runs_no_code(tmp_path, monkeypatch):
     torch.save(dict(state_dict={}, meta=_Calls()), path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        mmengine_checkpoint, 'load_url',
-        lambda *args, **kwargs: torch.load(path, map_location='cpu', weights_only=False))
+        mmengine_checkpoint,
+        'load_url',
+        lambda *args, **kwargs: torch.load(path, map_location='cpu', weights_only=False),
+    )
     monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
     with pytest.raises(UserError, match='https://example.org/a.pth is refused.* posix.mkdir'):
         read_checkpoint('https://example.org/a.pth', 'load_from')
@@ -76,7 +77,6 @@ def test_every_load_of_the_process_is_safe(tmp_path, monkeypatch):
 
 def test_mixed_precision_on_cpu():
     class Model(BaseModel):
-
         def __init__(self):
             super().__init__()
             self.conv = torch.nn.Conv2d(3, 4, 1)
@@ -86,7 +86,8 @@ def test_mixed_precision_on_cpu():
 
     model = Model()
     wrapper = build_optim_wrapper(
-        model, dict(type='CPUAmpOptimWrapper', optimizer=dict(type='SGD', lr=0.1)))
+        model, dict(type='CPUAmpOptimWrapper', optimizer=dict(type='SGD', lr=0.1))
+    )
     before = model.conv.weight.detach().clone()
     with wrapper.optim_context(model):
         out = model(torch.ones(1, 3, 2, 2))
@@ -118,11 +119,14 @@ def test_exceptions_of_a_run(place):
         assert raised.value is bug
 
 
-@pytest.mark.parametrize('error, status, line', [
-    (UserError('It is wrong.'), 1, 'error: It is wrong.'),
-    (KeyboardInterrupt(), 130, 'interrupted'),
-    (KeyboardInterrupt('go on with --resume'), 130, 'interrupted: go on with --resume'),
-])
+@pytest.mark.parametrize(
+    'error, status, line',
+    [
+        (UserError('It is wrong.'), 1, 'error: It is wrong.'),
+        (KeyboardInterrupt(), 130, 'interrupted'),
+        (KeyboardInterrupt('go on with --resume'), 130, 'interrupted: go on with --resume'),
+    ],
+)
 @pytest.mark.parametrize('rank', [None, '0', '1'])
 def test_user_errors(error, status, line, rank, monkeypatch, capsys):
     monkeypatch.delenv('RANK', raising=False)
@@ -143,6 +147,7 @@ def test_user_errors_let_bugs_through():
 @pytest.mark.parametrize('layer', ['torch', 'dn_mmdet'])
 def test_one_value_per_channel_names_the_batch_size(layer, place):
     from dn_mmdet.layers import DNB
+
     norm = torch.nn.BatchNorm2d(4) if layer == 'torch' else DNB(4)
     with pytest.raises(UserError, match='(?s)got input size .*train_dataloader.batch_size=2'):
         with told_in_a_sentence(load_config('tiny.py')):

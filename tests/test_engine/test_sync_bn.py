@@ -48,8 +48,11 @@ def test_checkpoint_serves_one_process(ranks, whole, folder):
     assert 'module.norm.bn.running_var' in saved['ema_state_dict']
     images = list(torch.randn(3, 3, 6, 6))
     outputs = []
-    for model in (synced_map.SyncedMap(), synced_map.SyncedMap(sync=True),
-                  revert_sync_batchnorm(synced_map.SyncedMap(sync=True))):
+    for model in (
+        synced_map.SyncedMap(),
+        synced_map.SyncedMap(sync=True),
+        revert_sync_batchnorm(synced_map.SyncedMap(sync=True)),
+    ):
         model.load_state_dict(saved['state_dict'])
         outputs.append(model.eval()(images))
     assert torch.equal(outputs[0], outputs[1]) and torch.equal(outputs[0], outputs[2])

@@ -44,8 +44,9 @@ def test_train(trained):
     work = trained / 'work_dirs/tiny'
     assert (work / 'last_checkpoint').read_text() == str(work / 'epoch_2.pth')
     first, second = weights(work / 'epoch_1.pth'), weights(work / 'epoch_2.pth')
-    assert not torch.equal(first['backbone.conv1.conv.weight'],
-                           second['backbone.conv1.conv.weight'])
+    assert not torch.equal(
+        first['backbone.conv1.conv.weight'], second['backbone.conv1.conv.weight']
+    )
     # The SC-Modules train too; their last layer begins at 0.
     assert second['backbone.conv1.bn.sc.fc2_weight'].any()
     assert not list(work.glob('*.tmp'))
@@ -66,15 +67,21 @@ def test_resume_ends_where_an_uninterrupted_run_does(trained, monkeypatch):
     # It did not simply begin anew with the same seed.
     log = next(work.glob('*/vis_data/scalars.json')).read_text()
     assert {json.loads(line).get('epoch') for line in log.splitlines()} - {None} == {2}
-    assert (resumed['optimizer']['param_groups'][0]['lr']
-            == whole['optimizer']['param_groups'][0]['lr'])
+    assert (
+        resumed['optimizer']['param_groups'][0]['lr'] == whole['optimizer']['param_groups'][0]['lr']
+    )
 
 
 def test_test(trained, monkeypatch):
     """Metrics are those that the training ended with; predictions and pictures are written."""
     monkeypatch.chdir(trained)
-    metrics = engine.test('tiny.py', 'work_dirs/tiny/epoch_2.pth', work_dir='tested',
-                          out='tested/predictions.pkl', show_dir='shown')
+    metrics = engine.test(
+        'tiny.py',
+        'work_dirs/tiny/epoch_2.pth',
+        work_dir='tested',
+        out='tested/predictions.pkl',
+        show_dir='shown',
+    )
     log = next((trained / 'work_dirs/tiny').glob('*/vis_data/scalars.json')).read_text()
     last = json.loads(log.splitlines()[-1])
     assert metrics['coco/bbox_mAP_50'] == last['coco/bbox_mAP_50']
@@ -112,10 +119,23 @@ def test_classifier_is_interrupted(tmp_path):
     for split in ('train', 'val'):
         write_image_folder(tmp_path / 'crops' / split)
     write_classifier(tmp_path)
-    command = [sys.executable, str(REPOSITORY / 'tools/train.py'), 'classifier.py', '--work-dir',
-               'work', '--cfg-options', 'train_cfg.max_epochs=1000']
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment(), text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command = [
+        sys.executable,
+        str(REPOSITORY / 'tools/train.py'),
+        'classifier.py',
+        '--work-dir',
+        'work',
+        '--cfg-options',
+        'train_cfg.max_epochs=1000',
+    ]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     for _ in range(600):
         time.sleep(0.1)
         if (tmp_path / 'work/last_checkpoint').exists() or process.poll() is not None:
@@ -125,6 +145,7 @@ def test_classifier_is_interrupted(tmp_path):
     assert process.returncode == 130
     assert 'Traceback' not in error
     assert error.splitlines()[-1] == (
-        'interrupted: the same command with --resume continues from the last checkpoint in work.')
+        'interrupted: the same command with --resume continues from the last checkpoint in work.'
+    )
     path = (tmp_path / 'work/last_checkpoint').read_text()
     assert torch.load(path, weights_only=True)['meta']['epoch'] >= 1

@@ -55,22 +55,33 @@ def write_coco(root, train=8, val=4):
             pixels = random.integers(0, 80, (64, 64, 3), dtype=np.uint8)
             label = i % len(CLASSES)
             x, y, side = 4 + i, 8, 20 + 3 * label
-            pixels[y:y + side, x:x + side] = 220
+            pixels[y : y + side, x : x + side] = 220
             name = f'{i:03}.jpg'
             Image.fromarray(pixels).save(root / split / name)
             images.append(dict(id=i + 1, file_name=name, height=64, width=64))
-            annotations.append(dict(
-                id=i + 1, image_id=i + 1, category_id=label + 1, bbox=[x, y, side, side],
-                area=side * side, iscrowd=0))
+            annotations.append(
+                dict(
+                    id=i + 1,
+                    image_id=i + 1,
+                    category_id=label + 1,
+                    bbox=[x, y, side, side],
+                    area=side * side,
+                    iscrowd=0,
+                )
+            )
         categories = [dict(id=i + 1, name=name) for i, name in enumerate(CLASSES)]
-        (root / 'annotations' / f'instances_{split}.json').write_text(json.dumps(
-            dict(images=images, annotations=annotations, categories=categories)))
+        (root / 'annotations' / f'instances_{split}.json').write_text(
+            json.dumps(dict(images=images, annotations=annotations, categories=categories))
+        )
 
 
 def write_config(folder, norm='dnb', more='', name='tiny.py', data_root=None):
     path = folder / name
-    path.write_text(CONFIG.format(
-        repository=REPOSITORY, norm=norm, data_root=data_root or folder / 'data', more=more))
+    path.write_text(
+        CONFIG.format(
+            repository=REPOSITORY, norm=norm, data_root=data_root or folder / 'data', more=more
+        )
+    )
     return path
 
 
@@ -96,23 +107,31 @@ def write_image_folder(root, number=1):
 
 def write_classifier(folder, norm='dnb', name='classifier.py', data_root=None):
     path = folder / name
-    path.write_text(CLASSIFIER.format(
-        repository=REPOSITORY, norm=norm, data_root=data_root or folder / 'crops'))
+    path.write_text(
+        CLASSIFIER.format(repository=REPOSITORY, norm=norm, data_root=data_root or folder / 'crops')
+    )
     return path
 
 
 def snapshot(folder):
     """Every file and folder below a folder, with the hash of what it holds."""
     return {
-        str(path.relative_to(folder)):
-        hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else 'folder'
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        if path.is_file()
+        else 'folder'
         for path in Path(folder).rglob('*')
     }
 
 
 def environment(**more):
-    return {**os.environ, 'PYTHONPATH': str(REPOSITORY), 'PYTHON': sys.executable,
-            'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '-1', **more}
+    return {
+        **os.environ,
+        'PYTHONPATH': str(REPOSITORY),
+        'PYTHON': sys.executable,
+        'OMP_NUM_THREADS': '1',
+        'CUDA_VISIBLE_DEVICES': '-1',
+        **more,
+    }
 
 
 def run_tool(name, *arguments, cwd, **more):
@@ -120,5 +139,10 @@ def run_tool(name, *arguments, cwd, **more):
     path = REPOSITORY / 'tools' / name
     start = ['bash', str(path)] if name.endswith('.sh') else [sys.executable, str(path)]
     return subprocess.run(
-        [*start, *map(str, arguments)], cwd=cwd, env=environment(**more), capture_output=True,
-        text=True, timeout=100)
+        [*start, *map(str, arguments)],
+        cwd=cwd,
+        env=environment(**more),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )

@@ -22,7 +22,7 @@ def run(trainings, **settings):
 
 def test_missing_runs_are_run_in_order_and_whole_ones_are_skipped(make, capsys):
     first = make('first')
-    trainings = [first, make('second', after=(first, )), make('third')]
+    trainings = [first, make('second', after=(first,)), make('third')]
     assert run(trainings, workers=1) == {}
     assert order(capsys) == ['first', 'second', 'third']
     assert all(training.done for training in trainings)
@@ -45,7 +45,8 @@ def test_a_changed_configuration_is_set_aside(make, capsys):
     trainings[0].config.write_text(trainings[0].config.read_text().replace('lr = 0.1', 'lr = 1'))
     run(trainings)
     assert 'work_dirs/first was of another configuration, seed or data: it is work_dirs/first.' in (
-        capsys.readouterr().out)
+        capsys.readouterr().out
+    )
     assert len(list(trainings[0].work_dir.parent.glob('first.*/epoch_2.pth'))) == 1
     assert trainings[0].done
     assert len((trainings[1].work_dir / 'given.txt').read_text().splitlines()) == 1
@@ -53,7 +54,7 @@ def test_a_changed_configuration_is_set_aside(make, capsys):
 
 def test_a_failing_run_is_named_while_others_go_on(make, capsys):
     bad = make('bad', mode='fail')
-    trainings = [bad, make('from bad', after=(bad, )), make('good')]
+    trainings = [bad, make('from bad', after=(bad,)), make('good')]
     failed = run(trainings, workers=1)
     assert list(failed) == ['bad', 'from bad'] and trainings[2].done
     assert 'ended with status 1: the disk is full' in failed['bad']

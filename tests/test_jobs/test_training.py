@@ -32,8 +32,10 @@ def test_lines_of_a_loop_of_iterations_are_followed(training, tmp_path):
     ]
     with open(tmp_path / 'log', 'w') as log:
         follow(lines, log, None, lambda *what: told.append(what))
-    assert told == [(0.125, 'iteration 50/400, loss 2.5'),
-                    (0.25, 'iteration 100/400, loss nan, top1 88.0000')]
+    assert told == [
+        (0.125, 'iteration 50/400, loss 2.5'),
+        (0.25, 'iteration 100/400, loss nan, top1 88.0000'),
+    ]
     assert (tmp_path / 'log').read_text() == ''.join(lines)
     training.config.write_text('train_cfg = dict(max_iters=400)')
     assert training.checkpoint.name == 'iter_400.pth'
@@ -41,14 +43,29 @@ def test_lines_of_a_loop_of_iterations_are_followed(training, tmp_path):
 
 def test_a_run_is_given_its_seed_settings_start_and_threads(make):
     first = make('first')
-    second = make('second', seed=3, after=(first, ),
-                  options={'a.b': False, 'c': [1, 2], 'd': 'x', 'e': {'.f': 4.0}})
+    second = make(
+        'second',
+        seed=3,
+        after=(first,),
+        options={'a.b': False, 'c': [1, 2], 'd': 'x', 'e': {'.f': 4.0}},
+    )
     second.prepare()
     second.run(lambda *_: None, threads=7)
     given = (second.work_dir / 'given.txt').read_text().split()
-    assert given == ['7', '--work-dir', 'work_dirs/second', '--resume', '--cfg-options',
-                     'randomness.seed=3', 'a.b=False', 'c=[1,2]', 'd=x', "e={'.f':", '4.0}',
-                     'model.backbone.init_cfg.checkpoint=work_dirs/first/epoch_2.pth']
+    assert given == [
+        '7',
+        '--work-dir',
+        'work_dirs/second',
+        '--resume',
+        '--cfg-options',
+        'randomness.seed=3',
+        'a.b=False',
+        'c=[1,2]',
+        'd=x',
+        "e={'.f':",
+        '4.0}',
+        'model.backbone.init_cfg.checkpoint=work_dirs/first/epoch_2.pth',
+    ]
 
 
 def test_a_stopped_run_goes_on_and_a_done_one_stays(make):
@@ -56,8 +73,10 @@ def test_a_stopped_run_goes_on_and_a_done_one_stays(make):
     training.prepare()
     with pytest.raises(UserError) as failure:
         training.run(lambda *_: None)
-    assert str(failure.value) == ('train BN ended with status 1: the disk is full (the whole log '
-                                  'is work_dirs/train_BN/training.log)')
+    assert str(failure.value) == (
+        'train BN ended with status 1: the disk is full (the whole log '
+        'is work_dirs/train_BN/training.log)'
+    )
     # As it is after an interrupt in the second epoch, which is no matter of the configuration.
     stamp = json.loads((training.work_dir / 'training.json').read_text())
     training = make('train BN')
@@ -87,7 +106,7 @@ def change_rate(training):
 @pytest.mark.parametrize('change', ['config', 'seed', 'option', 'run before', 'garbage'])
 def test_what_decides_the_result_sets_the_folder_aside_and_loses_nothing(make, change):
     first = make('first')
-    training = make('train BN', after=(first, ))
+    training = make('train BN', after=(first,))
     training.prepare()
     training.run(lambda *_: None)
     assert training.prepare() is None
@@ -111,10 +130,12 @@ def test_data_decides_and_a_place_does_not(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     os.makedirs('data/digits/crops')
     config = tmp_path / 'a.py'
-    config.write_text("train_cfg = dict(max_epochs=1)\n"
-                      "inner = dict(data_root='data/digits/', ann_file='train.json')\n"
-                      "train_dataloader = dict(dataset=dict(type='RepeatDataset', dataset=inner))\n"
-                      "val_dataloader = dict(dataset=dict(data_root='data/digits/crops'))\n")
+    config.write_text(
+        'train_cfg = dict(max_epochs=1)\n'
+        "inner = dict(data_root='data/digits/', ann_file='train.json')\n"
+        "train_dataloader = dict(dataset=dict(type='RepeatDataset', dataset=inner))\n"
+        "val_dataloader = dict(dataset=dict(data_root='data/digits/crops'))\n"
+    )
 
     def found(work_dir='here'):
         return Training('a', config, tmp_path / work_dir, 0).fingerprint()

@@ -114,8 +114,11 @@ def test_compile_inside_of_recomputed_outputs():
 @pytest.mark.parametrize('make', [layer, network])
 def test_export_runs_at_another_batch_size(make, strict, training):
     model = make().train(training)
-    maps = image if make is network else lambda batch, seed: random_maps(
-        (batch, *SHAPE[1:]), seed=seed)
+    maps = (
+        image
+        if make is network
+        else lambda batch, seed: random_maps((batch, *SHAPE[1:]), seed=seed)
+    )
     batch = torch.export.Dim('batch', min=2, max=64)
     program = torch.export.export(
         model, (maps(3, seed=1),), dynamic_shapes=({0: batch},), strict=strict
@@ -229,8 +232,9 @@ def test_a_tensor_of_inference_serves_as_input_later(path, training):
         x = random_maps(SHAPE) * 1
     norm = layer().train(training).requires_grad_(False)
     with use_path(path):
-        torch.testing.assert_close(norm(x), layer().train(training)(random_maps(SHAPE)),
-                                   rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(
+            norm(x), layer().train(training)(random_maps(SHAPE)), rtol=1e-6, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)
@@ -295,9 +299,9 @@ def distributed_step(rank):
     loss.backward()
     count = len(list(model.parameters()))
     return (
-        alone[2:2 + count],
+        alone[2 : 2 + count],
         [parameter.grad for parameter in model.parameters()],
-        alone[2 + count:],
+        alone[2 + count :],
         [buffer.clone() for buffer in model.buffers()],
     )
 

@@ -18,8 +18,8 @@ SHAPES = [(4, 24, 5, 7), (3, 32, 1, 1), (1, 16, 6, 6), (3, 40, 33, 32)]
 
 
 @pytest.fixture(
-    params=['reference', 'aten', pytest.param('cpp', marks=NEEDS_LIBRARY), 'members'],
-    autouse=True)
+    params=['reference', 'aten', pytest.param('cpp', marks=NEEDS_LIBRARY), 'members'], autouse=True
+)
 def path(request, monkeypatch):
     """Each implementation of the operator, and the layer calling its members one by one."""
     if request.param == 'members':

@@ -21,8 +21,15 @@ def assert_same(layer, other):
         x = random_maps(SHAPE).requires_grad_()
         y = one.train()(x)
         y.square().sum().backward()
-        results.append([y, x.grad, *(parameter.grad for parameter in one.parameters()),
-                        *one.bn.buffers(), one.eval()(x)])
+        results.append(
+            [
+                y,
+                x.grad,
+                *(parameter.grad for parameter in one.parameters()),
+                *one.bn.buffers(),
+                one.eval()(x),
+            ]
+        )
     torch.testing.assert_close(*results, rtol=0, atol=0)
 
 

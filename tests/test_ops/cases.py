@@ -85,7 +85,7 @@ def _strided(draw, x):
     if layout == 'channels_last':
         return x.contiguous(memory_format=torch.channels_last)
     if layout == 'sliced':
-        return torch.cat([x, x], dim=3).repeat_interleave(2, dim=2)[:, :, ::2, x.shape[3]:]
+        return torch.cat([x, x], dim=3).repeat_interleave(2, dim=2)[:, :, ::2, x.shape[3] :]
     if layout == 'every second channel':
         return x.repeat_interleave(2, dim=1)[:, ::2]
     if layout == 'transposed':

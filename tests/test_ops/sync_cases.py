@@ -161,10 +161,11 @@ def train(rank, sizes):
     """Two steps of a network, the loss summed over all samples."""
     # Buckets of a layer each, so that their exchanges come between those of the statistics.
     model = DistributedDataParallel(
-        network(sync=True), bucket_cap_mb=0.001, broadcast_buffers=False)
+        network(sync=True), bucket_cap_mb=0.001, broadcast_buffers=False
+    )
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     start = sum(sizes[:rank])
-    x = images(sizes)[start:start + sizes[rank]]
+    x = images(sizes)[start : start + sizes[rank]]
     for _ in range(2):
         optimizer.zero_grad()
         # DistributedDataParallel takes the mean of the gradients.
@@ -175,7 +176,7 @@ def train(rank, sizes):
 
 def second_derivative(rank):
     layer = randomize(DNB(C, r=4, sync=True)).double()
-    x = random_maps((4, C, 3, 3), torch.float64)[2 * rank:2 * rank + 2].requires_grad_()
+    x = random_maps((4, C, 3, 3), torch.float64)[2 * rank : 2 * rank + 2].requires_grad_()
     with use_path('reference'):
         (gradient,) = torch.autograd.grad(layer(x).pow(3).sum(), x, create_graph=True)
     gradient.pow(2).sum().backward()

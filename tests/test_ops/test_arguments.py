@@ -44,16 +44,21 @@ MISSING = {'running_mean': None, 'running_var': None}
 
 
 @pytest.mark.parametrize('training', [True, False])
-@pytest.mark.parametrize('changed', [
-    {'running_mean': torch.zeros(5)},
-    {'running_var': torch.zeros(1)},
-    {'x': random_maps((1, C, 1, 1))},
-    {'running_mean': None},
-    {'running_var': None},
-    MISSING,
-    {'x': random_maps((2, 9, 4, 3))},
-], ids=lambda changed: ', '.join(
-    f'{name} {getattr(value, "shape", value)}' for name, value in changed.items()))
+@pytest.mark.parametrize(
+    'changed',
+    [
+        {'running_mean': torch.zeros(5)},
+        {'running_var': torch.zeros(1)},
+        {'x': random_maps((1, C, 1, 1))},
+        {'running_mean': None},
+        {'running_var': None},
+        MISSING,
+        {'x': random_maps((2, 9, 4, 3))},
+    ],
+    ids=lambda changed: ', '.join(
+        f'{name} {getattr(value, "shape", value)}' for name, value in changed.items()
+    ),
+)
 def test_words_of_batch_norm(changed, training):
     given = arguments(**changed)
     try:

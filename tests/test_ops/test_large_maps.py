@@ -58,14 +58,15 @@ def test_layer(x, training):
     with use_path('cpp'), torch.no_grad():
         y = layer(x)
     assert y.stride() == x.stride()
-    low, high = ((0 - 1, 2 - 1) if training else (0 / 1.5**0.5, 2 / 1.5**0.5))
+    low, high = (0 - 1, 2 - 1) if training else (0 / 1.5**0.5, 2 / 1.5**0.5)
     rest = 0 if training else 1 / 1.5**0.5
     for plane, values in (((0, 0), (rest, rest)), ((0, -1), (rest, rest)), ((-1, 0), (rest, rest)),
                           ((-1, -1), (low, high))):  # fmt: skip
         for row in (0, 1, -2, -1):
             found = y[(*plane, row)].float()
-            torch.testing.assert_close(found, torch.full_like(found, values[row % 2]),
-                                       rtol=1e-2, atol=1e-2)
+            torch.testing.assert_close(
+                found, torch.full_like(found, values[row % 2]), rtol=1e-2, atol=1e-2
+            )
 
 
 def test_gradient(x):

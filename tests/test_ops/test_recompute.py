@@ -133,8 +133,9 @@ def test_graph_kept_for_a_second_backward():
         loss = conv(layer(x)).square().sum()
     leaves = [x, conv.weight]
     once = torch.autograd.grad(loss, leaves, retain_graph=True)
-    assert all(torch.equal(*pair) for pair in zip(once, torch.autograd.grad(loss, leaves),
-                                                  strict=True))
+    assert all(
+        torch.equal(*pair) for pair in zip(once, torch.autograd.grad(loss, leaves), strict=True)
+    )
 
 
 def test_output_changed_in_place_is_kept_as_changed():

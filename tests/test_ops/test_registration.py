@@ -55,8 +55,11 @@ def operator(name):
 
 
 def test_every_operator_is_called_here():
-    known = {name.removeprefix('dn_mmdet::').split('.')[0]
-             for name in torch._C._dispatch_get_all_op_names() if name.startswith('dn_mmdet::')}
+    known = {
+        name.removeprefix('dn_mmdet::').split('.')[0]
+        for name in torch._C._dispatch_get_all_op_names()
+        if name.startswith('dn_mmdet::')
+    }
     assert known - {'built_for'} == {name for name, _ in calls()}
 
 
@@ -82,8 +85,11 @@ def test_sizes_that_are_symbols(layout):
                 for given in arguments
             ]  # fmt: skip
             found = operator(name)(*fake)
-        pairs = [(expected, found)] if isinstance(expected, torch.Tensor) else zip(
-            expected, found, strict=True)
+        pairs = (
+            [(expected, found)]
+            if isinstance(expected, torch.Tensor)
+            else zip(expected, found, strict=True)
+        )
         for real, shape in pairs:
             assert real.shape == tuple(map(int, shape.shape)) and real.dtype == shape.dtype
             assert real.stride() == tuple(map(int, shape.stride())), name
@@ -110,8 +116,9 @@ def test_any_strides_of_the_numbers(name):
             if isinstance(given, torch.Tensor) and given.dim() == 2 else given
             for given in arguments
         ]  # fmt: skip
-        for found, expected in zip(operator(name)(*strided), operator(name)(*arguments),
-                                   strict=True):
+        for found, expected in zip(
+            operator(name)(*strided), operator(name)(*arguments), strict=True
+        ):
             torch.testing.assert_close(found, expected)
 
 

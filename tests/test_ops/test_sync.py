@@ -28,7 +28,8 @@ def test_two_processes_equal_the_whole_batch(ranks, case):
         y = equations.dnc(exact_x, numbers)
     else:
         options = {
-            name: value for name, value in VARIANTS[case[2]].items()
+            name: value
+            for name, value in VARIANTS[case[2]].items()
             if name in ('sc_input', 'detach_gap')
         }
         y = equations.dnb(exact_x, numbers, **options)
@@ -71,7 +72,8 @@ def test_one_value_in_all_processes_is_refused_in_all(ranks):
     for rank, samples in zip(ranks, (0, 1), strict=True):
         assert rank['one value'].startswith(
             'Expected more than 1 value per channel when training, got input size '
-            f'({samples}, {C}, 1, 1)')
+            f'({samples}, {C}, 1, 1)'
+        )
 
 
 def test_one_value_in_each_process_is_enough(ranks):

@@ -22,40 +22,75 @@ def parse_args():
     from dn_mmdet.ops.benchmark import LAYOUTS, MODES
 
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
-        '--preset', choices=tuple(PRESETS), help='a set of cells in place of the options up to '
-        '--optimizer: cpu takes nine minutes on two quiet cores and runs on two threads')
+        '--preset',
+        choices=tuple(PRESETS),
+        help='a set of cells in place of the options up to '
+        '--optimizer: cpu takes nine minutes on two quiet cores and runs on two threads',
+    )
     parser.add_argument(
-        '--models', nargs='+', metavar='MODEL', help='mbv2 (default), or configurations of '
-        'detectors or classifiers, the norms of whose backbone are exchanged')
+        '--models',
+        nargs='+',
+        metavar='MODEL',
+        help='mbv2 (default), or configurations of '
+        'detectors or classifiers, the norms of whose backbone are exchanged',
+    )
     parser.add_argument(
-        '--norms', nargs='+', choices=tuple(NORMS), help='beside BN; by default all: '
-        + ', '.join(f'{key} ({norm.label})' for key, norm in NORMS.items()), metavar='NORM')
+        '--norms',
+        nargs='+',
+        choices=tuple(NORMS),
+        help='beside BN; by default all: '
+        + ', '.join(f'{key} ({norm.label})' for key, norm in NORMS.items()),
+        metavar='NORM',
+    )
     parser.add_argument('--batch', nargs='+', type=positive, help='batch sizes (default: 8)')
     parser.add_argument(
-        '--size', nargs='+', type=positive, help='heights and widths in pixels (default: 224)')
+        '--size', nargs='+', type=positive, help='heights and widths in pixels (default: 224)'
+    )
     parser.add_argument('--modes', nargs='+', choices=MODES, help='default: both')
     parser.add_argument('--layouts', nargs='+', choices=tuple(LAYOUTS), help='default: both')
     parser.add_argument(
-        '--dtype', nargs='+', choices=('float32', 'bfloat16', 'float16'),
-        help='default: float32; the others by autocast')
+        '--dtype',
+        nargs='+',
+        choices=('float32', 'bfloat16', 'float16'),
+        help='default: float32; the others by autocast',
+    )
     parser.add_argument('--repeats', type=positive, help='timed rounds (default: 9)')
     parser.add_argument(
-        '--optimizer', action='store_true', default=None,
-        help='end the training step with one of SGD')
+        '--optimizer',
+        action='store_true',
+        default=None,
+        help='end the training step with one of SGD',
+    )
     parser.add_argument(
-        '--device', help='cpu, cuda or cuda:N (default: that of the preset, or cpu)')
+        '--device', help='cpu, cuda or cuda:N (default: that of the preset, or cpu)'
+    )
     parser.add_argument('--threads', type=positive, help='of a CPU; default: as torch chooses')
     parser.add_argument(
-        '--out', default='work_dirs/benchmark', metavar='FOLDER',
-        help='folder of benchmark.json, benchmark.md and ratios.png (default: %(default)s)')
+        '--out',
+        default='work_dirs/benchmark',
+        metavar='FOLDER',
+        help='folder of benchmark.json, benchmark.md and ratios.png (default: %(default)s)',
+    )
     parser.add_argument(
-        '--check', action='store_true',
-        help='exit with 1 where a limit on the cost of DN-B, a bar of the report, is missed')
+        '--check',
+        action='store_true',
+        help='exit with 1 where a limit on the cost of DN-B, a bar of the report, is missed',
+    )
     args = parser.parse_args()
-    names = ('models', 'norms', 'batch', 'size', 'modes', 'layouts', 'dtype', 'repeats',
-             'optimizer')
+    names = (
+        'models',
+        'norms',
+        'batch',
+        'size',
+        'modes',
+        'layouts',
+        'dtype',
+        'repeats',
+        'optimizer',
+    )
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.preset and given:
         parser.error(f'--preset says what is measured: leave out --{" --".join(given)}')

@@ -35,46 +35,76 @@ def _whole(text):
 
 def parse_args():
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
-        'work_dirs', nargs='*', metavar='WORK_DIR', help='work folders of tools/train.py')
+        'work_dirs', nargs='*', metavar='WORK_DIR', help='work folders of tools/train.py'
+    )
     parser.add_argument(
-        '--out', default='work_dirs/compare', metavar='FOLDER',
-        help='folder of compare.html, compare.md, compare.csv and pictures (default: %(default)s)')
+        '--out',
+        default='work_dirs/compare',
+        metavar='FOLDER',
+        help='folder of compare.html, compare.md, compare.csv and pictures (default: %(default)s)',
+    )
     parser.add_argument(
-        '--metric', metavar='NAME',
-        help="what decides, as coco/bbox_mAP_50 or mAP_50; by default COCO's mAP or top-1 accuracy")
+        '--metric',
+        metavar='NAME',
+        help="what decides, as coco/bbox_mAP_50 or mAP_50; by default COCO's mAP or top-1 accuracy",
+    )
     parser.add_argument(
-        '--baseline', metavar='NAME',
+        '--baseline',
+        metavar='NAME',
         help='a norm (BN), a group of the report, or the work folder of a run; by default each '
-        'group has the BN group that differs least from it')
+        'group has the BN group that differs least from it',
+    )
     parser.add_argument(
-        '--predictions', action=argparse.BooleanOptionalAction, default=True,
+        '--predictions',
+        action=argparse.BooleanOptionalAction,
+        default=True,
         help='use predictions.pkl, else the newest pickle, of each work folder: for intervals over '
-        'images too, and for pictures of the images that the groups differ on most')
+        'images too, and for pictures of the images that the groups differ on most',
+    )
     parser.add_argument(
-        '--test', action=argparse.BooleanOptionalAction,
+        '--test',
+        action=argparse.BooleanOptionalAction,
         help='first make the predictions that are missing or older than the last checkpoint with '
         'tools/test.py, on the val data; interrupted, the same command goes on (default: with '
-        '--configs alone)')
+        '--configs alone)',
+    )
     parser.add_argument(
-        '--resamples', type=_whole, default=1000, metavar='N',
+        '--resamples',
+        type=_whole,
+        default=1000,
+        metavar='N',
         help='draws of images; 1,000 of six runs take seconds with 500 images and minutes with '
-        "COCO's 5,000, 0 is for no intervals over images (default: %(default)s)")
+        "COCO's 5,000, 0 is for no intervals over images (default: %(default)s)",
+    )
     training = parser.add_argument_group('to train what is missing, in place of WORK_DIR')
     training.add_argument(
-        '--configs', nargs='+', metavar='CONFIG', help='configuration files, two or more')
+        '--configs', nargs='+', metavar='CONFIG', help='configuration files, two or more'
+    )
     training.add_argument(
-        '--seeds', nargs='+', type=int, metavar='SEED', help='of each (default: 0 1 2)')
+        '--seeds', nargs='+', type=int, metavar='SEED', help='of each (default: 0 1 2)'
+    )
     training.add_argument(
-        '--work-root', metavar='FOLDER', help='the work folder of a run is '
-        "FOLDER/<configuration's name>/seed_<seed> (default: work_dirs/compare)")
+        '--work-root',
+        metavar='FOLDER',
+        help='the work folder of a run is '
+        "FOLDER/<configuration's name>/seed_<seed> (default: work_dirs/compare)",
+    )
     training.add_argument(
-        '--workers', type=int, metavar='N',
-        help='runs at a time (default: one for each core, with a GPU 1)')
+        '--workers',
+        type=int,
+        metavar='N',
+        help='runs at a time (default: one for each core, with a GPU 1)',
+    )
     training.add_argument(
-        '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
-        help='settings of every run, as tools/train.py has them')
+        '--cfg-options',
+        nargs='+',
+        action=CfgOptions,
+        metavar='KEY=VALUE',
+        help='settings of every run, as tools/train.py has them',
+    )
     args = vars(parser.parse_args())
     if args['test'] is None:
         del args['test']
@@ -91,6 +121,7 @@ if __name__ == '__main__':
     args, training = parse_args()
     with user_errors():
         from dn_mmdet.compare import compare_configs, compare_runs
+
         if training:
             args.pop('work_dirs')
             compare_configs(**training, **args)

@@ -19,20 +19,34 @@ except ImportError as error:  # a missing package or an unsupported version
 
 def parse_args():
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('config', nargs='?', help='configuration file')
     parser.add_argument('--paper', action='store_true', help="compare with the paper's figures")
     parser.add_argument(
-        '--shape', nargs='+', type=int, metavar=('H', 'W'),
+        '--shape',
+        nargs='+',
+        type=int,
+        metavar=('H', 'W'),
         help='height and width of the image, one number for a square; by default those of the test '
-        'pipeline or of input_size, and 224 for a classifier without either')
+        'pipeline or of input_size, and 224 for a classifier without either',
+    )
     parser.add_argument(
-        '--per-module', nargs='?', type=int, const=3, metavar='DEPTH',
+        '--per-module',
+        nargs='?',
+        type=int,
+        const=3,
+        metavar='DEPTH',
         help='list the modules inside too, DEPTH names deep (3 without a number); the default '
-        'lists backbone, neck and head')
+        'lists backbone, neck and head',
+    )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
-        help='override settings of the configuration, as for tools/train.py')
+        '--cfg-options',
+        nargs='+',
+        action=CfgOptions,
+        metavar='KEY=VALUE',
+        help='override settings of the configuration, as for tools/train.py',
+    )
     args = parser.parse_args()
     options = (args.shape, args.per_module, args.cfg_options)
     if args.paper == bool(args.config):
@@ -48,6 +62,7 @@ def main():
     args = parse_args()
     with user_errors():
         from dn_mmdet.analysis import print_config_complexity, print_paper_table
+
         if args.paper:
             return 0 if print_paper_table() else 1
         depth = 1 if args.per_module is None else args.per_module

@@ -17,14 +17,19 @@ except ImportError as error:  # a missing package or an unsupported version
 
 def parse_args():
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('config', help='configuration file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--work-dir', help='folder for logs, as for tools/test.py')
     parser.add_argument('--out', metavar='FILE', help='JSON file for both sets of metrics')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
-        help='override settings of the configuration, as for tools/train.py')
+        '--cfg-options',
+        nargs='+',
+        action=CfgOptions,
+        metavar='KEY=VALUE',
+        help='override settings of the configuration, as for tools/train.py',
+    )
     return vars(parser.parse_args())
 
 

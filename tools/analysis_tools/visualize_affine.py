@@ -17,16 +17,26 @@ def parse_args():
     parser.add_argument('config', help='configuration file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument(
-        'images', nargs='+', help='image files, folders of images, or a folder of class folders')
+        'images', nargs='+', help='image files, folders of images, or a folder of class folders'
+    )
     parser.add_argument('--out', help='folder; by default affine/ in the work folder')
     parser.add_argument(
-        '--layers', nargs='+', default=(), metavar='NAME',
-        help='layers to draw; by default the first and the last dynamic norm')
+        '--layers',
+        nargs='+',
+        default=(),
+        metavar='NAME',
+        help='layers to draw; by default the first and the last dynamic norm',
+    )
     parser.add_argument(
-        '--per-class', type=int, default=10, help='images of each class folder, 10 by default')
+        '--per-class', type=int, default=10, help='images of each class folder, 10 by default'
+    )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
-        help='override settings of the configuration, as for tools/train.py')
+        '--cfg-options',
+        nargs='+',
+        action=CfgOptions,
+        metavar='KEY=VALUE',
+        help='override settings of the configuration, as for tools/train.py',
+    )
     return vars(parser.parse_args())
 
 

@@ -3,6 +3,7 @@
 Nothing is downloaded: the digits come with scikit-learn, the photographs with scikit-learn and
 scikit-image. Validation has digits and photographs of its own.
 """
+
 import argparse
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from dn_mmdet.engine.errors import user_errors
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     add = parser.add_argument
     add('--out', type=Path, default=Path('data/digits'), help='folder to make')
     add('--train', type=int, default=3000, help='images in train2017')
@@ -23,8 +25,14 @@ def parse_args() -> argparse.Namespace:
     add('--image-size', type=int, default=160, help='side of the images in pixels')
     add('--crop-size', type=int, default=80, help='side of the crops in pixels')
     add('--seed', type=int, default=0, help='same seed, same bytes')
-    add('--preview', type=Path, nargs='?', const=Path(), metavar='FILE',
-        help='draw a contact sheet with boxes and labels; without FILE, OUT/preview.png')
+    add(
+        '--preview',
+        type=Path,
+        nargs='?',
+        const=Path(),
+        metavar='FILE',
+        help='draw a contact sheet with boxes and labels; without FILE, OUT/preview.png',
+    )
     add('--force', action='store_true', help='replace a data set made with other arguments')
     return parser.parse_args()
 

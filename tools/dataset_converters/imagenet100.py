@@ -5,6 +5,7 @@ in classes.txt: 20% of each class's training images are val, the rest train, and
 validation images are test. Every image is looked at; those that are missing or broken are left
 out, counted, and named in imagenet100.json. Interrupted, the same command goes on.
 """
+
 import argparse
 from pathlib import Path
 
@@ -15,23 +16,43 @@ from dn_mmdet.engine.errors import user_errors
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     add = parser.add_argument
-    add('root', type=Path, metavar='IMAGENET_ROOT',
-        help='folder with train/ and val/, or with ILSVRC/ as Kaggle packs it')
+    add(
+        'root',
+        type=Path,
+        metavar='IMAGENET_ROOT',
+        help='folder with train/ and val/, or with ILSVRC/ as Kaggle packs it',
+    )
     add('--out', type=Path, default=Path('data/imagenet100'), help='folder for the lists')
-    add('--classes', type=Path, metavar='FILE',
+    add(
+        '--classes',
+        type=Path,
+        metavar='FILE',
         help='one synset id a line; without it, the 100 classes that are shipped (the paper '
-        'publishes 4 of its 100, which are among them)')
-    add('--val-list', type=Path, metavar='FILE',
+        'publishes 4 of its 100, which are among them)',
+    )
+    add(
+        '--val-list',
+        type=Path,
+        metavar='FILE',
         help="labels of a val/ without class folders: the devkit's ground truth with meta.mat "
         "beside it, Caffe's val.txt, or Kaggle's LOC_val_solution.csv; without it, the first that "
-        'is found in IMAGENET_ROOT')
-    add('--val-share', type=float, default=0.2,
-        help="share of each class's training images that is val")
+        'is found in IMAGENET_ROOT',
+    )
+    add(
+        '--val-share',
+        type=float,
+        default=0.2,
+        help="share of each class's training images that is val",
+    )
     add('--seed', type=int, default=0, help='seed of the draw of val')
-    add('--strict', action='store_true',
-        help='end with status 1 where images are left out; the lists are written all the same')
+    add(
+        '--strict',
+        action='store_true',
+        help='end with status 1 where images are left out; the lists are written all the same',
+    )
     add('--force', action='store_true', help='make the lists anew, with every image looked at')
     return parser.parse_args()
 

@@ -17,17 +17,27 @@ def parse_args():
     parser.add_argument('checkpoint', help='checkpoint of a classifier or a detector')
     parser.add_argument('--out', default='checkpoints', help='folder to write to (%(default)s)')
     parser.add_argument(
-        '--name', help='name of the file before its hash (default: that of the experiment)')
+        '--name', help='name of the file before its hash (default: that of the experiment)'
+    )
     parser.add_argument(
-        '--backbone-only', action='store_true', help='keep the weights under backbone. alone')
+        '--backbone-only', action='store_true', help='keep the weights under backbone. alone'
+    )
     parser.add_argument(
-        '--half', action='store_true',
-        help='round matrices and kernels to float16; loading makes float32 of them')
+        '--half',
+        action='store_true',
+        help='round matrices and kernels to float16; loading makes float32 of them',
+    )
     parser.add_argument(
-        '--metric', dest='metrics', nargs='+', type=_metric, metavar='NAME=VALUE',
-        help='metrics for the metadata (default: from the checkpoint or the logs beside it)')
+        '--metric',
+        dest='metrics',
+        nargs='+',
+        type=_metric,
+        metavar='NAME=VALUE',
+        help='metrics for the metadata (default: from the checkpoint or the logs beside it)',
+    )
     parser.add_argument(
-        '--dataset', help='what they were measured on (default: the validation data of the config)')
+        '--dataset', help='what they were measured on (default: the validation data of the config)'
+    )
     args = vars(parser.parse_args())
     args['metrics'] = args['metrics'] and dict(args['metrics'])
     return args

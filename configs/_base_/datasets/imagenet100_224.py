@@ -12,14 +12,14 @@ train_pipeline = [
     # The strength is that of the code that the paper builds on. It offers this transform beside
     # the crop and the flip, with a switch that the paper does not mention.
     dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4),
-    dict(type='PackClassInputs')
+    dict(type='PackClassInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     # The image is scaled as large as fits: the short edge to 256, the long one as it comes.
     dict(type='Resize', scale=(256, 1000000), keep_ratio=True),
     dict(type='CenterCrop', crop_size=224),
-    dict(type='PackClassInputs')
+    dict(type='PackClassInputs'),
 ]
 
 train_dataloader = dict(
@@ -34,7 +34,9 @@ train_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         ann_file=list_root + 'train.txt',
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     batch_size=64,
     num_workers=4,
@@ -47,7 +49,9 @@ val_dataloader = dict(
         data_root=data_root,
         ann_file=list_root + 'val.txt',
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = dict(
     batch_size=64,
     num_workers=4,
@@ -60,11 +64,12 @@ test_dataloader = dict(
         data_root=data_root,
         ann_file=list_root + 'test.txt',
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 
 val_evaluator = dict(type='TopKAccuracy', topk=(1, 5))
 # Table 9 gives the accuracies of these four, the classes that the paper names.
 test_evaluator = dict(
-    type='TopKAccuracy',
-    topk=(1, 5),
-    classes=('n11939491', 'n01770081', 'n03179701', 'n02088466'))
+    type='TopKAccuracy', topk=(1, 5), classes=('n11939491', 'n01770081', 'n03179701', 'n02088466')
+)

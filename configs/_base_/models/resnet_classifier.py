@@ -6,11 +6,9 @@ model = dict(
         type='ImgDataPreprocessor',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True),
-    backbone=dict(
-        type='ResNetDN',
-        depth=18,
-        out_indices=(3, ),
-        norm_cfg=dict(type='BN', eps=1e-3)),
+        bgr_to_rgb=True,
+    ),
+    backbone=dict(type='ResNetDN', depth=18, out_indices=(3,), norm_cfg=dict(type='BN', eps=1e-3)),
     num_classes=100,
-    in_channels=512)
+    in_channels=512,
+)

@@ -15,7 +15,8 @@ data_preprocessor = dict(
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
     bgr_to_rgb=True,
-    pad_size_divisor=1)
+    pad_size_divisor=1,
+)
 
 model = dict(
     type='SingleStageDetector',
@@ -23,9 +24,10 @@ model = dict(
     backbone=dict(
         type='MobileNetV2DN',
         out_indices=(5, 7),
-        expansion_indices=(5, ),
+        expansion_indices=(5,),
         norm_cfg=norm_cfg,
-        act_cfg=act_cfg),
+        act_cfg=act_cfg,
+    ),
     neck=dict(
         type='SSDNeck',
         in_channels=feature_channels,
@@ -36,7 +38,8 @@ model = dict(
         use_depthwise=True,
         norm_cfg=norm_cfg,
         act_cfg=act_cfg,
-        init_cfg=init_cfg),
+        init_cfg=init_cfg,
+    ),
     bbox_head=dict(
         type='SSDLiteHead',
         in_channels=level_channels,
@@ -52,28 +55,35 @@ model = dict(
             strides=[16, 32, 64, 107, 160, 320],
             ratios=[[2], [2, 3], [2, 3], [2, 3], [2], [2]],
             min_sizes=[32, 64, 121, 179, 236, 294],
-            max_sizes=[64, 121, 179, 236, 294, 352]),
+            max_sizes=[64, 121, 179, 236, 294, 352],
+        ),
         bbox_coder=dict(
             type='DeltaXYWHBBoxCoder',
-            target_means=[.0, .0, .0, .0],
-            target_stds=[0.1, 0.1, 0.2, 0.2])),
+            target_means=[0.0, 0.0, 0.0, 0.0],
+            target_stds=[0.1, 0.1, 0.2, 0.2],
+        ),
+    ),
     train_cfg=dict(
         assigner=dict(
             type='MaxIoUAssigner',
             pos_iou_thr=0.5,
             neg_iou_thr=0.5,
-            min_pos_iou=0.,
+            min_pos_iou=0.0,
             ignore_iof_thr=-1,
-            gt_max_assign_all=False),
+            gt_max_assign_all=False,
+        ),
         sampler=dict(type='PseudoSampler'),
-        smoothl1_beta=1.,
+        smoothl1_beta=1.0,
         allowed_border=-1,
         pos_weight=-1,
         neg_pos_ratio=3,
-        debug=False),
+        debug=False,
+    ),
     test_cfg=dict(
         nms_pre=1000,
         nms=dict(type='nms', iou_threshold=0.6),
         min_bbox_size=0,
         score_thr=0.02,
-        max_per_img=200))
+        max_per_img=200,
+    ),
+)

@@ -13,12 +13,13 @@ param_scheduler = [
         end=max_epochs,
         T_max=max_epochs,
         by_epoch=True,
-        convert_to_iter_based=True)
+        convert_to_iter_based=True,
+    )
 ]
 
 optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='SGD', lr=0.2, momentum=0.9, weight_decay=4e-5))
+    type='OptimWrapper', optimizer=dict(type='SGD', lr=0.2, momentum=0.9, weight_decay=4e-5)
+)
 
 # For `--auto-scale-lr`: the learning rate above is for this many images in a step.
 auto_scale_lr = dict(enable=False, base_batch_size=64)

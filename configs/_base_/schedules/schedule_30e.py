@@ -6,12 +6,13 @@ test_cfg = dict(type='TestLoop')
 
 param_scheduler = [
     dict(type='LinearLR', start_factor=1 / 3, by_epoch=False, begin=0, end=500),
-    dict(type='MultiStepLR', begin=0, end=30, by_epoch=True, milestones=[18, 25, 28], gamma=0.1)
+    dict(type='MultiStepLR', begin=0, end=30, by_epoch=True, milestones=[18, 25, 28], gamma=0.1),
 ]
 
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='RMSprop', lr=0.05, eps=1.0, momentum=0.9, weight_decay=4e-5))
+    optimizer=dict(type='RMSprop', lr=0.05, eps=1.0, momentum=0.9, weight_decay=4e-5),
+)
 
 # For `--auto-scale-lr`: the learning rate above is for this many images in a step.
 auto_scale_lr = dict(enable=False, base_batch_size=128)

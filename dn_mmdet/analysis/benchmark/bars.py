@@ -52,10 +52,16 @@ BARS = (
     Bar('train', 'channels_last', 'DNB-recompute', 0.60, quantity='saved_ratio'),
     Bar('train', 'contiguous', 'DNB-aten', 1.10),
     Bar('train', 'channels_last', 'DNB-aten', 1.20),
-    *(Bar(mode, layout, 'DNB', limit, device='cuda', dtype=dtype)
-      for mode, dtype, limit in (('train', 'float32', 1.05), ('train', 'bfloat16', 1.10),
-                                 ('eval', 'float32', 1.05), ('eval', 'bfloat16', 1.05))
-      for layout in ('contiguous', 'channels_last')),
+    *(
+        Bar(mode, layout, 'DNB', limit, device='cuda', dtype=dtype)
+        for mode, dtype, limit in (
+            ('train', 'float32', 1.05),
+            ('train', 'bfloat16', 1.10),
+            ('eval', 'float32', 1.05),
+            ('eval', 'bfloat16', 1.05),
+        )
+        for layout in ('contiguous', 'channels_last')
+    ),
 )
 
 
@@ -77,8 +83,10 @@ def bars_table(results: Results) -> list[tuple[str, ...]]:
     rows = [('bar', 'measured', 'at most', 'verdict')]
     for bar, value, verdict in judge(results):
         what = 'time' if bar.quantity == 'ratio' else 'saved memory'
-        text = (f'{bar.device}, {bar.mode}, {bar.layout}, {bar.dtype}: {what}, '
-                f'{NORMS[bar.norm].label} / {BASELINE}')
+        text = (
+            f'{bar.device}, {bar.mode}, {bar.layout}, {bar.dtype}: {what}, '
+            f'{NORMS[bar.norm].label} / {BASELINE}'
+        )
         rows.append((text, '' if value is None else f'{value:.3f}', f'{bar.limit:g}', verdict))
     return rows
 

@@ -88,8 +88,10 @@ class Cell:
     @property
     def name(self) -> str:
         """The place in words."""
-        return (f'{self.model} {self.mode}, batch {self.batch} at {self.size}, {self.layout}, '
-                f'{self.dtype}')
+        return (
+            f'{self.model} {self.mode}, batch {self.batch} at {self.size}, {self.layout}, '
+            f'{self.dtype}'
+        )
 
     @property
     def cost(self) -> float:
@@ -101,13 +103,19 @@ class Cell:
         return sum(0.5 + NORMS[norm].cost * step * rounds for norm in self.norms)
 
 
-def grid(models: Iterable[str] = (MOBILENET, ), modes: Iterable[str] = ('train', 'eval'),
-         layouts: Iterable[str] = ('contiguous', 'channels_last'),
-         dtypes: Iterable[str] = ('float32', ), batches: Iterable[int] = (8, ),
-         sizes: Iterable[int] = (224, ), **how) -> list[Cell]:
+def grid(
+    models: Iterable[str] = (MOBILENET,),
+    modes: Iterable[str] = ('train', 'eval'),
+    layouts: Iterable[str] = ('contiguous', 'channels_last'),
+    dtypes: Iterable[str] = ('float32',),
+    batches: Iterable[int] = (8,),
+    sizes: Iterable[int] = (224,),
+    **how,
+) -> list[Cell]:
     """Every combination as a cell; ``how`` sets further attributes of :class:`Cell`."""
-    return [Cell(*place, **how)
-            for place in product(models, modes, layouts, dtypes, batches, sizes)]
+    return [
+        Cell(*place, **how) for place in product(models, modes, layouts, dtypes, batches, sizes)
+    ]
 
 
 def _sweep(cells, norms, repeats):
@@ -121,16 +129,25 @@ FEW = (BASELINE, 'DNB', 'naive', 'SEBN')
 # nine minutes on two quiet cores; `cuda` is for one card of 80 GB.
 PRESETS = {
     'cpu': [
-        *grid(modes=('train', )),
-        *grid(modes=('eval', ), repeats=15),
-        *_sweep(grid(layouts=('contiguous', ), batches=(1, 4, 8), sizes=(160, )), FEW, 9),
-        *_sweep(grid(layouts=('contiguous', ), batches=(1, )), FEW, 9),
-        *_sweep(grid(layouts=('contiguous', ), batches=(1, 2), sizes=(320, )), FEW, 9),
+        *grid(modes=('train',)),
+        *grid(modes=('eval',), repeats=15),
+        *_sweep(grid(layouts=('contiguous',), batches=(1, 4, 8), sizes=(160,)), FEW, 9),
+        *_sweep(grid(layouts=('contiguous',), batches=(1,)), FEW, 9),
+        *_sweep(grid(layouts=('contiguous',), batches=(1, 2), sizes=(320,)), FEW, 9),
     ],
     'cuda': [
-        *grid(dtypes=FLOATS, batches=(64, ), sizes=(320, ), repeats=15, warmup=5,
-              norms=tuple(norm for norm in NORMS if norm != 'DNB-aten')),
-        *_sweep(grid(dtypes=FLOATS, layouts=('channels_last', ), batches=(1, 8, 32),
-                     sizes=(224, 320)), FEW, 15),
+        *grid(
+            dtypes=FLOATS,
+            batches=(64,),
+            sizes=(320,),
+            repeats=15,
+            warmup=5,
+            norms=tuple(norm for norm in NORMS if norm != 'DNB-aten'),
+        ),
+        *_sweep(
+            grid(dtypes=FLOATS, layouts=('channels_last',), batches=(1, 8, 32), sizes=(224, 320)),
+            FEW,
+            15,
+        ),
     ],
 }

@@ -54,8 +54,14 @@ def plot_ratios(results: Results, file: str | Path) -> bool:
         row[0].set_ylabel(f'time / BN\n{Path(kind[0]).stem}, {kind[2]},\n{kind[3]}', fontsize=8)
     for axes in panels[-1]:
         axes.set_xlabel('batch size')
-    figure.legend(lines.values(), lines.keys(), loc='outside lower center', frameon=False,
-                  ncols=int(width / 2.1), fontsize=8)
+    figure.legend(
+        lines.values(),
+        lines.keys(),
+        loc='outside lower center',
+        frameon=False,
+        ncols=int(width / 2.1),
+        fontsize=8,
+    )
     with atomic_write(file) as picture:
         figure.savefig(picture, format=Path(file).suffix[1:])
     return True
@@ -69,14 +75,19 @@ def _draw(axes, cells, norms):
     axes.axhline(1.0, color='#888888', linewidth=0.8)
     lines = {}
     for norm in norms:
-        points = [(cell['batch'], row['ratio'], row['ratio_q1'], row['ratio_q3'])
-                  for cell in cells for row in cell['rows'] if row['norm'] == norm]
+        points = [
+            (cell['batch'], row['ratio'], row['ratio_q1'], row['ratio_q3'])
+            for cell in cells
+            for row in cell['rows']
+            if row['norm'] == norm
+        ]
         if points:
             # A norm looks the same in every picture, whatever else is in it.
             color, marker, line = STYLES[list(NORMS).index(norm) % len(STYLES)]
             x, y, low, high = zip(*points, strict=True)
-            lines[NORMS[norm].label], = axes.plot(
-                x, y, color=color, marker=marker, linestyle=line, markersize=4)
+            (lines[NORMS[norm].label],) = axes.plot(
+                x, y, color=color, marker=marker, linestyle=line, markersize=4
+            )
             axes.vlines(x, low, high, color=color, alpha=0.5)
     axes.set_xscale('log', base=2)
     axes.set_xticks(batches, map(str, batches))

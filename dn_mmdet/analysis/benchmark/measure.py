@@ -14,8 +14,9 @@ from .models import build_subject, why_not
 __all__ = ['measure_cell']
 
 
-def measure_cell(cell: Cell, device: torch.device,
-                 progress: Callable[[int, int], None] | None = None) -> dict:
+def measure_cell(
+    cell: Cell, device: torch.device, progress: Callable[[int, int], None] | None = None
+) -> dict:
     """Time a model with each norm, interleaved, and measure its memory.
 
     Args:
@@ -34,31 +35,46 @@ def measure_cell(cell: Cell, device: torch.device,
     """
     left_out = {norm: reason for norm in cell.norms if (reason := why_not(cell, norm))}
     try:
-        subjects = {norm: build_subject(cell, norm, device)
-                    for norm in cell.norms if norm not in left_out}
+        subjects = {
+            norm: build_subject(cell, norm, device) for norm in cell.norms if norm not in left_out
+        }
         times = time_interleaved(
             {norm: subject.step for norm, subject in subjects.items()},
-            repeats=cell.repeats, warmup=cell.warmup, settle=SETTLE, device=device,
+            repeats=cell.repeats,
+            warmup=cell.warmup,
+            settle=SETTLE,
+            device=device,
             progress=progress,
-            context=lambda norm: use_path(NORMS[norm].path))
+            context=lambda norm: use_path(NORMS[norm].path),
+        )
         rows = []
         for norm, timing in summarise_times(times, BASELINE).items():
             subject = subjects.pop(norm)
             with use_path(NORMS[norm].path):
                 memory = _memory(subject, cell, device)
             base = rows[0] if rows else memory
-            rows.append(dict(
-                norm=norm, path=subject.path, **asdict(timing), **memory,
-                **{f'{key}_ratio': None if value is None else value / base[key]
-                   for key, value in memory.items()}))
+            rows.append(
+                dict(
+                    norm=norm,
+                    path=subject.path,
+                    **asdict(timing),
+                    **memory,
+                    **{
+                        f'{key}_ratio': None if value is None else value / base[key]
+                        for key, value in memory.items()
+                    },
+                )
+            )
     except UserError:
         raise
     # Too little memory, or whatever a model says of an input that it cannot take.
     except Exception as error:
         if cell.model == MOBILENET and not isinstance(error, (RuntimeError, ValueError)):
             raise
-        raise UserError(f'{cell.name}: the model does not run ({_text(error)}); choose another '
-                        'batch size, resolution, dtype or device.') from error
+        raise UserError(
+            f'{cell.name}: the model does not run ({_text(error)}); choose another '
+            'batch size, resolution, dtype or device.'
+        ) from error
     return dict(asdict(cell), rows=rows, left_out=left_out)
 
 

@@ -75,8 +75,10 @@ def build_subject(cell: Cell, norm: str, device: torch.device) -> Subject:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9, weight_decay=4e-5)
 
     def forward():
-        with torch.set_grad_enabled(train), torch.autocast(
-                device.type, dtype, enabled=dtype != torch.float32):
+        with (
+            torch.set_grad_enabled(train),
+            torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
+        ):
             return network()
 
     def step():
@@ -91,7 +93,7 @@ def build_subject(cell: Cell, norm: str, device: torch.device) -> Subject:
 
 
 def _mobilenet(how: Norm) -> nn.Module:
-    return MobileNetV2DN(norm_cfg=dict(how.cfg), out_indices=(7, ), **_fold(how))
+    return MobileNetV2DN(norm_cfg=dict(how.cfg), out_indices=(7,), **_fold(how))
 
 
 def _fold(how: Norm) -> dict:
@@ -102,8 +104,10 @@ def _from_config(file: str, how: Norm) -> nn.Module:
     cfg = load_config(file)
     backbone = _backbone(cfg)
     old = backbone.get('norm_cfg') or {}
-    backbone.norm_cfg = {**{key: old[key] for key in ('eps', 'requires_grad') if key in old},
-                         **how.cfg}
+    backbone.norm_cfg = {
+        **{key: old[key] for key in ('eps', 'requires_grad') if key in old},
+        **how.cfg,
+    }
     if backbone.get('type') == FOLDING:
         backbone.update(_fold(how))
     scope = cfg.get('default_scope', 'mmdet')
@@ -114,8 +118,10 @@ def _from_config(file: str, how: Norm) -> nn.Module:
 def _backbone(cfg) -> Mapping:
     backbone = (cfg.get('model') or {}).get('backbone')
     if not isinstance(backbone, Mapping):
-        raise UserError(f'{cfg.filename} has no model.backbone, whose norms could be exchanged: '
-                        'give the configuration of a detector or classifier.')
+        raise UserError(
+            f'{cfg.filename} has no model.backbone, whose norms could be exchanged: '
+            'give the configuration of a detector or classifier.'
+        )
     return backbone
 
 
@@ -148,7 +154,7 @@ def _detector_data(model: nn.Module, cell: Cell) -> dict:
 
 
 def _outputs(output) -> tuple[Tensor, ...]:
-    return output if isinstance(output, tuple) else (output, )
+    return output if isinstance(output, tuple) else (output,)
 
 
 def _path(how: Norm, dtype: torch.dtype, device: torch.device) -> str | None:

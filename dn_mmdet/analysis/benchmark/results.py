@@ -41,8 +41,10 @@ class Results:
             same, cells = found['environment'] == self.environment, found['cells']
             self.cells = [cell for cell in cells if {*CELL_KEYS, 'rows', 'left_out'} <= {*cell}]
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f'{self.file} is no result of this benchmark: move it, or name another '
-                            'folder with --out.') from error
+            raise UserError(
+                f'{self.file} is no result of this benchmark: move it, or name another '
+                'folder with --out.'
+            ) from error
         if not same:
             self.cells = []
             self.set_aside = self.file.with_suffix(f'.{time.strftime("%Y%m%d_%H%M%S")}.json')
@@ -50,8 +52,14 @@ class Results:
 
     def find(self, cell: Cell) -> dict | None:
         """The measurement of a cell, made with the same norms, rounds and step."""
-        return next((found for found in self.cells if all(
-            _plain(getattr(cell, key)) == found[key] for key in CELL_KEYS)), None)
+        return next(
+            (
+                found
+                for found in self.cells
+                if all(_plain(getattr(cell, key)) == found[key] for key in CELL_KEYS)
+            ),
+            None,
+        )
 
     def at(self, *place) -> dict | None:
         """The measurement at a ``Cell.place``, however it was made."""

@@ -18,8 +18,12 @@ from .results import Results
 __all__ = ['run_benchmark']
 
 
-def run_benchmark(cells: Sequence[Cell], out: str | Path = 'work_dirs/benchmark',
-                  device: str = 'cpu', threads: int | None = None) -> bool:
+def run_benchmark(
+    cells: Sequence[Cell],
+    out: str | Path = 'work_dirs/benchmark',
+    device: str = 'cpu',
+    threads: int | None = None,
+) -> bool:
     """Measure every cell that the result file does not hold yet, then write and print the report.
 
     A finished cell is in the file at once; an interrupted one begins anew. Cells count as finished
@@ -47,8 +51,10 @@ def run_benchmark(cells: Sequence[Cell], out: str | Path = 'work_dirs/benchmark'
         try:
             _measure(cells, results, device)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f'{len(results.cells)} cells are in {results.file}; the same '
-                                    'command goes on with the missing ones') from None
+            raise KeyboardInterrupt(
+                f'{len(results.cells)} cells are in {results.file}; the same '
+                'command goes on with the missing ones'
+            ) from None
     text = write_report(results, out)
     drawn = plot_ratios(results, out / 'ratios.png')
     print(f'\n{text}\nIn {out}/: benchmark.json, benchmark.md{", ratios.png" if drawn else ""}')
@@ -63,10 +69,12 @@ def _measure(cells, results, device):
             continue
         step = progress.start(cell.name)
         measured = measure_cell(
-            cell, device, lambda done, of, step=step: step.show(done / of, f'round {done}/{of}'))
+            cell, device, lambda done, of, step=step: step.show(done / of, f'round {done}/{of}')
+        )
         results.add(measured)
-        step.finish(', '.join(f'{row["norm"]} {row["ratio"]:.2f}' for row in measured['rows'][1:])
-                    or 'done')
+        step.finish(
+            ', '.join(f'{row["norm"]} {row["ratio"]:.2f}' for row in measured['rows'][1:]) or 'done'
+        )
 
 
 def _device(name):
@@ -76,6 +84,8 @@ def _device(name):
             raise UserError(f'--device must be cpu or cuda, but got {name}.')
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f'--device {name} cannot be used ({str(error).splitlines()[0]}): choose '
-                        'cpu, or install the torch that fits the device.') from error
+        raise UserError(
+            f'--device {name} cannot be used ({str(error).splitlines()[0]}): choose '
+            'cpu, or install the torch that fits the device.'
+        ) from error
     return device

@@ -1,4 +1,5 @@
 """Handwritten digits on photographs: a COCO detection set made from what two packages ship."""
+
 from .build import build_digits_coco
 from .coco import CLASSES
 from .contact_sheet import draw_contact_sheet
@@ -9,7 +10,18 @@ from .scenes import Scene, compose_scene
 from .spec import DigitsSpec
 
 __all__ = [
-    'CLASSES', 'PHOTOGRAPHS', 'DigitsSpec', 'Glyphs', 'Photograph', 'Scene', 'build_digits_coco',
-    'compose_crop', 'compose_scene', 'draw_contact_sheet', 'load_glyphs', 'load_photographs',
-    'random_background', 'render_glyph'
+    'CLASSES',
+    'PHOTOGRAPHS',
+    'DigitsSpec',
+    'Glyphs',
+    'Photograph',
+    'Scene',
+    'build_digits_coco',
+    'compose_crop',
+    'compose_scene',
+    'draw_contact_sheet',
+    'load_glyphs',
+    'load_photographs',
+    'random_background',
+    'render_glyph',
 ]

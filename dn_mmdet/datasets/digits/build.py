@@ -1,4 +1,5 @@
 """Make the whole data set, or find that it is there."""
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +19,12 @@ from .writers import write_crops, write_scenes
 __all__ = ['build_digits_coco']
 
 
-def build_digits_coco(out: str | Path, spec: DigitsSpec | None = None, force: bool = False,
-                      preview: str | Path | None = None) -> dict:
+def build_digits_coco(
+    out: str | Path,
+    spec: DigitsSpec | None = None,
+    force: bool = False,
+    preview: str | Path | None = None,
+) -> dict:
     """Write the digits as COCO, and single-digit crops in the ImageNet folder layout.
 
     The folder appears under its name when it is complete, and not before: ``annotations/
@@ -63,8 +68,10 @@ def _make(out: Path, spec: DigitsSpec) -> dict:
     total = spec.train + spec.val + spec.crops_train + spec.crops_val
     counts = {}
     # The bar is drawn on a terminal only: a log file keeps the summary.
-    with whole_folder(out) as folder, tqdm(total=total, desc='digits', unit='image',
-                                           disable=None) as bar:
+    with (
+        whole_folder(out) as folder,
+        tqdm(total=total, desc='digits', unit='image', disable=None) as bar,
+    ):
         for split in ('train', 'val'):
             source = glyphs[split], photographs[split]
             counts[split] = write_scenes(folder, split, spec, *source, bar.update)
@@ -78,13 +85,16 @@ def _readable(action: str, place: str | Path, argument: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f'Cannot {action} {place}: {error.strerror or error}; mend that, or choose '
-                        f'another place with {argument}.') from error
+        raise UserError(
+            f'Cannot {action} {place}: {error.strerror or error}; mend that, or choose '
+            f'another place with {argument}.'
+        ) from error
 
 
 def _summary(counts: dict) -> str:
     scenes = ', '.join(
         f'{c["images"]} images for {split} ({c["digits"]} digits: {c["small"]} small, '
         f'{c["medium"]} medium, {c["large"]} large; {c["empty"]} images empty)'
-        for split, c in ((split, counts[split]) for split in ('train', 'val')))
+        for split, c in ((split, counts[split]) for split in ('train', 'val'))
+    )
     return f'{scenes}, {counts["crops_train"]} and {counts["crops_val"]} crops'

@@ -1,4 +1,5 @@
 """COCO annotations of the scenes."""
+
 from .photographs import PHOTOGRAPHS
 from .scenes import Scene
 
@@ -6,8 +7,10 @@ __all__ = ['CLASSES', 'add_scene', 'box_sizes', 'new_document']
 
 CLASSES = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
 
-_DIGITS = ('E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine '
-           'Learning Repository, 1998, in the copy that scikit-learn (BSD-3-Clause) ships')
+_DIGITS = (
+    'E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine '
+    'Learning Repository, 1998, in the copy that scikit-learn (BSD-3-Clause) ships'
+)
 _DIGITS_URL = 'https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits'
 _LICENCES = sorted({photo.licence for photo in PHOTOGRAPHS})
 _SMALL, _LARGE = 32**2, 96**2  # COCO's limits, square pixels
@@ -23,8 +26,11 @@ def new_document(split: str, seed: int) -> dict:
     Returns:
         dict: ``info``, ``licenses``, ``categories`` (ids 1 to 10), ``images``, ``annotations``.
     """
-    credits = '; '.join(f'{photo.name}: {photo.credit} ({photo.licence[0]})'
-                        for photo in PHOTOGRAPHS if photo.held_out == (split == 'val'))
+    credits = '; '.join(
+        f'{photo.name}: {photo.credit} ({photo.licence[0]})'
+        for photo in PHOTOGRAPHS
+        if photo.held_out == (split == 'val')
+    )
     info = {
         'description': f'Handwritten digits on photographs, {split}, seed {seed}. '
         f'Digits: {_DIGITS}. Photographs, as scikit-learn and scikit-image ship them: {credits}.',
@@ -62,24 +68,28 @@ def add_scene(document: dict, scene: Scene, file_name: str) -> None:
     image_id = len(document['images']) + 1
     height, width = scene.image.shape[:2]
     licence = next(photo.licence for photo in PHOTOGRAPHS if photo.name == scene.photograph)
-    document['images'].append({
-        'id': image_id,
-        'file_name': file_name,
-        'width': width,
-        'height': height,
-        'license': _LICENCES.index(licence) + 1,
-        'photograph': scene.photograph,
-    })
+    document['images'].append(
+        {
+            'id': image_id,
+            'file_name': file_name,
+            'width': width,
+            'height': height,
+            'license': _LICENCES.index(licence) + 1,
+            'photograph': scene.photograph,
+        }
+    )
     for label, digit, box in zip(scene.labels, scene.digits, scene.boxes, strict=True):
-        document['annotations'].append({
-            'id': len(document['annotations']) + 1,
-            'image_id': image_id,
-            'category_id': label + 1,
-            'bbox': list(box),
-            'area': box[2] * box[3],
-            'iscrowd': 0,
-            'digit': digit,
-        })
+        document['annotations'].append(
+            {
+                'id': len(document['annotations']) + 1,
+                'image_id': image_id,
+                'category_id': label + 1,
+                'bbox': list(box),
+                'area': box[2] * box[3],
+                'iscrowd': 0,
+                'digit': digit,
+            }
+        )
 
 
 def box_sizes(document: dict) -> dict[str, int]:

@@ -1,4 +1,5 @@
 """A contact sheet: what is on disk, with its boxes, to look at."""
+
 import json
 import os
 from pathlib import Path
@@ -11,15 +12,27 @@ __all__ = ['check_picture_name', 'draw_contact_sheet']
 
 _TILE, _GAP, _HEADING = 224, 6, 26  # pixels
 _COLUMNS, _ROWS = 6, {'train': 3, 'val': 2}
-_COLOURS = ('#e6194b', '#3cb44b', '#ffe119', '#4f7bff', '#f58231', '#c653e6', '#42d4f4', '#f032e6',
-            '#bfef45', '#fa8072')
+_COLOURS = (
+    '#e6194b',
+    '#3cb44b',
+    '#ffe119',
+    '#4f7bff',
+    '#f58231',
+    '#c653e6',
+    '#42d4f4',
+    '#f032e6',
+    '#bfef45',
+    '#fa8072',
+)
 
 
 def check_picture_name(file: Path) -> None:
     """Raise a UserError unless Pillow can write a picture of this name."""
     if file.suffix.lower() not in Image.registered_extensions():
-        raise UserError(f'--preview {file} does not end in a picture\'s extension; '
-                        'name it, for example, preview.png.')
+        raise UserError(
+            f"--preview {file} does not end in a picture's extension; "
+            'name it, for example, preview.png.'
+        )
 
 
 def draw_contact_sheet(folder: str | Path, file: str | Path) -> None:
@@ -41,8 +54,12 @@ def draw_contact_sheet(folder: str | Path, file: str | Path) -> None:
     top = 0
     for split, rows in _ROWS.items():
         document = json.loads((folder / 'annotations' / f'instances_{split}2017.json').read_text())
-        _write(sheet, (_GAP, top + 4), f'{split}2017: {len(document["images"])} images, '
-               f'{len(document["annotations"])} digits; below, crops/{split}')
+        _write(
+            sheet,
+            (_GAP, top + 4),
+            f'{split}2017: {len(document["images"])} images, '
+            f'{len(document["annotations"])} digits; below, crops/{split}',
+        )
         top += _HEADING
         for place, image in enumerate(_spread(document['images'], rows * _COLUMNS)):
             tile = _draw_scene(folder / f'{split}2017', image, document)
@@ -73,15 +90,21 @@ def _draw_scene(folder: Path, image: dict, document: dict) -> Image.Image:
             category = annotation['category_id'] - 1
             # The line runs just outside the box, so that the ink's edge stays to be seen.
             pen.rectangle((x - 1, y - 1, x + width, y + height), outline=_COLOURS[category])
-            _write(tile, (x + 1, max(y - 14, 0)), document['categories'][category]['name'],
-                   _COLOURS[category])
+            _write(
+                tile,
+                (x + 1, max(y - 14, 0)),
+                document['categories'][category]['name'],
+                _COLOURS[category],
+            )
     return tile
 
 
-def _write(picture: Image.Image, place: tuple[float, float], text: str,
-           colour: str = 'white') -> None:
-    ImageDraw.Draw(picture).text(place, text, fill=colour, font=ImageFont.load_default(),
-                                 stroke_width=1, stroke_fill='black')
+def _write(
+    picture: Image.Image, place: tuple[float, float], text: str, colour: str = 'white'
+) -> None:
+    ImageDraw.Draw(picture).text(
+        place, text, fill=colour, font=ImageFont.load_default(), stroke_width=1, stroke_fill='black'
+    )
 
 
 def _spread(items: list, count: int) -> list:

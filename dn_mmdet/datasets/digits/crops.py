@@ -1,4 +1,5 @@
 """Single-digit crops with the look of the scenes, to pretrain a backbone on."""
+
 import numpy as np
 from PIL import Image
 
@@ -9,8 +10,13 @@ from .photographs import random_background
 __all__ = ['compose_crop']
 
 
-def compose_crop(glyphs: Glyphs, photographs: dict[str, Image.Image], label: int, size: int,
-                 rng: np.random.Generator) -> np.ndarray:
+def compose_crop(
+    glyphs: Glyphs,
+    photographs: dict[str, Image.Image],
+    label: int,
+    size: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
     """Paste one digit, whose longer side fills about 50 to 95 % of the crop, at a random place.
 
     Args:

@@ -1,4 +1,5 @@
 """Scanned handwritten digits and their rendering at any size."""
+
 from dataclasses import dataclass
 from math import ceil, cos, radians, sin
 
@@ -50,20 +51,24 @@ def load_glyphs() -> dict[str, Glyphs]:
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
     except ImportError as error:
-        raise UserError('The handwritten digits come with scikit-learn, which is not installed: '
-                        'pip install "dn_mmdet[demo]"') from error
+        raise UserError(
+            'The handwritten digits come with scikit-learn, which is not installed: '
+            'pip install "dn_mmdet[demo]"'
+        ) from error
     digits = load_digits()
     cells = (digits.images / 16).astype(np.float32)
     train, val = train_test_split(
-        np.arange(len(cells)), test_size=0.2, stratify=digits.target, random_state=0)
+        np.arange(len(cells)), test_size=0.2, stratify=digits.target, random_state=0
+    )
     return {
         split: Glyphs(cells[rows], digits.target[rows].astype(np.int64), rows)
         for split, rows in (('train', np.sort(train)), ('val', np.sort(val)))
     }
 
 
-def render_glyph(cells: np.ndarray, side: float, limit: int,
-                 rng: np.random.Generator) -> np.ndarray:
+def render_glyph(
+    cells: np.ndarray, side: float, limit: int, rng: np.random.Generator
+) -> np.ndarray:
     """Draw one digit, slightly turned, slanted and stretched, as an antialiased alpha mask.
 
     Args:
@@ -82,23 +87,26 @@ def render_glyph(cells: np.ndarray, side: float, limit: int,
     # The jitter changes the box, so measure it at a trial scale first.
     trial = 6.0
     *_, width, height = ink_box(_warp(cells, trial, angle, shear, aspect))
-    scale = trial * side / (width * height)**0.5
+    scale = trial * side / (width * height) ** 0.5
     scale = min(scale, trial * (limit - 4) / max(width, height))
     alpha = _warp(cells, scale, angle, shear, aspect)
     rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
-    return alpha[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1][:limit, :limit]
+    return alpha[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1][:limit, :limit]
 
 
 def ink_box(alpha: np.ndarray) -> tuple[int, int, int, int]:
     """Tight box (x, y, width, height) in pixels round the pixels that are at least half ink."""
     ink = alpha >= 0.5
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
-    return (int(columns[0]), int(rows[0]), int(columns[-1] - columns[0] + 1),
-            int(rows[-1] - rows[0] + 1))
+    return (
+        int(columns[0]),
+        int(rows[0]),
+        int(columns[-1] - columns[0] + 1),
+        int(rows[-1] - rows[0] + 1),
+    )
 
 
-def _warp(cells: np.ndarray, scale: float, angle: float, shear: float,
-          aspect: float) -> np.ndarray:
+def _warp(cells: np.ndarray, scale: float, angle: float, shear: float, aspect: float) -> np.ndarray:
     """Resample with ``scale`` pixels per cell; bicubic, so that the pen's strokes stay smooth."""
     # Forward map of cell offsets to pixel offsets: rotation @ [[aspect, shear], [0, 1]] * scale.
     a, b = scale * aspect * cos(angle), scale * (shear * cos(angle) - sin(angle))
@@ -109,11 +117,19 @@ def _warp(cells: np.ndarray, scale: float, angle: float, shear: float,
     centre = padded.shape[0] / 2
     det = a * d - b * c
     ia, ib, ic, id_ = d / det, -b / det, -c / det, a / det
-    inverse = (ia, ib, centre - ia * width / 2 - ib * height / 2,
-               ic, id_, centre - ic * width / 2 - id_ * height / 2)
+    inverse = (
+        ia,
+        ib,
+        centre - ia * width / 2 - ib * height / 2,
+        ic,
+        id_,
+        centre - ic * width / 2 - id_ * height / 2,
+    )
     coverage = np.asarray(
-        Image.fromarray(padded).transform((width, height), Image.Transform.AFFINE, inverse,
-                                          Image.Resampling.BICUBIC))
+        Image.fromarray(padded).transform(
+            (width, height), Image.Transform.AFFINE, inverse, Image.Resampling.BICUBIC
+        )
+    )
     # Coverage changes by about 1 per cell across an edge; times the scale, alpha changes by about
     # 1 per pixel: the sharpest edge without jaggies.
     return np.clip(0.5 + (coverage - _EDGE) * min(scale, _STEEPEST), 0, 1)

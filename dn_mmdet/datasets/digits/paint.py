@@ -1,4 +1,5 @@
 """Light ink on a dark background."""
+
 import colorsys
 from math import ceil
 
@@ -28,13 +29,14 @@ def paint(canvas: np.ndarray, alpha: np.ndarray, left: int, top: int, colour: np
     reach = _SHADOW_REACH * max(alpha.shape)
     border = ceil(3 * reach)
     shadow = Image.fromarray(to_uint8(np.pad(alpha, border))).filter(
-        ImageFilter.GaussianBlur(reach))
+        ImageFilter.GaussianBlur(reach)
+    )
     factor = 1 - _SHADOW_DEPTH / 255 * np.asarray(shadow, np.float32)[..., None]
     # The shadow may leave the image, the ink does not.
     up, back = max(top - border, 0), max(left - border, 0)
-    area = canvas[up:top + alpha.shape[0] + border, back:left + alpha.shape[1] + border]
-    area *= factor[up - top + border:, back - left + border:][:area.shape[0], :area.shape[1]]
-    ink = canvas[top:top + alpha.shape[0], left:left + alpha.shape[1]]
+    area = canvas[up : top + alpha.shape[0] + border, back : left + alpha.shape[1] + border]
+    area *= factor[up - top + border :, back - left + border :][: area.shape[0], : area.shape[1]]
+    ink = canvas[top : top + alpha.shape[0], left : left + alpha.shape[1]]
     ink += alpha[..., None] * (colour - ink)
 
 

@@ -1,4 +1,5 @@
 """Photographs that scikit-learn and scikit-image ship inside their wheels, as backgrounds."""
+
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -11,8 +12,10 @@ __all__ = ['PHOTOGRAPHS', 'Photograph', 'load_photographs', 'random_background']
 
 _CC_BY = ('CC BY 2.0', 'https://creativecommons.org/licenses/by/2.0/')
 _CC0 = ('CC0 1.0', 'https://creativecommons.org/publicdomain/zero/1.0/')
-_PUBLIC = ('No known copyright restrictions',
-           'https://scikit-image.org/docs/stable/api/skimage.data.html')
+_PUBLIC = (
+    'No known copyright restrictions',
+    'https://scikit-image.org/docs/stable/api/skimage.data.html',
+)
 
 _LONGEST = 640  # pixels
 
@@ -41,10 +44,21 @@ class Photograph:
 # Pages of text and pictures with written digits (page, text) would be unlabelled objects; what is
 # no photograph (logo, phantom, ...) or has no stated licence (moon, motorcycle) is left out too.
 PHOTOGRAPHS = (
-    Photograph('china', 'sklearn', 'datasets/images/china.jpg', _CC_BY,
-               'https://www.flickr.com/photos/danielbuechele/6061409035/'),
-    Photograph('flower', 'sklearn', 'datasets/images/flower.jpg', _CC_BY,
-               'https://www.flickr.com/photos/vultilion/6056698931/', held_out=True),
+    Photograph(
+        'china',
+        'sklearn',
+        'datasets/images/china.jpg',
+        _CC_BY,
+        'https://www.flickr.com/photos/danielbuechele/6061409035/',
+    ),
+    Photograph(
+        'flower',
+        'sklearn',
+        'datasets/images/flower.jpg',
+        _CC_BY,
+        'https://www.flickr.com/photos/vultilion/6056698931/',
+        held_out=True,
+    ),
     Photograph('astronaut', 'skimage', 'data/astronaut.png', _PUBLIC, 'NASA'),
     Photograph('brick', 'skimage', 'data/brick.png', _CC0, 'CC0Textures'),
     Photograph('camera', 'skimage', 'data/camera.png', _CC0, 'Lav Varshney'),
@@ -54,8 +68,9 @@ PHOTOGRAPHS = (
     Photograph('grass', 'skimage', 'data/grass.png', _CC0, 'CC0Textures'),
     Photograph('gravel', 'skimage', 'data/gravel.png', _CC0, 'CC0Textures', held_out=True),
     Photograph('hubble', 'skimage', 'data/hubble_deep_field.jpg', _PUBLIC, 'NASA'),
-    Photograph('ihc', 'skimage', 'data/ihc.png', _PUBLIC,
-               'Center for Microscopy and Molecular Imaging'),
+    Photograph(
+        'ihc', 'skimage', 'data/ihc.png', _PUBLIC, 'Center for Microscopy and Molecular Imaging'
+    ),
     Photograph('retina', 'skimage', 'data/retina.jpg', _CC0, 'Mikael Haggstrom'),
     Photograph('rocket', 'skimage', 'data/rocket.jpg', _PUBLIC, 'SpaceX', held_out=True),
 )
@@ -76,8 +91,9 @@ def load_photographs() -> dict[str, dict[str, Image.Image]]:
     return loaded
 
 
-def random_background(photographs: dict[str, Image.Image], size: int,
-                      rng: np.random.Generator) -> tuple[str, np.ndarray]:
+def random_background(
+    photographs: dict[str, Image.Image], size: int, rng: np.random.Generator
+) -> tuple[str, np.ndarray]:
     """Cut a random square out of a random photograph, and darken it below any digit.
 
     Args:
@@ -92,8 +108,9 @@ def random_background(photographs: dict[str, Image.Image], size: int,
     photo = photographs[name]
     side = min(photo.size) * rng.uniform(0.3, 1.0)
     left, top = rng.uniform(0, photo.width - side), rng.uniform(0, photo.height - side)
-    cut = photo.resize((size, size), Image.Resampling.BILINEAR,
-                       (left, top, left + side, top + side))
+    cut = photo.resize(
+        (size, size), Image.Resampling.BILINEAR, (left, top, left + side, top + side)
+    )
     pixels = np.asarray(cut, np.float32) / 255
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]
@@ -108,10 +125,14 @@ def _open(photo: Photograph) -> Image.Image:
         with (files(photo.package) / photo.file).open('rb') as stream:
             image = Image.open(stream).convert('RGB')
     except ModuleNotFoundError as error:
-        raise UserError(f'The photographs come with {project}, which is not installed: '
-                        'pip install "dn_mmdet[demo]"') from error
+        raise UserError(
+            f'The photographs come with {project}, which is not installed: '
+            'pip install "dn_mmdet[demo]"'
+        ) from error
     except FileNotFoundError as error:
-        raise UserError(f'The installed {project} does not ship {photo.file}; '
-                        'reinstall it: pip install --force-reinstall "dn_mmdet[demo]"') from error
+        raise UserError(
+            f'The installed {project} does not ship {photo.file}; '
+            'reinstall it: pip install --force-reinstall "dn_mmdet[demo]"'
+        ) from error
     # Every crop is shrunk from here: a smaller original makes that several times faster.
     return ImageOps.contain(image, (_LONGEST, _LONGEST)) if max(image.size) > _LONGEST else image

@@ -1,4 +1,5 @@
 """Scenes: up to six digits on a darkened photograph, with their boxes."""
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,8 +40,9 @@ class Scene:
     masks: np.ndarray
 
 
-def compose_scene(glyphs: Glyphs, photographs: dict[str, Image.Image], size: int,
-                  rng: np.random.Generator) -> Scene:
+def compose_scene(
+    glyphs: Glyphs, photographs: dict[str, Image.Image], size: int, rng: np.random.Generator
+) -> Scene:
     """Paste digits on a random background.
 
     Boxes lie inside the image, overlap by an IoU of at most 0.3 and 0.3 of the smaller box, and
@@ -62,8 +64,9 @@ def compose_scene(glyphs: Glyphs, photographs: dict[str, Image.Image], size: int
         chosen = glyphs.draw(rng)
         # Where there is no room, a smaller digit may still fit.
         for shrink in (1, 0.75, 0.5):
-            alpha = render_glyph(glyphs.cells[chosen], size * max(side * shrink, _SMALL[0]),
-                                 size - 2, rng)
+            alpha = render_glyph(
+                glyphs.cells[chosen], size * max(side * shrink, _SMALL[0]), size - 2, rng
+            )
             place = _find_place(scene, alpha, rng)
             if place is not None:
                 left, top, box, mask = place
@@ -87,8 +90,9 @@ def _sides(rng: np.random.Generator) -> list[float]:
     return [float(np.exp(rng.uniform(*np.log(r)))) for r in ranges]
 
 
-def _find_place(scene: Scene, alpha: np.ndarray,
-                rng: np.random.Generator) -> tuple[int, int, Box, np.ndarray] | None:
+def _find_place(
+    scene: Scene, alpha: np.ndarray, rng: np.random.Generator
+) -> tuple[int, int, Box, np.ndarray] | None:
     """A place (left, top, box, mask) for a digit that leaves the others to be seen, or None."""
     size = scene.masks.shape[-1]
     x, y, width, height = ink_box(alpha)
@@ -99,7 +103,7 @@ def _find_place(scene: Scene, alpha: np.ndarray,
         if not all(_apart(box, other) for other in scene.boxes):
             continue
         mask = np.zeros((size, size), bool)
-        mask[top:top + alpha.shape[0], left:left + alpha.shape[1]] = alpha >= 0.5
+        mask[top : top + alpha.shape[0], left : left + alpha.shape[1]] = alpha >= 0.5
         if _leaves_visible(np.concatenate([scene.masks, mask[None]])):
             return left, top, box, mask
     return None

@@ -1,4 +1,5 @@
 """What is to be made: the arguments that decide the bytes of the data set."""
+
 from dataclasses import dataclass, fields
 
 from dn_mmdet.engine.errors import UserError
@@ -6,8 +7,13 @@ from dn_mmdet.engine.errors import UserError
 __all__ = ['DigitsSpec']
 
 _LOWEST = {
-    'train': 1, 'val': 1, 'crops_train': 1, 'crops_val': 1, 'image_size': 64, 'crop_size': 32,
-    'seed': 0
+    'train': 1,
+    'val': 1,
+    'crops_train': 1,
+    'crops_val': 1,
+    'image_size': 64,
+    'crop_size': 32,
+    'seed': 0,
 }
 # Beyond this an upscaled 8x8 scan shows nothing more and a scene no longer fits in memory.
 _HIGHEST = {'image_size': 2048, 'crop_size': 2048}

@@ -1,4 +1,5 @@
 """The stamp ``digits.json``: what a folder was made with, written when all the rest is there."""
+
 import json
 import os
 import platform
@@ -52,8 +53,10 @@ def check_folder(out: Path, spec: DigitsSpec, force: bool) -> dict | None:
     if force:
         strangers = sorted({entry.name for entry in out.iterdir()} - _OURS)
         if strangers:
-            raise UserError(f'{out / strangers[0]} was not made by this tool, and --force would '
-                            'delete it; move it away first.')
+            raise UserError(
+                f'{out / strangers[0]} was not made by this tool, and --force would '
+                'delete it; move it away first.'
+            )
         return None
     remedy = 'pass --force to make it anew, or choose another folder with --out.'
     changes = _changes(stamp, spec)
@@ -71,19 +74,26 @@ def _read(out: Path) -> dict:
         if not isinstance(stamp['arguments'], dict) or not isinstance(stamp['counts'], dict):
             raise TypeError
     except FileNotFoundError as error:
-        raise UserError(f'{out} holds something that this tool did not make (there is no {_NAME}); '
-                        'choose another folder with --out.') from error
+        raise UserError(
+            f'{out} holds something that this tool did not make (there is no {_NAME}); '
+            'choose another folder with --out.'
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f'{out / _NAME} cannot be read, so it is not known what {out} holds; '
-                        'remove the folder, or choose another with --out.') from error
+        raise UserError(
+            f'{out / _NAME} cannot be read, so it is not known what {out} holds; '
+            'remove the folder, or choose another with --out.'
+        ) from error
     return stamp
 
 
 def _changes(stamp: dict, spec: DigitsSpec) -> str:
     """The arguments that differ, as in ``--train 3000 (asked for: 10)``; empty if none do."""
     made = stamp['arguments']
-    changes = [f'{option(name)} {made.get(name)} (asked for: {value})'
-               for name, value in asdict(spec).items() if made.get(name) != value]
+    changes = [
+        f'{option(name)} {made.get(name)} (asked for: {value})'
+        for name, value in asdict(spec).items()
+        if made.get(name) != value
+    ]
     if not changes and stamp.get('recipe') != _RECIPE:
         return 'another version of this tool'
     return ', '.join(changes)
@@ -91,13 +101,17 @@ def _changes(stamp: dict, spec: DigitsSpec) -> str:
 
 def _missing(out: Path, spec: DigitsSpec) -> str:
     """What is gone, by counting files; empty if nothing is."""
-    for split, scenes, crops in (('train', spec.train, spec.crops_train),
-                                 ('val', spec.val, spec.crops_val)):
+    for split, scenes, crops in (
+        ('train', spec.train, spec.crops_train),
+        ('val', spec.val, spec.crops_val),
+    ):
         annotations = out / 'annotations' / f'instances_{split}2017.json'
         if not annotations.is_file():
             return f'{annotations} is missing'
-        for folder, pattern, expected in ((out / f'{split}2017', '*.jpg', scenes),
-                                          (out / 'crops' / split, '*/*.jpg', crops)):
+        for folder, pattern, expected in (
+            (out / f'{split}2017', '*.jpg', scenes),
+            (out / 'crops' / split, '*/*.jpg', crops),
+        ):
             found = sum(1 for _ in folder.glob(pattern))
             if found != expected:
                 return f'{found} of {expected} images in {folder}'

@@ -1,4 +1,5 @@
 """A folder that appears under its name complete, or not at all."""
+
 import os
 import shutil
 from collections.abc import Iterator

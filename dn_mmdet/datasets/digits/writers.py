@@ -1,4 +1,5 @@
 """Write the images of one split, and their annotations."""
+
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +19,14 @@ __all__ = ['write_crops', 'write_scenes']
 _SCENES, _CROPS = {'train': 0, 'val': 1}, {'train': 2, 'val': 3}
 
 
-def write_scenes(out: Path, split: str, spec: DigitsSpec, glyphs: Glyphs,
-                 photographs: dict[str, Image.Image], advance: Callable[[], object]) -> dict:
+def write_scenes(
+    out: Path,
+    split: str,
+    spec: DigitsSpec,
+    glyphs: Glyphs,
+    photographs: dict[str, Image.Image],
+    advance: Callable[[], object],
+) -> dict:
     """Write ``{split}2017/*.jpg`` and ``annotations/instances_{split}2017.json`` below ``out``.
 
     Args:
@@ -49,12 +56,22 @@ def write_scenes(out: Path, split: str, spec: DigitsSpec, glyphs: Glyphs,
     annotations.write_text(json.dumps(document))
     filled = {annotation['image_id'] for annotation in document['annotations']}
     images = len(document['images'])
-    return dict(images=images, empty=images - len(filled), digits=len(document['annotations']),
-                **box_sizes(document))
+    return dict(
+        images=images,
+        empty=images - len(filled),
+        digits=len(document['annotations']),
+        **box_sizes(document),
+    )
 
 
-def write_crops(out: Path, split: str, spec: DigitsSpec, glyphs: Glyphs,
-                photographs: dict[str, Image.Image], advance: Callable[[], object]) -> int:
+def write_crops(
+    out: Path,
+    split: str,
+    spec: DigitsSpec,
+    glyphs: Glyphs,
+    photographs: dict[str, Image.Image],
+    advance: Callable[[], object],
+) -> int:
     """Write ``crops/{split}/{0..9}/*.jpg`` below ``out``, and return how many.
 
     Arguments as in :func:`write_scenes`. The classes take turns, so they are balanced.

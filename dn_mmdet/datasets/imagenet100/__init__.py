@@ -1,4 +1,5 @@
 """ImageNet-100: annotation lists of 100 of ILSVRC-2012's 1000 classes, without copies of images."""
+
 from .build import build_imagenet100
 from .draw import draw
 from .image_check import find_bad_images
@@ -8,7 +9,16 @@ from .tree import find_images
 from .validation_labels import find_validation_labels
 
 __all__ = [
-    'NAMED', 'SHIPPED', 'build_imagenet100', 'draw', 'draw_classes', 'find_bad_images',
-    'find_images', 'find_validation_labels', 'ilsvrc2012_synsets', 'make_lists', 'read_classes',
-    'write_lists'
+    'NAMED',
+    'SHIPPED',
+    'build_imagenet100',
+    'draw',
+    'draw_classes',
+    'find_bad_images',
+    'find_images',
+    'find_validation_labels',
+    'ilsvrc2012_synsets',
+    'make_lists',
+    'read_classes',
+    'write_lists',
 ]

@@ -1,4 +1,5 @@
 """Make the lists of ImageNet-100, or find that they are there."""
+
 import hashlib
 import sys
 from collections import Counter
@@ -16,10 +17,16 @@ from .tree import find_images
 __all__ = ['build_imagenet100']
 
 
-def build_imagenet100(root: str | Path, out: str | Path = 'data/imagenet100',
-                      classes: str | Path | None = None, val_list: str | Path | None = None,
-                      val_share: float = 0.2, seed: int = 0, strict: bool = False,
-                      force: bool = False) -> dict:
+def build_imagenet100(
+    root: str | Path,
+    out: str | Path = 'data/imagenet100',
+    classes: str | Path | None = None,
+    val_list: str | Path | None = None,
+    val_share: float = 0.2,
+    seed: int = 0,
+    strict: bool = False,
+    force: bool = False,
+) -> dict:
     """Write annotation lists of 100 classes of ILSVRC-2012; no image is copied.
 
     ``train.txt`` and ``val.txt`` share the classes' training images, ``test.txt`` has their
@@ -62,10 +69,13 @@ def build_imagenet100(root: str | Path, out: str | Path = 'data/imagenet100',
         if not found:
             summary = _make(root, out, names, val_list and Path(val_list), arguments)
     except OSError as error:
-        raise UserError(f'{error.filename or out}: {error.strerror or error}; mend that, or choose '
-                        'another folder.') from error
-    images = ', '.join(f'{sum(counts.values())} images for {split}'
-                       for split, counts in summary['counts'].items())
+        raise UserError(
+            f'{error.filename or out}: {error.strerror or error}; mend that, or choose '
+            'another folder.'
+        ) from error
+    images = ', '.join(
+        f'{sum(counts.values())} images for {split}' for split, counts in summary['counts'].items()
+    )
     print(f'{out} is {"complete" if found else "made"}: {len(names)} classes, {images}.')
     _report(out, summary['bad_images'], strict)
     return summary
@@ -86,8 +96,9 @@ def _make(root: Path, out: Path, names: list[str], val_list: Path | None, argume
     write_lists(out, lists)
     summary = {
         'arguments': arguments,
-        'counts': {split: {name: len(paths) for name, paths in lists[split].items()}
-                   for split in lists},
+        'counts': {
+            split: {name: len(paths) for name, paths in lists[split].items()} for split in lists
+        },
         'bad_images': [{'image': name, 'problem': problem} for name, problem in bad.items()],
     }
     write_summary(out, summary)
@@ -97,11 +108,14 @@ def _make(root: Path, out: Path, names: list[str], val_list: Path | None, argume
 def _report(out: Path, bad: list[dict], strict: bool) -> None:
     if not bad:
         return
-    kinds = ', '.join(f'{number} {kind}'
-                      for kind, number in sorted(Counter(b['problem'] for b in bad).items()))
-    text = (f'{len(bad)} images are left out of the lists in {out} ({kinds}): '
-            f'{some(b["image"] for b in bad)}; all are named in {out / NAME} under "bad_images". '
-            'Unpack or download them again, then run this with --force')
+    kinds = ', '.join(
+        f'{number} {kind}' for kind, number in sorted(Counter(b['problem'] for b in bad).items())
+    )
+    text = (
+        f'{len(bad)} images are left out of the lists in {out} ({kinds}): '
+        f'{some(b["image"] for b in bad)}; all are named in {out / NAME} under "bad_images". '
+        'Unpack or download them again, then run this with --force'
+    )
     if strict:
         raise UserError(f'{text}.')
     print(f'warning: {text}, or go on without them.', file=sys.stderr)

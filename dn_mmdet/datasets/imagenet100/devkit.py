@@ -1,4 +1,5 @@
 """The development kit's table of synsets, meta.mat."""
+
 from pathlib import Path
 
 from dn_mmdet.engine.errors import UserError
@@ -23,18 +24,25 @@ def read_devkit_synsets(ground_truth: Path) -> dict[str, str]:
     paths = [ground_truth.parent / f'{place}meta.mat' for place in places]
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
-        raise UserError(f'{ground_truth} numbers the classes as the devkit does, and its table '
-                        f'{paths[0]} is missing; put meta.mat of ILSVRC2012_devkit_t12 there.')
+        raise UserError(
+            f'{ground_truth} numbers the classes as the devkit does, and its table '
+            f'{paths[0]} is missing; put meta.mat of ILSVRC2012_devkit_t12 there.'
+        )
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        raise UserError(f'{path} is a MATLAB file, which SciPy reads; install it with '
-                        '"pip install scipy".') from error
+        raise UserError(
+            f'{path} is a MATLAB file, which SciPy reads; install it with "pip install scipy".'
+        ) from error
     try:
         synsets = loadmat(path, squeeze_me=True)['synsets']
-        return {str(int(number)): str(synset)
-                for number, synset in zip(synsets['ILSVRC2012_ID'], synsets['WNID'], strict=True)}
+        return {
+            str(int(number)): str(synset)
+            for number, synset in zip(synsets['ILSVRC2012_ID'], synsets['WNID'], strict=True)
+        }
     # loadmat raises what its readers happen to, IndexError and struct.error among them.
     except Exception as error:
-        raise UserError(f'{path} is not the meta.mat of ILSVRC2012_devkit_t12, or is cut off '
-                        f'({type(error).__name__}); unpack the devkit again.') from error
+        raise UserError(
+            f'{path} is not the meta.mat of ILSVRC2012_devkit_t12, or is cut off '
+            f'({type(error).__name__}); unpack the devkit again.'
+        ) from error

@@ -1,4 +1,5 @@
 """Drawing some of many names, alike on every machine and in every version of Python."""
+
 import hashlib
 from collections.abc import Iterable
 
@@ -20,6 +21,7 @@ def draw(names: Iterable[str], number: int, key: str) -> set[str]:
     Returns:
         set[str]: The drawn names.
     """
+
     def rank(name: str) -> tuple[bytes, str]:
         stem = name.rpartition('.')[0] or name
         return hashlib.sha256(f'{key}/{stem}'.encode()).digest(), name

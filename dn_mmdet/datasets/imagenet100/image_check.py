@@ -1,4 +1,5 @@
 """Looking at every image once, in a way that can be interrupted."""
+
 import hashlib
 import json
 import sys
@@ -14,8 +15,9 @@ from dn_mmdet.engine.check_images import THREADS, image_problem
 __all__ = ['find_bad_images']
 
 
-def find_bad_images(root: Path, groups: Mapping[str, Sequence[str]],
-                    progress: Path) -> dict[str, str]:
+def find_bad_images(
+    root: Path, groups: Mapping[str, Sequence[str]], progress: Path
+) -> dict[str, str]:
     """Find the images that are missing or broken.
 
     Each finished group is kept in ``progress``; after an interrupt the same call goes on from
@@ -33,15 +35,19 @@ def find_bad_images(root: Path, groups: Mapping[str, Sequence[str]],
     Raises:
         KeyboardInterrupt: With a message that says how far it is.
     """
-    digests = {key: hashlib.sha256('\n'.join(names).encode()).hexdigest()
-               for key, names in groups.items()}
+    digests = {
+        key: hashlib.sha256('\n'.join(names).encode()).hexdigest() for key, names in groups.items()
+    }
     kept = _read(progress, root)
-    done = {key: kept[key] for key in groups
-            if key in kept and kept[key]['names'] == digests[key]}
+    done = {key: kept[key] for key in groups if key in kept and kept[key]['names'] == digests[key]}
     # A log file gets a line now and then; `initial` leaves what was kept out of the time left.
-    with tqdm(total=sum(map(len, groups.values())), initial=sum(len(groups[key]) for key in done),
-              desc='checking images', unit='image',
-              mininterval=0.5 if sys.stderr.isatty() else 30) as bar:
+    with tqdm(
+        total=sum(map(len, groups.values())),
+        initial=sum(len(groups[key]) for key in done),
+        desc='checking images',
+        unit='image',
+        mininterval=0.5 if sys.stderr.isatty() else 30,
+    ) as bar:
         pool = ThreadPoolExecutor(THREADS)
         try:
             for key, names in groups.items():
@@ -54,8 +60,10 @@ def find_bad_images(root: Path, groups: Mapping[str, Sequence[str]],
                     bar.update(len(look))
                     _write(progress, root, done)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f'the images of {len(done)} of {len(groups)} class folders are '
-                                    'checked; the same command goes on from there') from None
+            raise KeyboardInterrupt(
+                f'the images of {len(done)} of {len(groups)} class folders are '
+                'checked; the same command goes on from there'
+            ) from None
         finally:
             pool.shutdown(cancel_futures=True)
     return {name: problem for group in done.values() for name, problem in group['bad'].items()}

@@ -1,4 +1,5 @@
 """Sharing the images out to the lists, and writing them."""
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,8 +15,12 @@ SPLITS = ('train', 'val', 'test')
 FILES = ('classes.txt', *(f'{split}.txt' for split in SPLITS))
 
 
-def make_lists(images: Mapping[str, Mapping[str, Sequence[str]]], bad: Mapping[str, str],
-               val_share: float, seed: int) -> dict[str, dict[str, list[str]]]:
+def make_lists(
+    images: Mapping[str, Mapping[str, Sequence[str]]],
+    bad: Mapping[str, str],
+    val_share: float,
+    seed: int,
+) -> dict[str, dict[str, list[str]]]:
     """Share each class's training images out to train and val.
 
     The draw is made of all images of a class before the bad ones are left out, so that two people
@@ -47,9 +52,11 @@ def make_lists(images: Mapping[str, Mapping[str, Sequence[str]]], bad: Mapping[s
         if empty:
             lost = [path for path in bad if any(f'{name}/' in path for name in empty)]
             why = f' ({len(lost)} of their images are missing or broken)' if lost else ''
-            raise UserError(f'{len(empty)} of the {len(classes)} classes would have no image in '
-                            f'{split}: {some(empty)}{why}; complete their folders, or give another '
-                            '--val-share.')
+            raise UserError(
+                f'{len(empty)} of the {len(classes)} classes would have no image in '
+                f'{split}: {some(empty)}{why}; complete their folders, or give another '
+                '--val-share.'
+            )
     return lists
 
 
@@ -65,8 +72,14 @@ def write_lists(out: Path, lists: Mapping[str, Mapping[str, Sequence[str]]]) -> 
     classes = list(lists['train'])
     _write(out / 'classes.txt', classes)
     for split in SPLITS:
-        _write(out / f'{split}.txt', [f'{path} {label}' for label, synset in enumerate(classes)
-                                      for path in lists[split][synset]])
+        _write(
+            out / f'{split}.txt',
+            [
+                f'{path} {label}'
+                for label, synset in enumerate(classes)
+                for path in lists[split][synset]
+            ],
+        )
 
 
 def _write(path: Path, lines: Sequence[str]) -> None:

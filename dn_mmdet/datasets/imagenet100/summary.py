@@ -1,4 +1,5 @@
 """The summary ``imagenet100.json``: what the lists were made with, written after them."""
+
 import json
 import os
 from collections.abc import Mapping
@@ -37,8 +38,10 @@ def check_out(out: Path, arguments: Mapping[str, Any], force: bool) -> dict | No
     if not (out / NAME).exists():
         # The images' folder may be full of lists: a val.txt of Caffe's must survive.
         if there and not (out / PROGRESS).exists():
-            raise UserError(f'{out / there[0]} was not made by this tool, which would replace it; '
-                            'choose another folder with --out.')
+            raise UserError(
+                f'{out / there[0]} was not made by this tool, which would replace it; '
+                'choose another folder with --out.'
+            )
         return None
     if force:
         return None
@@ -46,17 +49,23 @@ def check_out(out: Path, arguments: Mapping[str, Any], force: bool) -> dict | No
     try:
         summary = json.loads((out / NAME).read_text())
         made = summary['arguments']
-        changes = [f'--{name.replace("_", "-")} {made.get(name)} (asked for: {value})'
-                   for name, value in arguments.items() if made.get(name) != value]
+        changes = [
+            f'--{name.replace("_", "-")} {made.get(name)} (asked for: {value})'
+            for name, value in arguments.items()
+            if made.get(name) != value
+        ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f'{out / NAME} cannot be read, so it is not known what the lists beside it '
-                        f'are; {remedy}') from error
+        raise UserError(
+            f'{out / NAME} cannot be read, so it is not known what the lists beside it '
+            f'are; {remedy}'
+        ) from error
     if changes:
         raise UserError(f'The lists in {out} were made with {", ".join(changes)}; {remedy}')
     if len(there) < len(FILES):
         missing = next(name for name in FILES if name not in there)
-        raise UserError(f'The lists in {out} are no longer complete ({missing} is missing); '
-                        f'{remedy}')
+        raise UserError(
+            f'The lists in {out} are no longer complete ({missing} is missing); {remedy}'
+        )
     return summary
 
 

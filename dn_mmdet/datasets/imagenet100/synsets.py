@@ -1,4 +1,5 @@
 """The classes: the 1000 synsets of ILSVRC-2012, our draw of 100, and lists of the user's own."""
+
 import re
 from pathlib import Path
 
@@ -48,21 +49,27 @@ def read_classes(path: Path = SHIPPED) -> list[str]:
     try:
         text = path.read_text(encoding='utf-8', errors='replace')
     except OSError as error:
-        raise UserError(f'The class list {path} cannot be read: {error.strerror}; give a file with '
-                        'one synset id a line with --classes, or leave it out.') from error
+        raise UserError(
+            f'The class list {path} cannot be read: {error.strerror}; give a file with '
+            'one synset id a line with --classes, or leave it out.'
+        ) from error
     classes: list[str] = []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition('#')[0].split()
         if not words:
             continue
         if not re.fullmatch(r'n\d{8}', words[0]):
-            raise UserError(f'{path}, line {number}: {words[0]!r} is no synset id; each line must '
-                            'begin with one, such as n01440764.')
+            raise UserError(
+                f'{path}, line {number}: {words[0]!r} is no synset id; each line must '
+                'begin with one, such as n01440764.'
+            )
         classes.append(words[0])
     twice = sorted({name for name in classes if classes.count(name) > 1})
     if twice:
-        raise UserError(f'{len(twice)} synset ids occur more than once in {path}: {some(twice)}; '
-                        'keep one line of each.')
+        raise UserError(
+            f'{len(twice)} synset ids occur more than once in {path}: {some(twice)}; '
+            'keep one line of each.'
+        )
     if len(classes) < 2:
         raise UserError(f'{path} lists {len(classes)} classes; a classifier needs 2 or more.')
     return sorted(classes)

@@ -1,4 +1,5 @@
 """Finding the images of some classes in an ILSVRC-2012 tree, without opening them."""
+
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,8 +16,9 @@ __all__ = ['find_images']
 _PLACES = ('', 'ILSVRC/Data/CLS-LOC')
 
 
-def find_images(root: Path, classes: Sequence[str],
-                val_list: Path | None = None) -> dict[str, dict[str, list[str]]]:
+def find_images(
+    root: Path, classes: Sequence[str], val_list: Path | None = None
+) -> dict[str, dict[str, list[str]]]:
     """List the training and the original validation images of the classes.
 
     Args:
@@ -33,8 +35,9 @@ def find_images(root: Path, classes: Sequence[str],
         UserError: A folder, a class, or the labels are missing, or a class has no image.
     """
     if not root.is_dir():
-        raise UserError(f'There is no folder {root}; give the folder of ILSVRC-2012 that holds '
-                        'train/ and val/.')
+        raise UserError(
+            f'There is no folder {root}; give the folder of ILSVRC-2012 that holds train/ and val/.'
+        )
     train, val = _split_folder(root, 'train'), _split_folder(root, 'val')
     images = {'train': _in_class_folders(root, train, classes)}
     if not any((val / name).is_dir() for name in classes):
@@ -42,8 +45,10 @@ def find_images(root: Path, classes: Sequence[str],
         labels = find_validation_labels(root, val, names, val_list)
         images['test'] = _of_labels(root, val, names, classes, labels)
     elif val_list is not None:
-        raise UserError(f'{val} holds class folders, so --val-list {val_list} has nothing to tell; '
-                        'leave it out.')
+        raise UserError(
+            f'{val} holds class folders, so --val-list {val_list} has nothing to tell; '
+            'leave it out.'
+        )
     else:
         images['test'] = _in_class_folders(root, val, classes)
     return images
@@ -53,37 +58,51 @@ def _split_folder(root: Path, name: str) -> Path:
     for place in _PLACES:
         if (root / place / name).is_dir():
             return root / place / name
-    raise UserError(f'{root} has no folder {name}/ (nor {_PLACES[1]}/{name}, as Kaggle packs it); '
-                    'give the folder of ILSVRC-2012 that holds train/ and val/.')
+    raise UserError(
+        f'{root} has no folder {name}/ (nor {_PLACES[1]}/{name}, as Kaggle packs it); '
+        'give the folder of ILSVRC-2012 that holds train/ and val/.'
+    )
 
 
 def _image_names(names: Iterable[str]) -> list[str]:
     # macOS leaves ._* beside the files of an archive that it unpacks.
-    return sorted(name for name in names
-                  if name.lower().endswith(EXTENSIONS) and not name.startswith('._'))
+    return sorted(
+        name for name in names if name.lower().endswith(EXTENSIONS) and not name.startswith('._')
+    )
 
 
-def _in_class_folders(root: Path, folder: Path,
-                      classes: Sequence[str]) -> dict[str, list[str]]:
+def _in_class_folders(root: Path, folder: Path, classes: Sequence[str]) -> dict[str, list[str]]:
     missing = [name for name in classes if not (folder / name).is_dir()]
     if missing:
-        packed = ' (their .tar files are there: unpack each into a folder of its name)' if (
-            folder / f'{missing[0]}.tar').is_file() else ''
-        raise UserError(f'{len(missing)} of the {len(classes)} classes have no folder in {folder}: '
-                        f'{some(missing)}{packed}; complete it, or give '
-                        'another list with --classes.')
+        packed = (
+            ' (their .tar files are there: unpack each into a folder of its name)'
+            if (folder / f'{missing[0]}.tar').is_file()
+            else ''
+        )
+        raise UserError(
+            f'{len(missing)} of the {len(classes)} classes have no folder in {folder}: '
+            f'{some(missing)}{packed}; complete it, or give '
+            'another list with --classes.'
+        )
     images = {name: _image_names(os.listdir(folder / name)) for name in classes}
     empty = [name for name in classes if not images[name]]
     if empty:
-        raise UserError(f'{len(empty)} of the {len(classes)} class folders of {folder} hold no '
-                        f'image ({", ".join(EXTENSIONS)}): {some(empty)}; fill them, or give '
-                        'another list with --classes.')
+        raise UserError(
+            f'{len(empty)} of the {len(classes)} class folders of {folder} hold no '
+            f'image ({", ".join(EXTENSIONS)}): {some(empty)}; fill them, or give '
+            'another list with --classes.'
+        )
     start = folder.relative_to(root).as_posix()
     return {name: [f'{start}/{name}/{file}' for file in images[name]] for name in classes}
 
 
-def _of_labels(root: Path, folder: Path, names: Sequence[str], classes: Sequence[str],
-               labels: Mapping[str, str]) -> dict[str, list[str]]:
+def _of_labels(
+    root: Path,
+    folder: Path,
+    names: Sequence[str],
+    classes: Sequence[str],
+    labels: Mapping[str, str],
+) -> dict[str, list[str]]:
     """The images that the labels name, there or not: what is not is found when it is opened."""
     start = folder.relative_to(root).as_posix()
     files = {name.rpartition('.')[0]: name for name in names}
@@ -93,7 +112,9 @@ def _of_labels(root: Path, folder: Path, names: Sequence[str], classes: Sequence
             images[synset].append(f'{start}/{files.get(stem, f"{stem}.JPEG")}')
     empty = [name for name in classes if not images[name]]
     if empty:
-        raise UserError(f'The labels of {folder} name no image of {len(empty)} of the '
-                        f'{len(classes)} classes: {some(empty)}; give the list of all images '
-                        'with --val-list.')
+        raise UserError(
+            f'The labels of {folder} name no image of {len(empty)} of the '
+            f'{len(classes)} classes: {some(empty)}; give the list of all images '
+            'with --val-list.'
+        )
     return images

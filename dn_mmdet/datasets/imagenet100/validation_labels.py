@@ -1,4 +1,5 @@
 """The classes of ILSVRC-2012's validation images where they lie in one folder."""
+
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,15 +13,28 @@ __all__ = ['find_validation_labels']
 
 _GROUND_TRUTH = 'ILSVRC2012_validation_ground_truth.txt'
 _PLACES = (
-    *(f'{folder}{_GROUND_TRUTH}' for folder in
-      ('', 'data/', 'devkit/', 'devkit/data/', 'ILSVRC2012_devkit_t12/data/', 'meta/')),
-    'LOC_val_solution.csv', 'val.txt', 'meta/val.txt', 'caffe_ilsvrc12/val.txt',
+    *(
+        f'{folder}{_GROUND_TRUTH}'
+        for folder in (
+            '',
+            'data/',
+            'devkit/',
+            'devkit/data/',
+            'ILSVRC2012_devkit_t12/data/',
+            'meta/',
+        )
+    ),
+    'LOC_val_solution.csv',
+    'val.txt',
+    'meta/val.txt',
+    'caffe_ilsvrc12/val.txt',
 )
 _NUMBER_OF_IMAGES = 50_000
 
 
-def find_validation_labels(root: Path, val: Path, images: Sequence[str],
-                           path: Path | None = None) -> dict[str, str]:
+def find_validation_labels(
+    root: Path, val: Path, images: Sequence[str], path: Path | None = None
+) -> dict[str, str]:
     """Read which synset each validation image shows.
 
     Three kinds of file are known, each with one image a line: the devkit's ground truth, whose
@@ -43,9 +57,11 @@ def find_validation_labels(root: Path, val: Path, images: Sequence[str],
     """
     path = path or next((root / place for place in _PLACES if (root / place).is_file()), None)
     if path is None:
-        raise UserError(f'{val} has neither the class folders nor is there a list of its labels: '
-                        f"put the devkit's {_GROUND_TRUTH} with its meta.mat, or Caffe's val.txt, "
-                        f'into {root}, or give one with --val-list.')
+        raise UserError(
+            f'{val} has neither the class folders nor is there a list of its labels: '
+            f"put the devkit's {_GROUND_TRUTH} with its meta.mat, or Caffe's val.txt, "
+            f'into {root}, or give one with --val-list.'
+        )
     labels = _read(path)
     _check_fit(path, labels, val, images)
     return labels
@@ -55,8 +71,9 @@ def _read(path: Path) -> dict[str, str]:
     try:
         lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
     except OSError as error:
-        raise UserError(f'The list {path} cannot be read: {error.strerror}; correct '
-                        '--val-list.') from error
+        raise UserError(
+            f'The list {path} cannot be read: {error.strerror}; correct --val-list.'
+        ) from error
     rows = [(i, line.replace(',', ' ').split()) for i, line in enumerate(lines, 1) if line.strip()]
     if rows and rows[0][1][0] == 'ImageId':
         del rows[0]
@@ -64,19 +81,26 @@ def _read(path: Path) -> dict[str, str]:
         raise UserError(f'The list {path} is empty; give another with --val-list.')
     if all(len(words) == 1 for _, words in rows):
         if len(rows) > _NUMBER_OF_IMAGES:
-            raise UserError(f'{path} has {len(rows)} lines, but the validation set has '
-                            f'{_NUMBER_OF_IMAGES} images; give its own list with --val-list.')
+            raise UserError(
+                f'{path} has {len(rows)} lines, but the validation set has '
+                f'{_NUMBER_OF_IMAGES} images; give its own list with --val-list.'
+            )
         # Blank lines shift no image: the devkit numbers the labels, not the lines.
         rows = [(i, [f'ILSVRC2012_val_{n:08d}', *words]) for n, (i, words) in enumerate(rows, 1)]
         synset_of = _by_table(lambda: read_devkit_synsets(path), 'ILSVRC2012_ID', path)
     else:
-        synset_of = _by_table(lambda: {str(i): name for i, name in enumerate(ilsvrc2012_synsets())},
-                              'place in the 1000 sorted synsets, 0 to 999,', path)
+        synset_of = _by_table(
+            lambda: {str(i): name for i, name in enumerate(ilsvrc2012_synsets())},
+            'place in the 1000 sorted synsets, 0 to 999,',
+            path,
+        )
     labels: dict[str, str] = {}
     for number, words in rows:
         if len(words) < 2:
-            raise UserError(f'{path}, line {number}: {words[0]!r} has no label; each line must be '
-                            'a file name and a label.')
+            raise UserError(
+                f'{path}, line {number}: {words[0]!r} has no label; each line must be '
+                'a file name and a label.'
+            )
         stem = Path(words[0]).stem
         if stem in labels:
             raise UserError(f'{path}, line {number}: {stem} is named a second time.')
@@ -84,8 +108,9 @@ def _read(path: Path) -> dict[str, str]:
     return labels
 
 
-def _by_table(table: Callable[[], Mapping[str, str]], what: str,
-              path: Path) -> Callable[[str, int], str]:
+def _by_table(
+    table: Callable[[], Mapping[str, str]], what: str, path: Path
+) -> Callable[[str, int], str]:
     """Translate a label; the table is only read where a label is no synset id already."""
     known = set(ilsvrc2012_synsets())
     read: dict[str, str] = {}
@@ -96,8 +121,10 @@ def _by_table(table: Callable[[], Mapping[str, str]], what: str,
         if not read:
             read.update(table())
         if label not in read:
-            raise UserError(f'{path}, line {number}: {label!r} is no {what} nor a synset id of '
-                            'ILSVRC-2012; give another list with --val-list.')
+            raise UserError(
+                f'{path}, line {number}: {label!r} is no {what} nor a synset id of '
+                'ILSVRC-2012; give another list with --val-list.'
+            )
         return read[label]
 
     return synset_of
@@ -106,11 +133,15 @@ def _by_table(table: Callable[[], Mapping[str, str]], what: str,
 def _check_fit(path: Path, labels: Mapping[str, str], val: Path, images: Sequence[str]) -> None:
     stems = {name.rpartition('.')[0] for name in images}
     if not stems & set(labels):
-        raise UserError(f'None of the {len(labels)} images that {path} labels is in {val} (the '
-                        f'first is {next(iter(labels))}); unpack the validation images into it, or '
-                        'give its own list with --val-list.')
+        raise UserError(
+            f'None of the {len(labels)} images that {path} labels is in {val} (the '
+            f'first is {next(iter(labels))}); unpack the validation images into it, or '
+            'give its own list with --val-list.'
+        )
     unlabelled = sorted(stems - set(labels))
     if unlabelled:
-        raise UserError(f'{path} labels {len(labels)} images, but {len(unlabelled)} of the '
-                        f'{len(stems)} images in {val} are not among them: {some(unlabelled)}; '
-                        'give the whole list with --val-list.')
+        raise UserError(
+            f'{path} labels {len(labels)} images, but {len(unlabelled)} of the '
+            f'{len(stems)} images in {val} are not among them: {some(unlabelled)}; '
+            'give the whole list with --val-list.'
+        )

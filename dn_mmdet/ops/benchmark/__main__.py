@@ -64,14 +64,29 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add('--shapes', nargs='+', type=_shape, default=SHAPES, metavar='NxCxHxW',
-        help='inputs, as 8x32x112x112; by default a few of MobileNetV2')
+    add(
+        '--shapes',
+        nargs='+',
+        type=_shape,
+        default=SHAPES,
+        metavar='NxCxHxW',
+        help='inputs, as 8x32x112x112; by default a few of MobileNetV2',
+    )
     add('--modes', nargs='+', choices=MODES, default=MODES)
-    add('--dtype', nargs='+', choices=DTYPES, default=['float32'],
-        help="of the input; the layers' own numbers are float32 (default: float32)")
+    add(
+        '--dtype',
+        nargs='+',
+        choices=DTYPES,
+        default=['float32'],
+        help="of the input; the layers' own numbers are float32 (default: float32)",
+    )
     add('--layout', nargs='+', choices=tuple(LAYOUTS), default=list(LAYOUTS))
-    add('--paths', nargs='+', choices=[path for path in PATHS if path != 'auto'],
-        help='of DN-B; by default all that run here')
+    add(
+        '--paths',
+        nargs='+',
+        choices=[path for path in PATHS if path != 'auto'],
+        help='of DN-B; by default all that run here',
+    )
     add('--activation', choices=ACTIVATIONS, help='behind the norm; DN-B folds it in')
     add('--device', default='cpu', help='cpu, cuda or cuda:N (default: cpu)')
     add('--threads', type=_positive, help='default: as torch chooses')

@@ -31,9 +31,7 @@ def means(
     c = channels_of(block, BLOCK_C)
     total = tl.zeros([BLOCK_C, BLOCK_S], tl.float32)
     for i in range(tiles):
-        at, inside = locate(
-            sample, c, part * tiles + i, channels, places, PLANAR, UNIT, BLOCK_S
-        )
+        at, inside = locate(sample, c, part * tiles + i, channels, places, PLANAR, UNIT, BLOCK_S)
         total += tl.load(x_ptr + at, mask=inside, other=0.0).to(tl.float32)
     to = (sample * parts + part) * channels + c
     tl.store(mean_ptr + to, tl.sum(total, axis=1) / places, mask=c < channels)
@@ -117,9 +115,7 @@ def products(
     sums = tl.zeros([BLOCK_C, BLOCK_S], tl.float32)
     products = tl.zeros([BLOCK_C, BLOCK_S], tl.float32)
     for i in range(tiles):
-        at, inside = locate(
-            sample, c, part * tiles + i, channels, places, PLANAR, UNIT, BLOCK_S
-        )
+        at, inside = locate(sample, c, part * tiles + i, channels, places, PLANAR, UNIT, BLOCK_S)
         dy = tl.load(dy_ptr + at, mask=inside, other=0.0).to(tl.float32)
         x = tl.load(x_ptr + at, mask=inside, other=0.0).to(tl.float32)
         if BOUNDED:
