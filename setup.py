@@ -59,7 +59,7 @@ def _operators():
         _tell(no_torch)
         return {}
     extension = CppExtension(
-        'dn_mmdet.ops._cpp',
+        'dn_mmdet.ops.backends._cpp',
         [f'{SOURCES}/{name}.cpp' for name in ('evaluate', 'library', 'planes', 'sc')],
         depends=[
             f'{SOURCES}/{name}.h' for name in ('kernels', 'maps', 'numbers', 'operators', 'sc')

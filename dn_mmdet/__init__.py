@@ -9,7 +9,7 @@ Without any OpenMMLab package the layers (`dn_mmdet.layers`) and their operators
 work with torch alone.
 """
 
-from .environment import check_python, check_versions, installed_version
+from .utils.versions import check_python, check_versions, installed_version
 from .version import __version__
 
 __all__ = ['__version__']

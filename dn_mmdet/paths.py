@@ -9,6 +9,7 @@ from pathlib import Path
 __all__ = ['configs_root', 'tools_root']
 
 PACKAGE = Path(__file__).resolve().parent
+ROOT = PACKAGE.parent
 
 
 def configs_root():
@@ -22,7 +23,7 @@ def tools_root():
 
 
 def _find(name):
-    for root in (PACKAGE / '.mim', PACKAGE.parent):
+    for root in (PACKAGE / '.mim', ROOT):
         if (root / name).is_dir():
             return root / name
     raise FileNotFoundError(f'this installation of dn_mmdet has no {name}: install it again')

@@ -2,9 +2,9 @@
 
 from mmengine.registry import MODELS
 
-from .engine.safe_globals import register_safe_globals
-from .environment import installed_version
+from .engine.checkpoint_file import register_safe_globals
 from .layers import DNB, DNC, SEBN
+from .utils.versions import installed_version
 
 __all__ = []
 

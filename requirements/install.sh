@@ -92,7 +92,7 @@ say "mmengine, mmdet, pycocotools and dn_mmdet, whose operators take about a min
 pip_install --no-build-isolation -e '.[mmdet,test,dev]'
 "$VENV/bin/python" -c 'import dn_mmdet' || fail "dn_mmdet does not import in $VENV: see the message above."
 # Without them DN-B is slower and as right, so that is no error.
-missing=$("$VENV/bin/python" -c 'from dn_mmdet.ops import cpp; print(cpp.why_absent())')
+missing=$("$VENV/bin/python" -c 'from dn_mmdet.ops.backends import cpp; print(cpp.why_absent())')
 [ -z "$missing" ] || say "the C++ operators cannot be used ($missing): the slower ATen path serves; \"$VENV/bin/python setup.py build_ext --inplace\" shows why"
 
 echo "$wanted" >"$stamp.new"

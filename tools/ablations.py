@@ -7,8 +7,8 @@ import sys
 os.environ.setdefault('GOMP_SPINCOUNT', '2000')  # see tools/train.py
 
 try:
-    from dn_mmdet.ablations import run_ablations
-    from dn_mmdet.engine import user_errors
+    from dn_mmdet.experiments.ablations import run_ablations
+    from dn_mmdet.utils.errors import user_errors
 except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 

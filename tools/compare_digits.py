@@ -11,7 +11,8 @@ import sys
 os.environ.setdefault('GOMP_SPINCOUNT', '2000')
 
 try:
-    from dn_mmdet.engine import CfgOptions, user_errors
+    from dn_mmdet.engine import CfgOptions
+    from dn_mmdet.utils.errors import user_errors
 except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
@@ -65,6 +66,6 @@ def parse_args():
 
 if __name__ == '__main__':
     with user_errors():
-        from dn_mmdet.compare import compare_embedded
+        from dn_mmdet.experiments.detection import compare_embedded
 
         compare_embedded(**parse_args())

@@ -8,7 +8,7 @@ import sys
 os.environ.setdefault('GOMP_SPINCOUNT', '2000')
 
 try:
-    from dn_mmdet.engine.errors import user_errors
+    from dn_mmdet.utils.errors import user_errors
 except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
@@ -27,7 +27,7 @@ def main():
     """Run the demonstration."""
     args = parse_args()
     with user_errors():
-        from dn_mmdet.demo import run_demo
+        from dn_mmdet.experiments.demo import run_demo
 
         run_demo(args.work_root, args.seed)
 

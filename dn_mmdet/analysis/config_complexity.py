@@ -11,14 +11,16 @@ import torch
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 
-from ..engine.check_types import config_mistakes
 from ..engine.config import load_config
-from ..engine.errors import UserError
-from ..markdown import markdown_table
+from ..engine.preflight.config import config_mistakes
+from ..utils.errors import UserError
+from ..utils.text import markdown_table
 from .complexity import Complexity, count_complexity
-from .input_shape import find_input_shape
 
-__all__ = ['ConfigComplexity', 'config_complexity', 'print_config_complexity']
+__all__ = ['ConfigComplexity', 'config_complexity', 'find_input_shape', 'print_config_complexity']
+
+# What a classifier that says nothing else is made for, ImageNet's usual crop.
+CLASSIFIER = (224, 224)
 
 
 @dataclass(frozen=True)
@@ -167,3 +169,57 @@ def _text(error):
 def _padded(model, shape):
     divisor = getattr(getattr(model, 'data_preprocessor', None), 'pad_size_divisor', 1)
     return tuple(-(-side // divisor) * divisor for side in shape)
+
+
+def find_input_shape(cfg):
+    """Height and width of the model's input, without reading an image.
+
+    The last transform of the test pipeline that fixes a size says it; without one, ``input_size``
+    of the configuration; without that, a classifier has 224x224. Where the pipeline keeps the
+    ratio of the image, a landscape one at its limits is meant: (800, 1333) for
+    ``scale=(1333, 800)``.
+
+    Args:
+        cfg (Config): the configuration.
+
+    Returns:
+        tuple[int, int] | None: None where nothing says it.
+    """
+    shape = None
+    for transform in _test_pipeline(cfg):
+        shape = _shape_after(transform, shape) or shape
+    if shape is None and cfg.get('input_size') is not None:
+        shape = _height_width(cfg.input_size)
+    if shape is None and 'Classifier' in str(cfg.model.get('type')):
+        shape = CLASSIFIER
+    return shape
+
+
+def _test_pipeline(cfg):
+    for loader in ('test_dataloader', 'val_dataloader'):
+        dataset = (cfg.get(loader) or {}).get('dataset') or {}
+        while isinstance(dataset.get('dataset'), Mapping):
+            dataset = dataset['dataset']
+        if dataset.get('pipeline'):
+            return dataset['pipeline']
+    return cfg.get('test_pipeline') or []
+
+
+def _shape_after(transform, before):
+    """The size after one transform, None where it leaves the size open."""
+    if transform.get('pad_to_square') and before:
+        return max(before), max(before)
+    # mmcv's and mmdet's Resize and Pad, the crops of mmcv, mmpretrain and this package.
+    for key in ('scale', 'crop_size', 'size'):
+        if transform.get(key) is not None:
+            shape = _height_width(transform[key])
+            return tuple(sorted(shape)) if transform.get('keep_ratio') else shape
+    if {'width', 'height'} <= set(transform):
+        return transform['height'], transform['width']
+    return None
+
+
+def _height_width(size):
+    """Configurations give (width, height), or one number for a square."""
+    width, height = (size, size) if isinstance(size, int) else size
+    return int(height), int(width)

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
-from ..markdown import markdown_lines
 from ..paths import configs_root
+from ..utils.text import markdown_lines
 from .complexity import Complexity
 from .config_complexity import config_complexity
 

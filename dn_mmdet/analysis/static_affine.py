@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..engine.atomic import atomic_write
 from ..engine.config import load_config
-from ..engine.errors import UserError
-from ..engine.run import build_runner, check, prepare_process, told_in_a_sentence
+from ..engine.run import as_user_errors, build_runner, prepare_process, run_preflight
 from ..layers.dynamic_norm import DynamicNorm
-from ..markdown import markdown_table
-from .affine import watch_affine
+from ..layers.inspect import watch_affine
+from ..utils.errors import UserError
+from ..utils.files import atomic_write
+from ..utils.text import markdown_table
 
 __all__ = ['StaticAffine', 'hold_affine', 'mean_affine', 'static_affine']
 
@@ -64,8 +64,8 @@ def static_affine(
     prepare_process()
     cfg = load_config(config, cfg_options, work_dir)
     cfg.load_from, cfg.resume = checkpoint, False
-    notes = check(cfg, 'test')
-    with told_in_a_sentence(cfg):
+    notes = run_preflight(cfg, 'test')
+    with as_user_errors(cfg):
         runner = build_runner(cfg, notes)
         if not any(isinstance(module, DynamicNorm) for module in runner.model.modules()):
             raise UserError(

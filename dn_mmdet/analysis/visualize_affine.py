@@ -13,17 +13,17 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.utils import track_iter_progress
 
-from ..engine.atomic import atomic_write
-from ..engine.check_checkpoint import check_test_checkpoint
-from ..engine.check_image_folder import EXTENSIONS
+from ..datasets.files.images import EXTENSIONS
+from ..engine.checkpoint_file import read_checkpoint, state_dict_of
 from ..engine.config import load_config
-from ..engine.errors import UserError
-from ..engine.read_checkpoint import read_checkpoint, state_dict_of
-from ..engine.run import told_in_a_sentence
+from ..engine.preflight.checkpoint import check_test_checkpoint
+from ..engine.run import as_user_errors
+from ..figures.affine import plot_affine
 from ..layers.dynamic_norm import DynamicNorm
-from ..markdown import markdown_table
-from .affine import AffineSummary, norm_layers, record_affine, summarise_affine
-from .affine_figure import plot_affine
+from ..layers.inspect import AffineSummary, norm_layers, record_affine, summarise_affine
+from ..utils.errors import UserError
+from ..utils.files import atomic_write
+from ..utils.text import markdown_table
 
 __all__ = ['find_images', 'visualize_affine']
 
@@ -63,7 +63,7 @@ def visualize_affine(
         model, pipeline = _prepare(cfg, checkpoint)
         chosen = _choose(model, layers)
         order = []
-        with torch.no_grad(), told_in_a_sentence(cfg), record_affine(model) as records:
+        with torch.no_grad(), as_user_errors(cfg), record_affine(model) as records:
             tasks = [(group, file) for group, files in groups.items() for file in files]
             for group, file in track_iter_progress(tasks):
                 data = pipeline(dict(img_path=str(file), img_id=len(order)))

@@ -6,7 +6,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
 # One list: the check before a run must see the images that the data set will.
-from ..engine.check_image_folder import EXTENSIONS
+from ..datasets.files.images import EXTENSIONS
 
 __all__ = ['ImageFolder']
 

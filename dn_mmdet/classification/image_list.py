@@ -6,7 +6,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
 # One reader: the check before a run must see what the data set will.
-from ..engine.image_list_file import read_image_list
+from ..datasets.files.image_list import read_image_list
 
 __all__ = ['ImageList']
 

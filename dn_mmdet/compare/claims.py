@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass, replace
 
-from ..analysis.seed_statistics import Difference, compare
-from .bootstrap import LEVEL, Interval, chance_of_one_sign, paired_bootstrap
 from .groups import Group
-from .image_bootstrap import ImageIntervals
+from .images.intervals import ImageIntervals
 from .metrics import lower_is_better, rounding, short_name
+from .statistics import LEVEL, Difference, Interval, chance_of_one_sign, compare, paired_bootstrap
 
 __all__ = ['Claim', 'judge']
 
@@ -89,8 +88,8 @@ def judge(
             (
                 f'{pair}: nothing can be said from one seed. The difference is '
                 f'{difference.mean:+.{digits}f} ({_seeds(shared)}{_at(step, unit)}'
-                f'{_over_images(images, digits)}), and how much it would change with another seed is '
-                f'unknown{_died(lost)}.'
+                f'{_over_images(images, digits)}), and how much it would change with another '
+                f'seed is unknown{_died(lost)}.'
             ),
             difference,
             images=images,

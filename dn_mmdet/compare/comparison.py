@@ -5,20 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..engine.errors import UserError
-from .baselines import choose_baselines, find_group
+from ..runs.config import ConfigDifference, differences, is_expected
+from ..runs.run import Run
+from ..utils.errors import UserError
 from .claims import Claim, judge
-from .differences import ConfigDifference, differences, is_expected
-from .groups import Group, group_runs
+from .groups import (
+    Group,
+    common_step,
+    finished_groups,
+    group_runs,
+    need_two,
+    read_runs,
+    split_by_data,
+)
 from .metrics import choose_metric, digits_of
-from .runs import Run
-from .same_data import split_by_data
-from .selection import common_step, finished_groups, need_two, read_runs
 
 if TYPE_CHECKING:
-    from .predictions import Predictions
+    from .images.predictions import Predictions
+from pathlib import Path
 
-__all__ = ['Comparison', 'compare_folders']
+__all__ = ['Comparison', 'choose_baselines', 'compare_folders', 'find_group']
 
 
 @dataclass(frozen=True)
@@ -153,3 +159,74 @@ def _notes(groups):
         if len(values) > 1:
             notes.append(f'The runs differ in {key}: {", ".join(values)}.')
     return notes
+
+
+def find_group(groups: list[Group], name: str) -> Group:
+    """The group that a user means.
+
+    Args:
+        groups (list[Group]): to choose from.
+        name (str): a label, a norm ('BN', 'DN-B'), or the work folder of a run in the group.
+
+    Raises:
+        UserError: no group, or several, have that name.
+    """
+    wanted = name.casefold()
+    for names in (
+        lambda group: [group.label],
+        lambda group: [str(group.first.module)],
+        lambda group: [group.first.module.name],
+        lambda group: [
+            text
+            for run in group.runs
+            for text in (run.work_dir, str(Path(run.work_dir)), Path(run.work_dir).resolve().name)
+        ],
+    ):
+        found = [group for group in groups if wanted in [text.casefold() for text in names(group)]]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            break
+    labels = ', '.join(repr(group.label) for group in groups)
+    raise UserError(
+        f'--baseline {name} names {len(found)} of the groups of runs: give one of '
+        f'{labels}, or the work folder of a run.'
+    )
+
+
+def choose_baselines(groups: list[Group], fixed: Group | None) -> dict[str, Group]:
+    """The baseline of each group that has one.
+
+    Args:
+        groups (list[Group]): that are compared.
+        fixed (Group, optional): the baseline of all others. Default: of each group the BN group
+            that differs in the fewest settings beside norm and checkpoint, so that BN at batch
+            2 is what DN-B at batch 2 is compared with.
+
+    Returns:
+        dict[str, Group]: label to baseline; a baseline has none itself.
+
+    Raises:
+        UserError: nothing is fixed, and there is no group with BN, or none without.
+    """
+    if fixed is not None:
+        return {group.label: fixed for group in groups if group is not fixed}
+    candidates = [group for group in groups if group.first.module.name == 'BN']
+    others = [group for group in groups if group not in candidates]
+    if not candidates or not others:
+        labels = ', '.join(repr(group.label) for group in groups)
+        raise UserError(
+            f'{"none" if not candidates else "each"} of the groups of runs has BN: '
+            f'name the baseline with --baseline, one of {labels}.'
+        )
+    return {
+        group.label: min(candidates, key=lambda bn: (_distance(bn, group), -len(bn.runs), bn.label))
+        for group in others
+    }
+
+
+def _distance(first, second):
+    return sum(
+        not is_expected(found)
+        for found in differences(first.first.effective, second.first.effective)
+    )

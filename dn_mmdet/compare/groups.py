@@ -1,16 +1,28 @@
 """Runs that differ in the seed alone, as one row of a table."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import zip_longest
-from pathlib import PurePath
+from pathlib import Path, PurePath, PurePosixPath
+from typing import NamedTuple
 
-from ..analysis.seed_statistics import Summary
-from .differences import ABSENT, differences, same_but_for_the_seed
-from .runs import Run
+from ..engine.config_text import evaluation_data
+from ..runs.config import ABSENT, differences, same_but_for_the_seed
+from ..runs.run import LeftOut, Run, read_run
+from ..utils.errors import UserError
+from .statistics import Summary
 
-__all__ = ['Group', 'group_runs']
+__all__ = [
+    'Group',
+    'common_step',
+    'finished_groups',
+    'group_runs',
+    'need_two',
+    'read_runs',
+    'split_by_data',
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,3 +160,151 @@ def _origin(checkpoint, other):
     """The first part of a path that another has not."""
     parts = zip_longest(PurePath(str(checkpoint)).parts, PurePath(str(other)).parts)
     return [f'from {mine}' for mine, its in parts if mine and mine != its][:1]
+
+
+class Data(NamedTuple):
+    """What a run is evaluated on.
+
+    Attributes:
+        path (str): annotation file or folder; '' where the configuration does not say it.
+        classes (int | None): how many the model tells apart.
+    """
+
+    path: str
+    classes: int | None
+
+    def __str__(self):
+        classes = '' if self.classes is None else f', {self.classes} classes'
+        return f'{self.path or "unknown data"}{classes}'
+
+    def agrees(self, other):
+        """Whether both may be the same: a path may begin further up on another machine."""
+        parts = [PurePosixPath(data.path).parts[::-1] for data in (self, other)]
+        return self.classes == other.classes and all(a == b for a, b in zip(*parts, strict=False))
+
+
+def split_by_data(runs, baseline=()):
+    """Keep the runs on one data set: that of the baseline, else that of the most runs.
+
+    Args:
+        runs (Sequence[Run]): in any order.
+        baseline (Sequence[Run]): some of them, on one data set. Default: none.
+
+    Returns:
+        tuple[list[Run], list[str], str]: the runs that are kept, a sentence for each other, and
+        the data in words.
+
+    Raises:
+        UserError: two data sets have as many runs.
+    """
+    found = defaultdict(list)
+    for run in sorted(runs, key=lambda run: run.work_dir):
+        data = _data_of(run)
+        found[next((known for known in found if known.agrees(data)), data)].append(run)
+    most = max(map(len, found.values()))
+    chosen = [
+        data
+        for data, group in found.items()
+        if (set(baseline) & set(group) if baseline else len(group) == most)
+    ]
+    if len(chosen) > 1:
+        raise UserError(
+            'the runs were evaluated on different data: '
+            + '; '.join(
+                f'{data} ({", ".join(run.work_dir for run in found[data])})' for data in chosen
+            )
+            + '. Compare those of one data set at a time.'
+        )
+    kept = chosen[0]
+    notes = [
+        f'{run.work_dir}: it was evaluated on {data}, the others on {kept}.'
+        for data, group in found.items()
+        if data != kept
+        for run in group
+    ]
+    return found[kept], notes, str(kept)
+
+
+def _data_of(run):
+    text = run.config_file.read_text(encoding='utf-8', errors='replace')
+    counts = set(_numbers_of_classes(run.config.get('model')))
+    return Data(evaluation_data(text) or '', max(counts, default=None))
+
+
+def _numbers_of_classes(node):
+    if isinstance(node, dict):
+        if isinstance(node.get('num_classes'), int):
+            yield node['num_classes']
+        node = list(node.values())
+    if isinstance(node, list):
+        for item in node:
+            yield from _numbers_of_classes(item)
+
+
+def read_runs(work_dirs: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
+    """Read each folder once; the second result says why some are left out."""
+    folders: dict[Path, str] = {}
+    for work_dir in sorted(map(str, work_dirs)):
+        folders.setdefault(Path(work_dir).resolve(), work_dir)
+    runs, left_out = [], []
+    for work_dir in folders.values():
+        try:
+            run = read_run(work_dir)
+        except LeftOut as reason:
+            left_out.append(str(reason))
+            continue
+        if run.steps or run.diverged:
+            runs.append(run)
+        else:
+            left_out.append(
+                f'{work_dir}: it ended before its first evaluation, at iteration '
+                f'{max(run.log.train)}.'
+            )
+    return runs, left_out
+
+
+def need_two(found: Sequence, missing: str, left_out: Sequence[str]) -> None:
+    """Refuse to compare what is alone.
+
+    Raises:
+        UserError: ``missing``, with the reason of each folder that was left out.
+    """
+    if len(found) < 2:
+        raise UserError('\n- '.join([missing, *left_out]))
+
+
+def finished_groups(groups: Sequence[Group]) -> tuple[list[Group], list[str]]:
+    """Leave unfinished runs out, unless fewer than two groups can do without them."""
+    whole = [
+        (group, tuple(run for run in group.runs if run.finished or run.diverged))
+        for group in groups
+    ]
+    if sum(bool(runs) for _, runs in whole) < 2:
+        return list(groups), []
+    sentences = [
+        f'{run.work_dir}: it is not finished, {run.last} of {run.planned} '
+        f'{"epochs" if run.by_epoch else "iterations"}; --resume goes on with it.'
+        for group, runs in whole
+        for run in group.runs
+        if run not in runs
+    ]
+    return [Group(group.label, runs) for group, runs in whole if runs], sentences
+
+
+def common_step(groups: Sequence[Group]) -> int | None:
+    """The last step that all runs were evaluated at; None where all are finished.
+
+    Raises:
+        UserError: there is none.
+    """
+    runs = [run for group in groups for run in group.usable]
+    if all(run.finished for run in runs):
+        return None
+    shared = set.intersection(*(set(run.steps) for run in runs))
+    if not shared or len({run.by_epoch for run in runs}) > 1:
+        raise UserError(
+            'not all runs are finished, and no evaluation is common to all: '
+            + '; '.join(f'{run.work_dir} has {", ".join(map(str, run.steps))}' for run in runs)
+            + '.'
+        )
+    return max(shared)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..engine.errors import UserError
+from ..utils.errors import UserError
 from .groups import Group
 
 __all__ = ['choose_metric', 'digits_of', 'is_class', 'lower_is_better', 'rounding', 'short_name']

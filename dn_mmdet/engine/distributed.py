@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, init_dist
 from mmengine.utils.dl_utils import set_multi_processing
 
-from .errors import UserError
+from ..utils.errors import UserError
 
 __all__ = ['on_rank_zero', 'start_process_group', 'use_cpu_model_wrapper']
 

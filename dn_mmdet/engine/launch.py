@@ -15,7 +15,7 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import parse_args, run
 
-from .errors import UserError, user_errors
+from ..utils.errors import UserError, user_errors
 
 __all__ = ['launch']
 

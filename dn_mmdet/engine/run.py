@@ -2,25 +2,33 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pickle import UnpicklingError
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from ..utils.errors import UserError
 from .atomic import use_atomic_writes
-from .check_types import config_mistakes
-from .default_hooks import drop_disabled_hooks
+from .checkpoint_file import force_weights_only, refusal
 from .distributed import on_rank_zero, use_cpu_model_wrapper
-from .errors import UserError
 from .preflight import preflight
-from .read_checkpoint import force_weights_only, refusal
+from .preflight.config import config_mistakes
 
-__all__ = ['build_runner', 'prepare_process', 'told_in_a_sentence']
+__all__ = [
+    'build_runner',
+    'drop_disabled_hooks',
+    'prepare_process',
+    'as_user_errors',
+    'use_own_hooks',
+]
+
+# As in configs/_base_/default_runtime.py.
+OWN_HOOKS = {'invalid_loss': 'InvalidLossHook', 'resume_lr': 'ResumeLRHook'}
 
 
 def prepare_process() -> None:
@@ -36,7 +44,7 @@ def prepare_process() -> None:
         torch.set_flush_denormal(True)
 
 
-def check(cfg: Config, mode: str) -> list[str]:
+def run_preflight(cfg: Config, mode: str) -> list[str]:
     """Run the preflight in the first process and share its verdict; see :func:`preflight`."""
     return on_rank_zero(cfg, lambda: preflight(cfg, mode))
 
@@ -59,7 +67,7 @@ def _tidy_up() -> None:
 
 
 @contextmanager
-def told_in_a_sentence(cfg: Config) -> Iterator[None]:
+def as_user_errors(cfg: Config) -> Iterator[None]:
     """Turn what a run meets outside its own code into a :class:`UserError`."""
     try:
         with config_mistakes(cfg):
@@ -91,3 +99,28 @@ def told_in_a_sentence(cfg: Config) -> Iterator[None]:
                 'permissions, or choose another folder with --work-dir.'
             ) from error
         raise
+
+
+def use_own_hooks(cfg: Config) -> None:
+    """Give a configuration this package's default hooks where it does not choose for itself.
+
+    Args:
+        cfg (Config): Changed in place: ``CheckpointHook`` becomes ``AtomicCheckpointHook``, and
+            the hooks of :data:`OWN_HOOKS` are added to ``default_hooks``. One that is None there
+            stays off.
+    """
+    if cfg.get('default_hooks') is None:
+        cfg.default_hooks = ConfigDict()
+    hooks = cfg.default_hooks
+    checkpoint = hooks.get('checkpoint')
+    if isinstance(checkpoint, Mapping) and checkpoint.get('type') == 'CheckpointHook':
+        checkpoint['type'] = 'AtomicCheckpointHook'
+    for name, type_ in OWN_HOOKS.items():
+        hooks.setdefault(name, ConfigDict(type=type_))
+
+
+def drop_disabled_hooks(cfg: Config) -> None:
+    """Remove own hooks that are None: mmengine allows that for its own default hooks alone."""
+    for name in OWN_HOOKS:
+        if name in (cfg.get('default_hooks') or {}) and cfg.default_hooks[name] is None:
+            del cfg.default_hooks[name]

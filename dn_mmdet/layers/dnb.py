@@ -8,7 +8,7 @@ from torch import Tensor
 from ..ops.activation import activate, bounds_of
 from ..ops.arguments import SC_INPUTS, check_device
 from ..ops.dispatch import runs_eagerly
-from ..ops.dynamic_batch_norm import run_unchecked
+from ..ops.functional import run_unchecked
 from ..ops.precision import cast, without_autocast
 from ..ops.reference import modulate
 from .dynamic_norm import Affine, DynamicNorm

@@ -8,9 +8,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..ops.precision import cast, compute_dtype
 from ..ops.sync import SharedMoments
-from .bn_checkpoint import dynamic_norm_from_bn_state
 from .inner_bn import SyncedBatchNorm2d, is_known, sharing_group_of, take_over
 from .sc_module import SCModule
+from .state import dynamic_norm_from_bn_state
 from .validation import (
     check_eps,
     check_flag,

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops.precision import cast
-from ..ops.scale_shift import grouped_linear
+from ..ops.sc import grouped_linear
 from .validation import check_choice, check_groups, check_positive_int
 
 __all__ = ['SCModule', 'hidden_width']

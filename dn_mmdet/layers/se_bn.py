@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops.precision import cast, compute_dtype, without_autocast
-from .bn_checkpoint import inner_bn_from_bn_state
+from .state import inner_bn_from_bn_state
 from .validation import check_eps, check_flag, check_input, check_momentum, check_positive_int
 
 __all__ = ['SEBN']

@@ -1,10 +1,10 @@
 """Operators of the layers; torch is all they need."""
 
 from .dispatch import choose_path, use_path
-from .dynamic_batch_norm import dynamic_batch_norm
+from .functional import dynamic_batch_norm
 from .recompute import recompute_outputs
 from .reference import modulate
-from .scale_shift import scale_shift
+from .sc import scale_shift
 
 __all__ = [
     'choose_path',

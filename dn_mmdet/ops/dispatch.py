@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from . import cpp, triton_launch
+from .backends import cpp, triton_launch
 
 __all__ = ['PATHS', 'choose_path', 'runs_eagerly', 'use_path']
 
@@ -40,7 +40,7 @@ def choose_path(x: Tensor, shared: bool = False) -> str:
     requested = _forced or _check(os.environ.get(VARIABLE, 'auto'), VARIABLE)
     if requested == 'auto':
         return _best(x)
-    return requested if _knows(requested, x) else 'reference'
+    return requested if _supports(requested, x) else 'reference'
 
 
 @contextmanager
@@ -82,16 +82,16 @@ def _best(x: Tensor) -> str:
     if x.device.type == 'cuda' and x.dtype in triton_launch.DTYPES:
         # Without Triton not 'aten', which was composed for a CPU: its sums loop over the samples.
         available = triton_launch.is_available(x.device)
-        return 'triton' if available and triton_launch.knows(x) else 'reference'
-    if _knows('cpp', x):
+        return 'triton' if available and triton_launch.supports(x) else 'reference'
+    if _supports('cpp', x):
         return 'cpp' if cpp.is_available() else 'aten'
     return 'reference'
 
 
-def _knows(path: str, x: Tensor) -> bool:
+def _supports(path: str, x: Tensor) -> bool:
     if path == 'cpp':
         return x.device.type == 'cpu' and x.dtype in cpp.DTYPES
-    return path != 'triton' or triton_launch.knows(x)
+    return path != 'triton' or triton_launch.supports(x)
 
 
 def _check(name: str, source: str) -> str:

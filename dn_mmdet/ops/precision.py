@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.fx import Proxy
 
-__all__ = ['cast', 'compute_dtype', 'without_autocast']
+__all__ = ['cast', 'compute_dtype', 'to_dense', 'without_autocast']
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -35,3 +35,11 @@ def without_autocast(x: Tensor) -> Any:
         if device != 'meta' and torch.is_autocast_enabled(device):
             return torch.autocast(device, enabled=False)
     return nullcontext()
+
+
+def to_dense(x: Tensor, like: Tensor | None = None) -> Tensor:
+    """``x`` contiguous or channels_last: as ``like`` is, or as it is already."""
+    like = x if like is None else like
+    if not like.is_contiguous() and like.is_contiguous(memory_format=torch.channels_last):
+        return x.contiguous(memory_format=torch.channels_last)
+    return x.contiguous()

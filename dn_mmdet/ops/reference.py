@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .activation import activate
-from .scale_shift import scale_shift
+from .sc import scale_shift
 from .sync import shared_batch_norm
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def reference_dynamic_batch_norm(
     activation: str | None,
     group: 'ProcessGroup | None' = None,
 ) -> Tensor:
-    """See :func:`dn_mmdet.ops.dynamic_batch_norm`; all tensors share one dtype here."""
+    """See :func:`dn_mmdet.ops.functional`; all tensors share one dtype here."""
     if group is None:
         normalized = F.batch_norm(
             x, running_mean, running_var, training=training, momentum=momentum, eps=eps

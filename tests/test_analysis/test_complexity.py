@@ -8,11 +8,11 @@ from torch import nn
 
 import dn_mmdet  # noqa: F401
 from dn_mmdet.analysis import config_complexity, count_complexity, print_config_complexity
-from dn_mmdet.analysis.input_shape import find_input_shape
-from dn_mmdet.engine import UserError
+from dn_mmdet.analysis.config_complexity import find_input_shape
 from dn_mmdet.layers import DNB, DNC, SEBN
 from dn_mmdet.ops.dispatch import use_path
 from dn_mmdet.paths import configs_root
+from dn_mmdet.utils.errors import UserError
 
 SMALL = "dict(type='ResNetDN', depth=18, base_channels=8, out_indices=(3, ))"
 
@@ -242,7 +242,8 @@ def test_the_shape_of_a_configuration(write, text, expected):
         (
             classifier("model['backbone']['in_channels'] = 4"),
             (32, 32),
-            r'config\.py: ImageClassifier cannot run on one image of 32x32 \(RuntimeError: .*--shape',
+            r'config\.py: ImageClassifier cannot run on one image of 32x32 '
+            r'\(RuntimeError: .*--shape',
         ),
         (
             classifier("model['backbone']['depth'] = 50"),

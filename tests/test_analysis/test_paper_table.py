@@ -7,10 +7,10 @@ from mmengine.config import Config
 
 import dn_mmdet  # noqa: F401
 from dn_mmdet.analysis import PAPER_ROWS, check_paper_rows, paper_table, print_paper_table
-from dn_mmdet.analysis.input_shape import find_input_shape
+from dn_mmdet.analysis.config_complexity import find_input_shape
 from dn_mmdet.analysis.paper_table import is_printed_as
-from dn_mmdet.engine import UserError
 from dn_mmdet.paths import configs_root
+from dn_mmdet.utils.errors import UserError
 
 
 @pytest.fixture(scope='module')

@@ -12,9 +12,9 @@ from torch import nn
 
 from dn_mmdet.analysis.static_affine import hold_affine, mean_affine, static_affine
 from dn_mmdet.engine import test as run_test
-from dn_mmdet.engine.errors import UserError
 from dn_mmdet.layers import DNB, DNC
 from dn_mmdet.paths import configs_root, tools_root
+from dn_mmdet.utils.errors import UserError
 
 CONFIG = """
 _base_ = '{configs}/digits/mbv2_ablation_digits.py'

@@ -10,8 +10,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import dn_mmdet  # noqa: F401
 from dn_mmdet.backbones import ResNetDN
-from dn_mmdet.engine.state_match import match_state, norm_mismatch
+from dn_mmdet.engine.preflight.checkpoint import match_state
 from dn_mmdet.layers import DNB
+from dn_mmdet.layers.state import norm_mismatch
 
 register_all_modules()
 

@@ -6,8 +6,8 @@ from mmengine.registry import DATASETS
 from PIL import Image
 
 from dn_mmdet.classification import ImageList
-from dn_mmdet.engine import UserError
-from dn_mmdet.engine.check_data import DataOptions, check_data
+from dn_mmdet.engine.preflight.data import DataOptions, check_data
+from dn_mmdet.utils.errors import UserError
 
 KEY = 'train_dataloader.dataset'
 LINES = ('a/0.png 0', 'b/1 of two.png 1', 'b/2.JPEG 1', 'c/3.png 2')

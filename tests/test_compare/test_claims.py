@@ -4,10 +4,9 @@ from statistics import mean
 import pytest
 
 from dn_mmdet.compare import compare_folders
-from dn_mmdet.compare.bootstrap import chance_of_one_sign, paired_bootstrap
-from dn_mmdet.engine import UserError
-
-from .conftest import BN, DNB
+from dn_mmdet.compare.statistics import chance_of_one_sign, paired_bootstrap
+from dn_mmdet.utils.errors import UserError
+from tests.helpers.work_folders import BN, DNB
 
 
 def test_the_bootstrap_agrees_with_all_resamples_counted_out():

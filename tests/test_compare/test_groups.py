@@ -4,12 +4,10 @@ from pathlib import Path
 import pytest
 
 from dn_mmdet.compare import compare_folders
-from dn_mmdet.compare.blocks import report_title
-from dn_mmdet.compare.config_dict import effective, parse_config
-from dn_mmdet.compare.differences import differences, is_expected
-from dn_mmdet.engine import UserError
-
-from .conftest import BN, DNB
+from dn_mmdet.compare.report.blocks import report_title
+from dn_mmdet.runs.config import differences, effective, is_expected, parse_config
+from dn_mmdet.utils.errors import UserError
+from tests.helpers.work_folders import BN, DNB
 
 
 def test_differences_are_dotted_and_types_are_compared_whole():

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from dn_mmdet.datasets import DigitsSpec, build_digits_coco
-from dn_mmdet.datasets.digits import PHOTOGRAPHS, load_glyphs, writers
-from dn_mmdet.engine.errors import UserError
+from dn_mmdet.datasets.digits import PHOTOGRAPHS, load_glyphs
+from dn_mmdet.datasets.digits import build as writers
+from dn_mmdet.utils.errors import UserError
 
 TOOL = Path(__file__).parents[2] / 'tools/dataset_converters/digits_coco.py'
 SPEC = DigitsSpec(train=120, val=60, crops_train=30, crops_val=20)

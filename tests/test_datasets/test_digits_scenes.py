@@ -13,8 +13,7 @@ from dn_mmdet.datasets.digits import (
     random_background,
     render_glyph,
 )
-from dn_mmdet.datasets.digits.glyphs import ink_box
-from dn_mmdet.datasets.digits.paint import light_colour, paint
+from dn_mmdet.datasets.digits.glyphs import ink_box, light_colour, paint
 from dn_mmdet.datasets.digits.scenes import _leaves_visible
 
 # A scene in which a digit would be hidden by more than a third if only boxes were looked at.

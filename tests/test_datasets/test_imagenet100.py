@@ -13,15 +13,10 @@ from PIL import Image
 from scipy.io import savemat
 
 from dn_mmdet.datasets import build_imagenet100
-from dn_mmdet.datasets.imagenet100 import (
-    NAMED,
-    draw,
-    draw_classes,
-    ilsvrc2012_synsets,
-    image_check,
-    read_classes,
-)
-from dn_mmdet.engine.errors import UserError
+from dn_mmdet.datasets.imagenet100 import NAMED, draw_classes, ilsvrc2012_synsets, read_classes
+from dn_mmdet.datasets.imagenet100 import build as image_check
+from dn_mmdet.datasets.imagenet100 import lists as draw
+from dn_mmdet.utils.errors import UserError
 
 TOOL = Path(__file__).parents[2] / 'tools/dataset_converters/imagenet100.py'
 # Places 0, 2 and 389 of the sorted synsets; the devkit numbers them as it does in MAT.

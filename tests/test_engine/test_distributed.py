@@ -4,11 +4,10 @@ import json
 
 import pytest
 import torch
-from tiny import REPOSITORY, environment, run_tool, snapshot, write_coco, write_config
 
-from dn_mmdet.engine import UserError
-from dn_mmdet.engine.distributed import on_rank_zero
-from dn_mmdet.engine.launch import launch
+from dn_mmdet.engine.distributed import launch, on_rank_zero
+from dn_mmdet.utils.errors import UserError
+from tests.helpers.tiny import REPOSITORY, environment, run_tool, snapshot, write_coco, write_config
 
 
 @pytest.fixture(scope='module')

@@ -10,9 +10,10 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import METRICS, DefaultScope
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
-from dn_mmdet.engine import UserError, load_config, user_errors
-from dn_mmdet.engine.read_checkpoint import force_weights_only, read_checkpoint
-from dn_mmdet.engine.run import prepare_process, told_in_a_sentence
+from dn_mmdet.engine import load_config
+from dn_mmdet.engine.checkpoint_file import force_weights_only, read_checkpoint
+from dn_mmdet.engine.run import as_user_errors, prepare_process
+from dn_mmdet.utils.errors import UserError, user_errors
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='denormals are a matter of CPU runs')
@@ -101,20 +102,20 @@ def test_mixed_precision_on_cpu():
 def test_exceptions_of_a_run(place):
     cfg = load_config('tiny.py')
     with pytest.raises(UserError, match='no space is left to write to epoch_1.pth.*--resume'):
-        with told_in_a_sentence(cfg):
+        with as_user_errors(cfg):
             raise OSError(errno.ENOSPC, 'full', 'epoch_1.pth')
     with pytest.raises(UserError, match='work cannot be written or read .*--work-dir'):
-        with told_in_a_sentence(cfg):
+        with as_user_errors(cfg):
             raise PermissionError(errno.EACCES, 'no', 'work')
     with pytest.raises(UserError, match="unexpected keyword argument 'metrics'"):
-        with DefaultScope.overwrite_default_scope('mmdet'), told_in_a_sentence(cfg):
+        with DefaultScope.overwrite_default_scope('mmdet'), as_user_errors(cfg):
             METRICS.build(dict(type='CocoMetric', metrics='bbox'))
     with pytest.raises(UserError, match="a type is 'Gone', which is registered nowhere"):
-        with told_in_a_sentence(cfg):
+        with as_user_errors(cfg):
             METRICS.build(dict(type='Gone'))
     # Bugs keep their traceback.
     for bug in (KeyError('key'), ValueError('value'), TypeError('type'), OSError(errno.EIO, 'io')):
-        with pytest.raises(type(bug)) as raised, told_in_a_sentence(cfg):
+        with pytest.raises(type(bug)) as raised, as_user_errors(cfg):
             raise bug
         assert raised.value is bug
 
@@ -150,8 +151,8 @@ def test_one_value_per_channel_names_the_batch_size(layer, place):
 
     norm = torch.nn.BatchNorm2d(4) if layer == 'torch' else DNB(4)
     with pytest.raises(UserError, match='(?s)got input size .*train_dataloader.batch_size=2'):
-        with told_in_a_sentence(load_config('tiny.py')):
+        with as_user_errors(load_config('tiny.py')):
             norm(torch.zeros(1, 4, 1, 1))
     with pytest.raises(ValueError, match='something else'):
-        with told_in_a_sentence(load_config('tiny.py')):
+        with as_user_errors(load_config('tiny.py')):
             raise ValueError('something else')

@@ -1,10 +1,11 @@
 """Two processes that train with shared statistics, against one with the whole batch."""
 
 import pytest
-import synced_map
 import torch
 from mmengine.model import revert_sync_batchnorm
-from processes import run_together
+
+from tests.helpers import synced_map
+from tests.helpers.processes import run_together
 
 SHARED = ('sync_bn=torch', 'sync_bn=mmcv', 'sync=True')
 

@@ -11,7 +11,10 @@ import pytest
 import torch
 from mmengine.config import config as mmengine_config
 from mmengine.fileio import load
-from tiny import (
+from yapf.yapflib import yapf_api
+
+from dn_mmdet import engine
+from tests.helpers.tiny import (
     REPOSITORY,
     environment,
     run_tool,
@@ -20,9 +23,6 @@ from tiny import (
     write_config,
     write_image_folder,
 )
-from yapf.yapflib import yapf_api
-
-from dn_mmdet import engine
 
 
 @pytest.fixture(scope='module')

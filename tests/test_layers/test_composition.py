@@ -7,16 +7,15 @@ import pickle
 import pytest
 import torch
 import torch._dynamo.testing
-from processes import run_together
-from test_ops.library import NEEDS_LIBRARY
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from dn_mmdet.layers import DNB
 from dn_mmdet.ops import choose_path, recompute_outputs, use_path
-
-from .comparison import random_maps, randomize
-from .tolerances import assert_near
+from tests.helpers.layer_maps import random_maps, randomize
+from tests.helpers.library import NEEDS_LIBRARY
+from tests.helpers.processes import run_together
+from tests.helpers.tolerances import assert_near
 
 SHAPE = (4, 8, 9, 7)
 FUSED = ['aten', pytest.param('cpp', marks=NEEDS_LIBRARY)]

@@ -3,16 +3,15 @@ import io
 
 import pytest
 import torch
-from test_ops.library import NEEDS_LIBRARY
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from dn_mmdet.layers import DNB
 from dn_mmdet.ops import use_path
-
-from . import equations
-from .comparison import assert_equals_equations, random_maps, randomize, trained_bn
-from .tolerances import assert_near
+from tests.helpers import equations
+from tests.helpers.layer_maps import assert_equals_equations, random_maps, randomize, trained_bn
+from tests.helpers.library import NEEDS_LIBRARY
+from tests.helpers.tolerances import assert_near
 
 SHAPES = [(4, 24, 5, 7), (3, 32, 1, 1), (1, 16, 6, 6), (3, 40, 33, 32)]
 

@@ -3,9 +3,8 @@ import torch
 from torch import nn
 
 from dn_mmdet.layers import DNC
-
-from . import equations
-from .comparison import assert_equals_equations, random_maps, randomize, trained_bn
+from tests.helpers import equations
+from tests.helpers.layer_maps import assert_equals_equations, random_maps, randomize, trained_bn
 
 SHAPE = (4, 24, 5, 7)
 

@@ -2,9 +2,8 @@ import pytest
 import torch
 
 from dn_mmdet.layers import SEBN
-
-from . import equations
-from .comparison import assert_equals_equations, random_maps, randomize, trained_bn
+from tests.helpers import equations
+from tests.helpers.layer_maps import assert_equals_equations, random_maps, randomize, trained_bn
 
 SHAPE = (4, 24, 5, 7)
 

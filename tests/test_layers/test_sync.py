@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from dn_mmdet.layers import DNB, DNC
-
-from .comparison import random_maps, randomize, trained_bn
+from tests.helpers.layer_maps import random_maps, randomize, trained_bn
 
 SHAPE = (4, 24, 5, 7)
 

@@ -6,8 +6,7 @@ from torch import fx, nn
 from torch.autograd import forward_ad
 
 from dn_mmdet.layers import DNB, DNC, SEBN
-
-from .comparison import random_maps, randomize
+from tests.helpers.layer_maps import random_maps, randomize
 
 LAYERS = [
     DNB(24, r=4),

@@ -3,12 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from test_layers.comparison import random_maps
 
 from dn_mmdet.layers import DNB
-from dn_mmdet.ops import dynamic_batch_norm, use_path
-
-from .library import NEEDS_LIBRARY
+from dn_mmdet.ops import functional as dynamic_batch_norm
+from dn_mmdet.ops import use_path
+from tests.helpers.layer_maps import random_maps
+from tests.helpers.library import NEEDS_LIBRARY
 
 C = 6
 PATHS = ['reference', 'aten', pytest.param('cpp', marks=NEEDS_LIBRARY)]

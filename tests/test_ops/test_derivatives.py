@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from dn_mmdet.layers import DNB
-from dn_mmdet.ops import dynamic_batch_norm, use_path
+from dn_mmdet.ops import functional as dynamic_batch_norm
+from dn_mmdet.ops import use_path
 from dn_mmdet.ops.activation import ACTIVATIONS
-
-from .library import NEEDS_LIBRARY
+from tests.helpers.library import NEEDS_LIBRARY
 
 N, C = 2, 4
 FUSED = ['aten', pytest.param('cpp', marks=NEEDS_LIBRARY)]

@@ -2,12 +2,11 @@
 
 import pytest
 import torch
-from test_layers.comparison import random_maps, randomize
 
 from dn_mmdet.layers import DNB
 from dn_mmdet.ops import use_path
-
-from .library import NEEDS_LIBRARY
+from tests.helpers.layer_maps import random_maps, randomize
+from tests.helpers.library import NEEDS_LIBRARY
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 

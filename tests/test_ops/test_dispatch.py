@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from dn_mmdet.ops import choose_path, cpp, use_path
+from dn_mmdet.ops import choose_path, use_path
+from dn_mmdet.ops.backends import cpp
 
 X = torch.zeros(2, 3, 4, 4)
 FUSED = 'aten' if cpp.why_absent() else 'cpp'

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_layers.comparison import random_maps
 from torch import nn
 
 from dn_mmdet.layers import DNB
 from dn_mmdet.ops import recompute_outputs, use_path
 from dn_mmdet.ops.recompute import _Offer
-
-from .library import NEEDS_LIBRARY
+from tests.helpers.layer_maps import random_maps
+from tests.helpers.library import NEEDS_LIBRARY
 
 WARM, STEPS = 100, 1000
 # A map of the network is 32 KiB; one more kept in each step would be 32 MiB.

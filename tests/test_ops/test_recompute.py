@@ -12,8 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from dn_mmdet.layers import DNB
 from dn_mmdet.ops import recompute_outputs, use_path
 from dn_mmdet.ops.recompute import is_recomputing
-
-from .library import NEEDS_LIBRARY
+from tests.helpers.library import NEEDS_LIBRARY
 
 SHAPE = (2, 8, 9, 7)
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]

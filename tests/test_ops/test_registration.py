@@ -5,9 +5,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-from dn_mmdet.ops import cpp
-
-from .library import NEEDS_LIBRARY
+from dn_mmdet.ops.backends import cpp
+from tests.helpers.library import NEEDS_LIBRARY
 
 pytestmark = NEEDS_LIBRARY
 

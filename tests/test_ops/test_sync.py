@@ -3,16 +3,14 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from processes import run_together
-from test_layers import equations
-from test_layers.comparison import random_maps, randomize
-from test_layers.tolerances import assert_near
 
 from dn_mmdet.layers import DNB
 from dn_mmdet.ops import use_path
-
-from . import sync_cases
-from .sync_cases import NAMES, SIZES, VARIANTS, C, images, make, network
+from tests.helpers import equations, sync_cases
+from tests.helpers.layer_maps import random_maps, randomize
+from tests.helpers.processes import run_together
+from tests.helpers.sync_cases import NAMES, SIZES, VARIANTS, C, images, make, network
+from tests.helpers.tolerances import assert_near
 
 
 @pytest.fixture(scope='module')

@@ -12,14 +12,14 @@ import sys
 os.environ.setdefault('GOMP_SPINCOUNT', '2000')
 
 try:
-    from dn_mmdet.engine import user_errors
+    from dn_mmdet.utils.errors import user_errors
 except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
 
 def parse_args():
-    from dn_mmdet.analysis.benchmark import NORMS, PRESETS
-    from dn_mmdet.ops.benchmark import LAYOUTS, MODES
+    from dn_mmdet.benchmark import LAYOUTS, MODES
+    from dn_mmdet.benchmark.models import NORMS, PRESETS
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -106,7 +106,7 @@ def positive(text):
 def main():
     with user_errors():
         args, given = parse_args()
-        from dn_mmdet.analysis.benchmark import PRESETS, grid, run_benchmark
+        from dn_mmdet.benchmark.models import PRESETS, grid, run_benchmark
 
         names = dict(batch='batches', size='sizes', dtype='dtypes')
         given = {names.get(name, name): value for name, value in given.items()}

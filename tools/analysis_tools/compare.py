@@ -20,7 +20,8 @@ import sys
 os.environ.setdefault('GOMP_SPINCOUNT', '2000')
 
 try:
-    from dn_mmdet.engine import CfgOptions, user_errors
+    from dn_mmdet.engine import CfgOptions
+    from dn_mmdet.utils.errors import user_errors
 except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
@@ -120,7 +121,8 @@ def parse_args():
 if __name__ == '__main__':
     args, training = parse_args()
     with user_errors():
-        from dn_mmdet.compare import compare_configs, compare_runs
+        from dn_mmdet.compare import run as compare_configs
+        from dn_mmdet.compare import run as compare_runs
 
         if training:
             args.pop('work_dirs')

@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from dn_mmdet.datasets import DigitsSpec, build_digits_coco
-from dn_mmdet.engine.errors import user_errors
+from dn_mmdet.utils.errors import user_errors
 
 
 def parse_args() -> argparse.Namespace:

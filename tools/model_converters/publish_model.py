@@ -7,7 +7,8 @@ import argparse
 import sys
 
 try:
-    from dn_mmdet.engine import publish, user_errors
+    from dn_mmdet.runs import publish
+    from dn_mmdet.utils.errors import user_errors
 except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 

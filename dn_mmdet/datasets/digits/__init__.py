@@ -3,10 +3,9 @@
 from .build import build_digits_coco
 from .coco import CLASSES
 from .contact_sheet import draw_contact_sheet
-from .crops import compose_crop
 from .glyphs import Glyphs, load_glyphs, render_glyph
 from .photographs import PHOTOGRAPHS, Photograph, load_photographs, random_background
-from .scenes import Scene, compose_scene
+from .scenes import Scene, compose_crop, compose_scene
 from .spec import DigitsSpec
 
 __all__ = [

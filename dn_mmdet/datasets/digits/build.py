@@ -1,22 +1,38 @@
 """Make the whole data set, or find that it is there."""
 
-from collections.abc import Iterator
+import json
+import os
+import platform
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
-from dn_mmdet.engine.errors import UserError
-
+from ...utils.errors import UserError
+from ...utils.files import whole_folder
+from .coco import add_scene, box_sizes, new_document
 from .contact_sheet import check_picture_name, draw_contact_sheet
-from .glyphs import load_glyphs
+from .glyphs import Glyphs, load_glyphs
 from .photographs import load_photographs
-from .spec import DigitsSpec
-from .stamp import check_folder, write_stamp
-from .whole_folder import whole_folder
-from .writers import write_crops, write_scenes
+from .scenes import compose_crop, compose_scene
+from .spec import DigitsSpec, option
 
-__all__ = ['build_digits_coco']
+__all__ = ['build_digits_coco', 'check_folder', 'write_crops', 'write_scenes', 'write_stamp']
+
+_NAME = 'digits.json'
+
+# Raised whenever the code changes so that the same arguments give other bytes.
+_RECIPE = 1
+
+_OURS = {_NAME, 'annotations', 'train2017', 'val2017', 'crops', 'preview.png'}
+
+# First numbers of the random streams after the seed, so that no two images share one.
+_SCENES, _CROPS = {'train': 0, 'val': 1}, {'train': 2, 'val': 3}
 
 
 def build_digits_coco(
@@ -98,3 +114,177 @@ def _summary(counts: dict) -> str:
         for split, c in ((split, counts[split]) for split in ('train', 'val'))
     )
     return f'{scenes}, {counts["crops_train"]} and {counts["crops_val"]} crops'
+
+
+def write_stamp(folder: Path, spec: DigitsSpec, counts: dict) -> dict:
+    """Write the stamp, in one step, and return its content."""
+    packages = ('numpy', 'pillow', 'scikit-learn', 'scikit-image')
+    versions = {'python': platform.python_version(), **{name: version(name) for name in packages}}
+    stamp = {'recipe': _RECIPE, 'arguments': asdict(spec), 'versions': versions, 'counts': counts}
+    temporary = folder / (_NAME + '.tmp')
+    temporary.write_text(json.dumps(stamp, indent=2) + '\n')
+    os.replace(temporary, folder / _NAME)
+    return stamp
+
+
+def check_folder(out: Path, spec: DigitsSpec, force: bool) -> dict | None:
+    """Decide whether ``out`` is already what ``spec`` asks for.
+
+    Args:
+        out (Path): Folder of the data set.
+        spec (DigitsSpec): What it should hold.
+        force (bool): Whether a data set of this tool may be replaced.
+
+    Returns:
+        dict | None: The stamp of a complete data set, or None where it is to be made.
+
+    Raises:
+        UserError: ``out`` is in the way: a file, someone else's folder, or a data set made with
+            other arguments or no longer complete, without ``force``.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
+    if not out.is_dir():
+        raise UserError(f'{out} is a file; choose another folder with --out.')
+    stamp = _read(out)
+    if force:
+        strangers = sorted({entry.name for entry in out.iterdir()} - _OURS)
+        if strangers:
+            raise UserError(
+                f'{out / strangers[0]} was not made by this tool, and --force would '
+                'delete it; move it away first.'
+            )
+        return None
+    remedy = 'pass --force to make it anew, or choose another folder with --out.'
+    changes = _changes(stamp, spec)
+    if changes:
+        raise UserError(f'{out} was made with {changes}; {remedy}')
+    missing = _missing(out, spec)
+    if missing:
+        raise UserError(f'{out} is no longer complete ({missing}); {remedy}')
+    return stamp
+
+
+def _read(out: Path) -> dict:
+    try:
+        stamp = json.loads((out / _NAME).read_text())
+        if not isinstance(stamp['arguments'], dict) or not isinstance(stamp['counts'], dict):
+            raise TypeError
+    except FileNotFoundError as error:
+        raise UserError(
+            f'{out} holds something that this tool did not make (there is no {_NAME}); '
+            'choose another folder with --out.'
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f'{out / _NAME} cannot be read, so it is not known what {out} holds; '
+            'remove the folder, or choose another with --out.'
+        ) from error
+    return stamp
+
+
+def _changes(stamp: dict, spec: DigitsSpec) -> str:
+    """The arguments that differ, as in ``--train 3000 (asked for: 10)``; empty if none do."""
+    made = stamp['arguments']
+    changes = [
+        f'{option(name)} {made.get(name)} (asked for: {value})'
+        for name, value in asdict(spec).items()
+        if made.get(name) != value
+    ]
+    if not changes and stamp.get('recipe') != _RECIPE:
+        return 'another version of this tool'
+    return ', '.join(changes)
+
+
+def _missing(out: Path, spec: DigitsSpec) -> str:
+    """What is gone, by counting files; empty if nothing is."""
+    for split, scenes, crops in (
+        ('train', spec.train, spec.crops_train),
+        ('val', spec.val, spec.crops_val),
+    ):
+        annotations = out / 'annotations' / f'instances_{split}2017.json'
+        if not annotations.is_file():
+            return f'{annotations} is missing'
+        for folder, pattern, expected in (
+            (out / f'{split}2017', '*.jpg', scenes),
+            (out / 'crops' / split, '*/*.jpg', crops),
+        ):
+            found = sum(1 for _ in folder.glob(pattern))
+            if found != expected:
+                return f'{found} of {expected} images in {folder}'
+    return ''
+
+
+def write_scenes(
+    out: Path,
+    split: str,
+    spec: DigitsSpec,
+    glyphs: Glyphs,
+    photographs: dict[str, Image.Image],
+    advance: Callable[[], object],
+) -> dict:
+    """Write ``{split}2017/*.jpg`` and ``annotations/instances_{split}2017.json`` below ``out``.
+
+    Args:
+        out (Path): Existing folder.
+        split (str): ``'train'`` or ``'val'``.
+        spec (DigitsSpec): Count, image size and seed.
+        glyphs (Glyphs): Digits of the split.
+        photographs (dict[str, Image.Image]): Photographs of the split, by name.
+        advance (Callable[[], object]): Called after every image.
+
+    Returns:
+        dict: Number of ``images``, of ``empty`` ones, of ``digits``, and of these ``small``,
+        ``medium`` and ``large``.
+    """
+    folder = out / f'{split}2017'
+    folder.mkdir()
+    document = new_document(split, spec.seed)
+    for index in range(getattr(spec, split)):
+        rng = np.random.default_rng([spec.seed, _SCENES[split], index])
+        scene = compose_scene(glyphs, photographs, spec.image_size, rng)
+        file_name = f'{index + 1:012d}.jpg'
+        _save(scene.image, folder / file_name)
+        add_scene(document, scene, file_name)
+        advance()
+    annotations = out / 'annotations' / f'instances_{split}2017.json'
+    annotations.parent.mkdir(exist_ok=True)
+    annotations.write_text(json.dumps(document))
+    filled = {annotation['image_id'] for annotation in document['annotations']}
+    images = len(document['images'])
+    return dict(
+        images=images,
+        empty=images - len(filled),
+        digits=len(document['annotations']),
+        **box_sizes(document),
+    )
+
+
+def write_crops(
+    out: Path,
+    split: str,
+    spec: DigitsSpec,
+    glyphs: Glyphs,
+    photographs: dict[str, Image.Image],
+    advance: Callable[[], object],
+) -> int:
+    """Write ``crops/{split}/{0..9}/*.jpg`` below ``out``, and return how many.
+
+    Arguments as in :func:`write_scenes`. The classes take turns, so they are balanced.
+    """
+    # Every class gets its folder, even if fewer than ten crops are asked for: the sorted names of
+    # the folders are the classes.
+    folders = [out / 'crops' / split / str(label) for label in range(10)]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    count = getattr(spec, f'crops_{split}')
+    for index in range(count):
+        rng = np.random.default_rng([spec.seed, _CROPS[split], index])
+        crop = compose_crop(glyphs, photographs, index % 10, spec.crop_size, rng)
+        _save(crop, folders[index % 10] / f'{index:06d}.jpg')
+        advance()
+    return count
+
+
+def _save(image: np.ndarray, file: Path) -> None:
+    Image.fromarray(image).save(file, quality=92)

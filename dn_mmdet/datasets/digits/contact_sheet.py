@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from dn_mmdet.engine.errors import UserError
+from ...utils.errors import UserError
 
 __all__ = ['check_picture_name', 'draw_contact_sheet']
 

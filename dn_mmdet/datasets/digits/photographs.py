@@ -6,7 +6,7 @@ from importlib.resources import files
 import numpy as np
 from PIL import Image, ImageOps
 
-from dn_mmdet.engine.errors import UserError
+from ...utils.errors import UserError
 
 __all__ = ['PHOTOGRAPHS', 'Photograph', 'load_photographs', 'random_background']
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from dn_mmdet.engine.errors import UserError
+from ...utils.errors import UserError
 
 __all__ = ['DigitsSpec']
 

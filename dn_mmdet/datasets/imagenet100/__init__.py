@@ -1,9 +1,7 @@
 """ImageNet-100: annotation lists of 100 of ILSVRC-2012's 1000 classes, without copies of images."""
 
-from .build import build_imagenet100
-from .draw import draw
-from .image_check import find_bad_images
-from .lists import make_lists, write_lists
+from .build import build_imagenet100, find_bad_images
+from .lists import draw, make_lists, write_lists
 from .synsets import NAMED, SHIPPED, draw_classes, ilsvrc2012_synsets, read_classes
 from .tree import find_images
 from .validation_labels import find_validation_labels

@@ -1,20 +1,30 @@
 """Make the lists of ImageNet-100, or find that they are there."""
 
 import hashlib
+import json
+import os
 import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-from dn_mmdet.engine.check_images import some
-from dn_mmdet.engine.errors import UserError
+from tqdm import tqdm
 
-from .image_check import find_bad_images
-from .lists import make_lists, write_lists
-from .summary import NAME, PROGRESS, check_out, write_summary
+from ...utils.errors import UserError
+from ...utils.files import atomic_write
+from ...utils.text import first_few
+from ..files.images import THREADS, image_problem
+from .lists import FILES, make_lists, write_lists
 from .synsets import SHIPPED, read_classes
 from .tree import find_images
 
-__all__ = ['build_imagenet100']
+__all__ = ['NAME', 'PROGRESS', 'build_imagenet100', 'check_out', 'find_bad_images', 'write_summary']
+
+NAME = 'imagenet100.json'
+
+PROGRESS = '.imagenet100_check.json'
 
 
 def build_imagenet100(
@@ -113,9 +123,138 @@ def _report(out: Path, bad: list[dict], strict: bool) -> None:
     )
     text = (
         f'{len(bad)} images are left out of the lists in {out} ({kinds}): '
-        f'{some(b["image"] for b in bad)}; all are named in {out / NAME} under "bad_images". '
+        f'{first_few(b["image"] for b in bad)}; all are named in {out / NAME} under "bad_images". '
         'Unpack or download them again, then run this with --force'
     )
     if strict:
         raise UserError(f'{text}.')
     print(f'warning: {text}, or go on without them.', file=sys.stderr)
+
+
+def find_bad_images(
+    root: Path, groups: Mapping[str, Sequence[str]], progress: Path
+) -> dict[str, str]:
+    """Find the images that are missing or broken.
+
+    Each finished group is kept in ``progress``; after an interrupt the same call goes on from
+    there, and of the finished groups it looks only at what was bad again, since it may have been
+    mended. A group whose list of names has changed begins anew.
+
+    Args:
+        root (Path): Folder that the names are relative to.
+        groups (Mapping[str, Sequence[str]]): Image names, in groups of some hundreds.
+        progress (Path): File that keeps the finished groups; the caller removes it.
+
+    Returns:
+        dict[str, str]: Name of each bad image to 'missing' or 'broken'; see ``image_problem``.
+
+    Raises:
+        KeyboardInterrupt: With a message that says how far it is.
+    """
+    digests = {
+        key: hashlib.sha256('\n'.join(names).encode()).hexdigest() for key, names in groups.items()
+    }
+    kept = _read(progress, root)
+    done = {key: kept[key] for key in groups if key in kept and kept[key]['names'] == digests[key]}
+    # A log file gets a line now and then; `initial` leaves what was kept out of the time left.
+    with tqdm(
+        total=sum(map(len, groups.values())),
+        initial=sum(len(groups[key]) for key in done),
+        desc='checking images',
+        unit='image',
+        mininterval=0.5 if sys.stderr.isatty() else 30,
+    ) as bar:
+        pool = ThreadPoolExecutor(THREADS)
+        try:
+            for key, names in groups.items():
+                before = done.get(key)
+                look = list(names if before is None else before['bad'])
+                found = pool.map(image_problem, [str(root / name) for name in look])
+                bad = {name: problem for name, problem in zip(look, found, strict=True) if problem}
+                done[key] = {'names': digests[key], 'bad': bad}
+                if before is None:
+                    bar.update(len(look))
+                    _write(progress, root, done)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f'the images of {len(done)} of {len(groups)} class folders are '
+                'checked; the same command goes on from there'
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return {name: problem for group in done.values() for name, problem in group['bad'].items()}
+
+
+def _read(progress: Path, root: Path) -> dict:
+    try:
+        content = json.loads(progress.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return content['groups'] if content['root'] == str(root.resolve()) else {}
+
+
+def _write(progress: Path, root: Path, groups: Mapping) -> None:
+    with atomic_write(progress) as file:
+        file.write(json.dumps({'root': str(root.resolve()), 'groups': groups}).encode())
+
+
+def check_out(out: Path, arguments: Mapping[str, Any], force: bool) -> dict | None:
+    """Decide whether ``out`` already holds what is asked for.
+
+    Args:
+        out (Path): Folder of the lists.
+        arguments (Mapping[str, Any]): What they should be made with.
+        force (bool): Whether lists of this tool may be replaced.
+
+    Returns:
+        dict | None: The summary of complete lists, or None where they are to be made.
+
+    Raises:
+        UserError: ``out`` is a file, holds lists of others, or, without ``force``, lists made with
+            other arguments or no longer complete.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f'{out} is a file; choose another folder with --out.')
+    there = [name for name in FILES if (out / name).exists()]
+    if not (out / NAME).exists():
+        # The images' folder may be full of lists: a val.txt of Caffe's must survive.
+        if there and not (out / PROGRESS).exists():
+            raise UserError(
+                f'{out / there[0]} was not made by this tool, which would replace it; '
+                'choose another folder with --out.'
+            )
+        return None
+    if force:
+        return None
+    remedy = 'pass --force to make them anew, or choose another folder with --out.'
+    try:
+        summary = json.loads((out / NAME).read_text())
+        made = summary['arguments']
+        changes = [
+            f'--{name.replace("_", "-")} {made.get(name)} (asked for: {value})'
+            for name, value in arguments.items()
+            if made.get(name) != value
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f'{out / NAME} cannot be read, so it is not known what the lists beside it '
+            f'are; {remedy}'
+        ) from error
+    if changes:
+        raise UserError(f'The lists in {out} were made with {", ".join(changes)}; {remedy}')
+    if len(there) < len(FILES):
+        missing = next(name for name in FILES if name not in there)
+        raise UserError(
+            f'The lists in {out} are no longer complete ({missing} is missing); {remedy}'
+        )
+    return summary
+
+
+def write_summary(out: Path, summary: Mapping[str, Any]) -> None:
+    """Write the summary, which says that the lists are whole; the check's progress may go now."""
+    with atomic_write(out / NAME) as file:
+        file.write((json.dumps(summary, indent=2) + '\n').encode())
+    (out / PROGRESS).unlink(missing_ok=True)
+    # Named only by processes that were killed.
+    for leftover in out.glob(f'{PROGRESS}.*.tmp'):
+        os.unlink(leftover)

@@ -1,17 +1,17 @@
 """Sharing the images out to the lists, and writing them."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from dn_mmdet.engine.atomic import atomic_write
-from dn_mmdet.engine.check_images import some
-from dn_mmdet.engine.errors import UserError
+from ...utils.errors import UserError
+from ...utils.files import atomic_write
+from ...utils.text import first_few
 
-from .draw import draw
-
-__all__ = ['FILES', 'SPLITS', 'make_lists', 'write_lists']
+__all__ = ['FILES', 'SPLITS', 'draw', 'make_lists', 'write_lists']
 
 SPLITS = ('train', 'val', 'test')
+
 FILES = ('classes.txt', *(f'{split}.txt' for split in SPLITS))
 
 
@@ -54,7 +54,7 @@ def make_lists(
             why = f' ({len(lost)} of their images are missing or broken)' if lost else ''
             raise UserError(
                 f'{len(empty)} of the {len(classes)} classes would have no image in '
-                f'{split}: {some(empty)}{why}; complete their folders, or give another '
+                f'{split}: {first_few(empty)}{why}; complete their folders, or give another '
                 '--val-share.'
             )
     return lists
@@ -85,3 +85,26 @@ def write_lists(out: Path, lists: Mapping[str, Mapping[str, Sequence[str]]]) -> 
 def _write(path: Path, lines: Sequence[str]) -> None:
     with atomic_write(path) as file:
         file.write(''.join(f'{line}\n' for line in lines).encode())
+
+
+def draw(names: Iterable[str], number: int, key: str) -> set[str]:
+    """Draw without replacement: the names whose SHA-256, together with the key, is smallest.
+
+    The draw depends neither on the order of the names nor on a generator of random numbers, and a
+    name that comes or goes moves at most one other name. A file's suffix does not count, so that a
+    copy of the images in another format is drawn alike.
+
+    Args:
+        names (Iterable[str]): Distinct names.
+        number (int): How many to draw.
+        key (str): The seed, and what is drawn: other keys give independent draws.
+
+    Returns:
+        set[str]: The drawn names.
+    """
+
+    def rank(name: str) -> tuple[bytes, str]:
+        stem = name.rpartition('.')[0] or name
+        return hashlib.sha256(f'{key}/{stem}'.encode()).digest(), name
+
+    return set(sorted(names, key=rank)[:number])

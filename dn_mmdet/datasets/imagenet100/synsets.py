@@ -3,10 +3,9 @@
 import re
 from pathlib import Path
 
-from dn_mmdet.engine.check_images import some
-from dn_mmdet.engine.errors import UserError
-
-from .draw import draw
+from ...utils.errors import UserError
+from ...utils.text import first_few
+from .lists import draw
 
 __all__ = ['NAMED', 'SHIPPED', 'draw_classes', 'ilsvrc2012_synsets', 'read_classes']
 
@@ -67,7 +66,7 @@ def read_classes(path: Path = SHIPPED) -> list[str]:
     twice = sorted({name for name in classes if classes.count(name) > 1})
     if twice:
         raise UserError(
-            f'{len(twice)} synset ids occur more than once in {path}: {some(twice)}; '
+            f'{len(twice)} synset ids occur more than once in {path}: {first_few(twice)}; '
             'keep one line of each.'
         )
     if len(classes) < 2:

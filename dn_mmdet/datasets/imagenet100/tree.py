@@ -4,10 +4,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from dn_mmdet.engine.check_image_folder import EXTENSIONS
-from dn_mmdet.engine.check_images import some
-from dn_mmdet.engine.errors import UserError
-
+from ...utils.errors import UserError
+from ...utils.text import first_few
+from ..files.images import EXTENSIONS
 from .validation_labels import find_validation_labels
 
 __all__ = ['find_images']
@@ -81,7 +80,7 @@ def _in_class_folders(root: Path, folder: Path, classes: Sequence[str]) -> dict[
         )
         raise UserError(
             f'{len(missing)} of the {len(classes)} classes have no folder in {folder}: '
-            f'{some(missing)}{packed}; complete it, or give '
+            f'{first_few(missing)}{packed}; complete it, or give '
             'another list with --classes.'
         )
     images = {name: _image_names(os.listdir(folder / name)) for name in classes}
@@ -89,7 +88,7 @@ def _in_class_folders(root: Path, folder: Path, classes: Sequence[str]) -> dict[
     if empty:
         raise UserError(
             f'{len(empty)} of the {len(classes)} class folders of {folder} hold no '
-            f'image ({", ".join(EXTENSIONS)}): {some(empty)}; fill them, or give '
+            f'image ({", ".join(EXTENSIONS)}): {first_few(empty)}; fill them, or give '
             'another list with --classes.'
         )
     start = folder.relative_to(root).as_posix()
@@ -114,7 +113,7 @@ def _of_labels(
     if empty:
         raise UserError(
             f'The labels of {folder} name no image of {len(empty)} of the '
-            f'{len(classes)} classes: {some(empty)}; give the list of all images '
+            f'{len(classes)} classes: {first_few(empty)}; give the list of all images '
             'with --val-list.'
         )
     return images

@@ -1,0 +1,211 @@
+"""What tools/analysis_tools/compare.py does: read, judge, draw and write."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ..runs import Training
+from ..runs import schedule as run_all
+from ..runs.run import LeftOut, read_run
+from ..utils.errors import UserError
+from ..utils.files import atomic_write
+from .comparison import Comparison, compare_folders
+from .images.galleries import draw_galleries
+from .images.intervals import IMAGE_RESAMPLES
+from .images.predictions import add_predictions
+from .report.blocks import report_blocks, report_title
+from .report.curves import draw_loss, draw_metric
+from .report.html import render_html
+from .report.image_tables import render_differences
+from .report.tables import count_sizes
+from .report.text import render_csv, render_markdown
+
+__all__ = ['compare_configs', 'compare_runs', 'train_missing']
+
+CURVE, LOSS = 'metric_vs_epoch.png', 'loss_vs_iteration.png'
+
+
+def compare_runs(
+    work_dirs: Sequence[str | os.PathLike],
+    out: str | os.PathLike = 'work_dirs/compare',
+    metric: str | None = None,
+    baseline: str | None = None,
+    failed: Mapping[str, str] | None = None,
+    predictions: bool = True,
+    resamples: int = IMAGE_RESAMPLES,
+    test: bool = False,
+) -> Comparison:
+    """Compare runs by logs and predictions, print what may be said and write a report.
+
+    Args:
+        work_dirs (Sequence[str | PathLike]): folders of ``tools/train.py``, in any order.
+        out (str | PathLike): folder of ``compare.html``, which needs no other file,
+            ``compare.md``, ``compare.csv`` of the runs, ``differences.csv`` of what they were
+            compared by, and the pictures. Default: 'work_dirs/compare'.
+        metric (str, optional): what decides, as 'coco/bbox_mAP_50' or 'mAP_50'. Default: COCO's
+            mAP, or top-1 accuracy.
+        baseline (str, optional): a norm, a label of the report or a work folder. Default: of each
+            group the BN group that differs least from it.
+        failed (Mapping[str, str], optional): work folder of each run that could not be trained
+            to its end to the reason, for the report.
+        predictions (bool): use the prediction files in the work folders: ``predictions.pkl``,
+            else the newest pickle. Default: True.
+        resamples (int): draws of images for the intervals from predictions, see
+            :func:`resampled_values` for what they cost; 0 for none. Default: 1,000.
+        test (bool): first make the prediction files that are missing or older than the last
+            checkpoint, see :func:`make_predictions`. Default: False.
+
+    Returns:
+        Comparison: what the report tells.
+
+    Raises:
+        UserError: fewer than two comparable groups of runs, no common metric, or ``out`` cannot
+            be written.
+    """
+    comparison = compare_folders(work_dirs, metric, baseline)
+    told = [*comparison.left_out, *comparison.notes]
+    comparison.notes.extend(
+        f'{folder}: {reason}'
+        for folder, reason in (failed or {}).items()
+        if not any(text.startswith(folder) for text in told)
+    )
+    if predictions:
+        comparison = add_predictions(comparison, resamples, test)
+    sizes, notes = count_sizes(comparison.groups)
+    comparison.notes.extend(notes)
+    try:
+        files = _files(comparison, sizes)
+        for name, content in files.items():
+            with atomic_write(Path(out) / name) as file:
+                file.write(content)
+    except OSError as error:
+        raise UserError(
+            f'the report cannot be written to {out} ({error.strerror}: '
+            f'{error.filename or out}): choose another folder with --out.'
+        ) from error
+    for text in (*comparison.warnings, *(claim.sentence for claim in comparison.claims)):
+        print(text)
+    for text in (
+        *comparison.left_out,
+        *(comparison.predictions.left_out if comparison.predictions else ()),
+    ):
+        print(f'left out: {text}')
+    print(f'In {out}/: {", ".join(sorted(files))}')
+    return comparison
+
+
+def _files(comparison: Comparison, sizes: dict) -> dict[str, bytes]:
+    """File name to what goes into it."""
+    with TemporaryDirectory() as folder:
+        draw_metric(comparison, Path(folder) / CURVE)
+        window = draw_loss(comparison, Path(folder) / LOSS)
+        galleries = draw_galleries(comparison, Path(folder)) if comparison.predictions else []
+        pictures = {file.name: file.read_bytes() for file in sorted(Path(folder).iterdir())}
+    blocks = report_blocks(comparison, sizes, CURVE, LOSS if window else None, window, galleries)
+    title = report_title(comparison)
+    return {
+        **pictures,
+        'compare.csv': render_csv(comparison, sizes).encode(),
+        'differences.csv': render_differences(comparison).encode(),
+        'compare.md': render_markdown(title, blocks).encode(),
+        'compare.html': render_html(title, blocks, pictures).encode(),
+    }
+
+
+def compare_configs(
+    configs: Sequence[str | os.PathLike],
+    seeds: Sequence[int] = (0, 1, 2),
+    work_root: str | os.PathLike = 'work_dirs/compare',
+    workers: int | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+    **report,
+) -> Comparison:
+    """Train what is missing, seed by seed, each run in a process of its own; then compare.
+
+    Interrupted, the same call goes on: whole runs stay, the others resume at their last epoch.
+
+    Args:
+        configs (Sequence[str | PathLike]): two or more, with file names of their own.
+        seeds (Sequence[int]): of ``randomness``. Default: (0, 1, 2).
+        work_root (str | PathLike): a run is in ``<configuration's name>/seed_<seed>`` of it; one
+            of another configuration or data is set aside there. Default: 'work_dirs/compare'.
+        workers (int, optional): runs at a time. Default: one for each core, with a GPU 1.
+        cfg_options (Mapping, optional): settings of every run, dotted key to value.
+        **report: ``out``, ``metric`` and further arguments of :func:`compare_runs`; ``test`` is
+            True by default, as the data is here.
+
+    Returns:
+        Comparison: what the report tells.
+
+    Raises:
+        UserError: a configuration cannot be read, or too few runs can be compared.
+        KeyboardInterrupt: with how to go on.
+    """
+    configs = [Path(config) for config in configs]
+    if len(configs) < 2:
+        raise UserError('a comparison needs two configurations, and one is given: name another.')
+    twice = [name for name, count in Counter(c.stem for c in configs).items() if count > 1]
+    if twice:
+        raise UserError(
+            f'two configurations are named {twice[0]}, and so would their folders be: rename one.'
+        )
+    trainings = [
+        Training(
+            f'{config.stem}, seed {seed}',
+            config,
+            Path(work_root) / config.stem / f'seed_{seed}',
+            seed,
+            options=dict(cfg_options or {}),
+        )
+        for seed in dict.fromkeys(seeds)
+        for config in configs
+    ]
+    failed = train_missing(trainings, {training.name: 300.0 for training in trainings}, workers)
+    return compare_runs(
+        [training.work_dir for training in trainings], failed=failed, **{'test': True, **report}
+    )
+
+
+def train_missing(
+    trainings: Sequence[Training], costs: dict[str, float], workers: int | None = None
+) -> dict[str, str]:
+    """Train what is not whole yet, several at a time.
+
+    A run whose loss ceased to be finite is a result: it is not tried again, and a run that fails
+    does not stop the others.
+
+    Args:
+        trainings (Sequence[Training]): in this order where those that they start from allow it.
+        costs (dict[str, float]): name of each to its expected seconds; proportions count.
+        workers (int, optional): runs at a time. Default: one for each core, with a GPU 1.
+
+    Returns:
+        dict[str, str]: work folder of each run without a whole result to the reason.
+
+    Raises:
+        UserError: a configuration cannot be read.
+        KeyboardInterrupt: with how to go on.
+    """
+    try:
+        failed = run_all(trainings, costs, workers, diverged)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            'the same command goes on, with each run from its last checkpoint'
+        ) from None
+    return {
+        str(training.work_dir): failed[training.name]
+        for training in trainings
+        if training.name in failed
+    }
+
+
+def diverged(training: Training) -> str:
+    """How the loss of a run ceased to be finite, '' where it did not."""
+    try:
+        found = read_run(str(training.work_dir)).diverged
+    except LeftOut:
+        return ''
+    return f'diverged: {found} (delete {training.work_dir} to train it again)' if found else ''

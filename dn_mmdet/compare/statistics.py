@@ -1,0 +1,147 @@
+"""Interval of a paired difference, by resampling the pairs."""
+
+from dataclasses import dataclass
+from math import isnan
+from statistics import mean, stdev
+
+import numpy as np
+
+__all__ = [
+    'Difference',
+    'Interval',
+    'LEVEL',
+    'RESAMPLES',
+    'Summary',
+    'chance_of_one_sign',
+    'compare',
+    'paired_bootstrap',
+    'summarise',
+]
+
+RESAMPLES = 10_000
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A percentile interval.
+
+    Attributes:
+        low (float): lower end; high (float): upper end.
+        resamples (int): that it was taken from.
+    """
+
+    low: float
+    high: float
+    resamples: int
+
+    @property
+    def contains_zero(self) -> bool:
+        """Whether no difference at all lies in it, its ends included."""
+        return self.low <= 0 <= self.high
+
+
+def paired_bootstrap(differences, resamples=RESAMPLES, level=LEVEL, seed=0):
+    """Percentile bootstrap of the mean difference (Efron and Tibshirani 1993, Sec. 13.3).
+
+    Args:
+        differences (Sequence[float]): one for each pair; the order does not matter.
+        resamples (int): Default: 10,000.
+        level (float): share of the resampled means inside. Default: 0.95.
+        seed (int): of the resampling. Default: 0.
+
+    Returns:
+        Interval: of the mean.
+    """
+    values = np.sort(np.asarray(differences, dtype=float))
+    picks = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
+    low, high = np.quantile(values[picks].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high), resamples)
+
+
+def chance_of_one_sign(pairs):
+    """How likely all differences have one sign where there is none: 2 / 2^pairs.
+
+    With few seeds an interval excludes zero as soon as they have, so that this is what such an
+    interval is worth.
+    """
+    return 2 / 2**pairs
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A figure over the seeds of one setting.
+
+    Attributes:
+        values (dict[int, float]): seed to value; diverged runs are not in it.
+        diverged (tuple[int, ...]): seeds whose loss ceased to be finite.
+    """
+
+    values: dict
+    diverged: tuple = ()
+
+    @property
+    def mean(self):
+        """Mean over the seeds, NaN without any."""
+        return mean(self.values.values()) if self.values else float('nan')
+
+    @property
+    def spread(self):
+        """Sample standard deviation over the seeds; 0 with fewer than two."""
+        return stdev(self.values.values()) if len(self.values) > 1 else 0.0
+
+    def __str__(self):
+        count = len(self.values) + len(self.diverged)
+        lost = f'NaN in {len(self.diverged)} of {count}' if self.diverged else ''
+        if not self.values:
+            return lost or '-'
+        return f'{self.mean:.1f} ± {self.spread:.1f}' + (f' ({lost})' if lost else '')
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Second minus first setting, paired by seed.
+
+    Attributes:
+        mean (float): of the differences; spread (float): their sample standard deviation.
+        verdict (str): 'higher' or 'lower' where the mean is further from zero than the spread,
+            else 'within the spread'; 'one seed' and 'NaN' say why there is none.
+    """
+
+    mean: float
+    spread: float
+    verdict: str
+
+    def __str__(self):
+        if isnan(self.mean):
+            return f'{self.verdict}: the other diverged' if self.verdict != 'NaN' else 'NaN'
+        return f'{self.mean:+.1f} ± {self.spread:.1f}, {self.verdict}'
+
+
+def summarise(rows, key):
+    """Summary of ``key`` ('train' or 'val') over rows that differ in the seed alone."""
+    return Summary(
+        {row['seed']: row[key] for row in rows if row['diverged_at'] is None},
+        tuple(row['seed'] for row in rows if row['diverged_at'] is not None),
+    )
+
+
+def compare(first, second):
+    """Second minus first :class:`Summary`, over the seeds that both have, as a Difference.
+
+    A run that diverged counts against its side: alone it decides the verdict.
+    """
+    if bool(first.diverged) != bool(second.diverged):
+        return Difference(float('nan'), 0.0, 'higher' if first.diverged else 'lower')
+    shared = sorted(first.values.keys() & second.values.keys())
+    if not shared:
+        return Difference(float('nan'), 0.0, 'NaN')
+    summary = Summary({seed: second.values[seed] - first.values[seed] for seed in shared})
+    if len(shared) == 1:
+        verdict = 'one seed'
+    elif abs(summary.mean) <= summary.spread:
+        verdict = 'within the spread'
+    else:
+        verdict = 'higher' if summary.mean > 0 else 'lower'
+    return Difference(summary.mean, summary.spread, verdict)

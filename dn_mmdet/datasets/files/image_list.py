@@ -1,0 +1,116 @@
+"""Reading an annotation list of images, ``path label`` a line, and its list of classes."""
+
+import os
+from collections.abc import Mapping, Sequence
+
+from ...utils.errors import UserError
+from ...utils.text import first_few
+from .images import EXTENSIONS
+
+__all__ = ['read_image_list']
+
+CLASSES = 'classes.txt'
+HOW = 'tools/dataset_converters/imagenet100.py writes such lists'
+
+
+def read_image_list(
+    path: str, metainfo: Mapping | None = None, key: str = 'ann_file'
+) -> tuple[list[tuple[int, str, int]], Sequence[str]]:
+    """Read a list whose lines are an image's path, a blank, and its label.
+
+    A path may hold blanks: the label is what follows the last one. Empty lines do not count.
+
+    Args:
+        path (str): The list, a text file in UTF-8.
+        metainfo (Mapping | None): With ``classes``, the names in the order of the labels. Without
+            them they are the lines of ``classes.txt`` beside the list.
+        key (str): The configuration key that names the list, for messages.
+
+    Returns:
+        tuple[list[tuple[int, str, int]], Sequence[str]]: Number of the line (from 1), path and
+        label of each image; and the class names.
+
+    Raises:
+        UserError: The list or its classes are missing or empty, or lines of it are wrong; counts
+            these and names the first few.
+    """
+    if not os.path.isfile(path):
+        what = 'is a folder' if path and os.path.isdir(path) else 'does not exist'
+        raise UserError(
+            f'the annotation list {path!r} {what}: make it ({HOW}), or correct {key}, '
+            'which is relative to the working directory and not to data_root.'
+        )
+    classes = _classes(path, metainfo or {}, key)
+    entries, wrong = [], []
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            continue
+        name, label, mistake = _parse(line, len(classes))
+        if mistake:
+            wrong.append(f'line {number} ({line.strip()!r}) {mistake}')
+        else:
+            entries.append((number, name, label))
+    if wrong:
+        raise UserError(
+            f'{len(wrong)} of the {len(wrong) + len(entries)} lines of {path} are '
+            f'wrong: {first_few(wrong)}. Each must be a path, a blank and a label: correct '
+            f'them, or make the list again ({HOW}).'
+        )
+    if not entries:
+        raise UserError(
+            f'the annotation list {path} is empty: make it again ({HOW}), or correct {key}.'
+        )
+    return entries, classes
+
+
+def _classes(path: str, metainfo: Mapping, key: str) -> Sequence[str]:
+    source = 'metainfo.classes'
+    names = metainfo.get('classes')
+    if names is None:
+        source = os.path.join(os.path.dirname(path), CLASSES)
+        if not os.path.isfile(source):
+            raise UserError(
+                f'the classes of {path} are not known: put {source} beside it, with '
+                f'one name a line in the order of the labels ({HOW}), or give '
+                f'metainfo=dict(classes=[...]) beside {key}.'
+            )
+        lines = (line.partition('#')[0].strip() for line in _lines(source))
+        names = [line for line in lines if line]
+    if not names or isinstance(names, str):
+        raise UserError(f'{source} is {names!r} and no list of class names ({key}).')
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    if twice:
+        raise UserError(
+            f'{source} names {len(twice)} classes more than once: {first_few(twice)} ({key}).'
+        )
+    return names
+
+
+def _parse(line: str, classes: int) -> tuple[str, int, str]:
+    """Path, label, and what is wrong with the line, if anything."""
+    parts = line.strip().rsplit(maxsplit=1)
+    if len(parts) < 2:
+        return '', 0, 'has no label'
+    name, text = parts
+    try:
+        label = int(text)
+    except ValueError:
+        # The last word of a line without a label is the end of its path.
+        bare = text.lower().endswith(EXTENSIONS)
+        mistake = 'has no label' if bare else f'has the label {text!r}, which is no integer'
+        return name, 0, mistake
+    if not 0 <= label < classes:
+        return name, label, f'has a label outside 0 to {classes - 1}, the {classes} classes'
+    return name, label, ''
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        with open(path, encoding='utf-8') as file:
+            return file.read().splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f'{path} is no text: byte {error.start} is not UTF-8. Make it again ({HOW}).'
+        ) from error
+    except OSError as error:
+        raise UserError(f'{path} cannot be read: {error.strerror}.') from error

@@ -1,0 +1,212 @@
+"""Reading a checkpoint file that nobody vouches for."""
+
+import os
+import pickletools
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging.history_buffer import HistoryBuffer
+from mmengine.runner import CheckpointLoader, checkpoint
+from numpy.dtypes import Float32DType, Float64DType, Int64DType
+from torch import Tensor
+
+from ..utils.errors import UserError
+
+try:
+    from numpy._core.multiarray import _reconstruct, scalar
+except ImportError:  # numpy 1
+    from numpy.core.multiarray import _reconstruct, scalar
+
+
+__all__ = [
+    'SAFE_GLOBALS',
+    'force_weights_only',
+    'is_remote',
+    'read_checkpoint',
+    'refusal',
+    'register_safe_globals',
+    'state_dict_of',
+]
+
+
+def _statistics_method(owner: type, name: str) -> Callable:
+    """Stand in for the `getattr` that a pickled HistoryBuffer calls.
+
+    A HistoryBuffer is saved with its table of methods, each as ``getattr(HistoryBuffer, 'mean')``.
+    The real getattr would give a file a way to every function of every class it can name.
+    """
+    if owner is HistoryBuffer and name in ('min', 'max', 'mean', 'current'):
+        return getattr(owner, name)
+    raise UnpicklingError(
+        f'Unsupported global: GLOBAL builtins.getattr of {owner!r}, {name!r} was not an allowed '
+        'global by default.'
+    )
+
+
+# The message hub in a checkpoint holds the history of losses (HistoryBuffer: arrays of float64
+# and int64) and best scores, which may be numpy scalars. All of these make data and call nothing
+# that the file names. numpy 1 and 2 give _reconstruct and scalar different homes, and so do the
+# checkpoints that they wrote.
+SAFE_GLOBALS = [
+    HistoryBuffer,
+    (_statistics_method, 'builtins.getattr'),
+    np.ndarray,
+    np.dtype,
+    Float32DType,
+    Float64DType,
+    Int64DType,
+    (_reconstruct, 'numpy._core.multiarray._reconstruct'),
+    (_reconstruct, 'numpy.core.multiarray._reconstruct'),
+    (scalar, 'numpy._core.multiarray.scalar'),
+    (scalar, 'numpy.core.multiarray.scalar'),
+]
+
+
+def read_checkpoint(path: str, source: str, remedy: str = 'check the path') -> Mapping:
+    """Load a checkpoint to CPU without running any code that it holds.
+
+    Args:
+        path (str): A local file, or an address that mmengine's CheckpointLoader knows.
+        source (str): The argument or configuration key that names the file, for messages.
+        remedy (str): What to do if the file is not there, without the full stop.
+
+    Returns:
+        Mapping: What the file holds.
+
+    Raises:
+        UserError: The file is missing, cut off or no checkpoint, or would run code.
+    """
+    register_safe_globals()
+    if is_remote(path):
+        return _as_mapping(_fetch(path, source), path)
+    local = os.path.expanduser(path)
+    if not os.path.isfile(local):
+        what = 'is a folder' if os.path.isdir(local) else 'does not exist'
+        raise UserError(f'the checkpoint {path} of {source} {what}: {remedy}.')
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            # Explicit: the environment can switch the default off, but not this.
+            content = torch.load(local, map_location='cpu', weights_only=True)
+    except Exception as error:  # torch raises many kinds for a file that is not its own
+        raise UserError(
+            refusal(error, local)
+            or (
+                f'{path} cannot be read as a checkpoint: it is cut off, or no file of torch.save. '
+                'Copy or make it again.'
+            )
+        ) from error
+    return _as_mapping(content, path)
+
+
+def state_dict_of(checkpoint: Mapping, path: str) -> dict[str, Tensor]:
+    """The weights in a checkpoint, without the ``module.`` of DistributedDataParallel.
+
+    Raises:
+        UserError: There are none.
+    """
+    state = checkpoint.get('state_dict', checkpoint)
+    if not isinstance(state, Mapping) or not any(isinstance(v, Tensor) for v in state.values()):
+        raise UserError(f'{path} holds no weights: it has neither a state_dict nor tensors.')
+    return {re.sub(r'^module\.', '', key): value for key, value in state.items()}
+
+
+def refusal(error: BaseException, path: str) -> str | None:
+    """A sentence if loading failed because the file names what is not allowed, else None."""
+    names = re.findall(r'GLOBAL ([\w.]+)', str(error)) or (
+        sorted(_foreign_globals(path)) if os.path.isfile(path) else []
+    )
+    if not names:
+        return None
+    return (
+        f'{path} is refused and none of it was run: beside tensors it holds {names[0]}, which '
+        'could run code when loaded. Use a checkpoint that this package or mmdet saved, or '
+        'have its author save the weights alone (the state_dict).'
+    )
+
+
+def force_weights_only() -> None:
+    """Make every ``torch.load`` of this process and its workers keep ``weights_only`` on.
+
+    Files that are fetched from an address are loaded by torch.hub, and by the onedl fork of
+    mmengine, with the safety off otherwise.
+    """
+    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
+    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
+
+
+def is_remote(path: str) -> bool:
+    """Whether a checkpoint's name is an address (``https://``, ``torchvision://``) and no file."""
+    return re.match(r'[\w-]+(:[\w-]+)*://', path) is not None
+
+
+def _fetch(path: str, source: str) -> Any:
+    force_weights_only()
+    try:
+        return CheckpointLoader.load_checkpoint(path, map_location='cpu', logger='silent')
+    except (UnpicklingError, RuntimeError, EOFError) as error:
+        raise UserError(
+            refusal(error, path) or (f'{path} of {source} cannot be read as a checkpoint.')
+        ) from error
+    except (OSError, KeyError, ImportError) as error:  # URLError is an OSError
+        raise UserError(
+            f'{path} of {source} cannot be fetched ({error}): download it on another '
+            'way and give the file.'
+        ) from error
+
+
+def _as_mapping(content: Any, path: str) -> Mapping:
+    if not isinstance(content, Mapping):
+        raise UserError(
+            f'{path} holds a {type(content).__name__} and no checkpoint, which is a '
+            'dict with a state_dict.'
+        )
+    return content
+
+
+def _foreign_globals(path: str) -> set[str]:
+    """Names that the pickle in a file refers to and torch does not allow; nothing is loaded."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            member = next(n for n in archive.namelist() if n.rpartition('/')[2] == 'data.pkl')
+            data = archive.read(member)
+    except (zipfile.BadZipFile, StopIteration):
+        with open(path, 'rb') as file:
+            data = file.read(2**24)
+    found, texts = set(), []
+    try:
+        for op, arg, _ in pickletools.genops(data):
+            if isinstance(arg, str):
+                texts.append(arg)
+            if op.name in ('GLOBAL', 'INST'):
+                found.add(arg.replace(' ', '.'))
+            elif op.name == 'STACK_GLOBAL':
+                found.add('.'.join(texts[-2:]))
+    except Exception:  # no pickle, or a part of one: what was found so far stands
+        pass
+    unpickler = torch._weights_only_unpickler
+    allowed = {*unpickler._get_allowed_globals(), *unpickler._get_user_allowed_globals()}
+    return {name for name in found if name.replace('__builtin__', 'builtins') not in allowed}
+
+
+def register_safe_globals() -> None:
+    """Let checkpoints that mmengine wrote load with torch's ``weights_only`` left on.
+
+    Adds :data:`SAFE_GLOBALS` to torch's allow-list, for the whole process. Calling it again
+    changes nothing. In OneDL's mmengine, whose loader has a list of its own, the loader is
+    replaced: it would allow the real ``getattr``, take its list away from torch's afterwards, and
+    load without ``weights_only`` what the list does not cover.
+    """
+    torch.serialization.add_safe_globals(SAFE_GLOBALS)
+    if hasattr(checkpoint, '_safe_torch_load'):
+        checkpoint._safe_torch_load = _load
+
+
+def _load(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
+    return torch.load(file, map_location=map_location, weights_only=weights_only is not False)

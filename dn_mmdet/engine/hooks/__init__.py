@@ -1,0 +1,1 @@
+"""Hooks of the training loop, one file for each thing that they watch."""

@@ -1,0 +1,106 @@
+"""Watching scale and shift while a model trains: scalars for each layer, a warning on collapse."""
+
+import logging
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+
+__all__ = ['AffineHook']
+
+# Name of a scalar to its field of AffineSummary.
+QUANTITIES = {
+    'alpha_mean': 'alpha_mean',
+    'alpha_spread': 'alpha_spread',
+    'lambda_mean': 'lambda_mean',
+    'lambda_spread': 'lambda_spread',
+    'dead_units': 'dead',
+    'saturated_units': 'saturated',
+}
+
+
+@HOOKS.register_module()
+class AffineHook(Hook):
+    """Write alpha and lambda of the norm layers to the visualizer, and warn when alpha collapses.
+
+    Every ``interval`` iterations, for each norm layer: ``affine_alpha_mean/<layer>``,
+    ``affine_alpha_spread/``, ``affine_lambda_mean/``, ``affine_lambda_spread/`` and, with an
+    SC-Module, ``affine_dead_units/`` and ``affine_saturated_units/`` (see
+    :class:`dn_mmdet.layers.inspect.AffineSummary`) go to all backends of the visualizer. With
+    ``TensorboardVisBackend`` among them, TensorBoard has a group of charts for each quantity, and
+    under "Custom scalars" one chart of each with a line for every layer. In a distributed run they
+    are those of the first process's batch. Nothing is kept on the modules.
+
+    Args:
+        interval (int): iterations between two looks. Default: 100.
+        threshold (float): a layer whose mean absolute alpha is below this in its largest channel
+            has collapsed: it passes nothing on. Each layer is warned of once. Default: 1e-3.
+    """
+
+    priority = 'BELOW_NORMAL'
+
+    def __init__(self, interval=100, threshold=1e-3):
+        if interval < 1:
+            raise ValueError(f'interval must be 1 or more, but got {interval}')
+        self.interval = interval
+        self.threshold = threshold
+        self._recording = None
+        self._warned = set()
+
+    def before_train(self, runner) -> None:
+        """Where TensorBoard is among the backends: a chart for each quantity, a line a layer."""
+        board = runner.visualizer.get_backend('TensorboardVisBackend')
+        if board is not None and is_main_process():
+            board.experiment.add_custom_scalars(
+                {'affine': {name: ['Multiline', [f'affine_{name}/.*']] for name in QUANTITIES}}
+            )
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        """Begin to look, in the iterations that are looked at."""
+        # Imported late: the analysis room stands on this one.
+        from ...layers.inspect import record_affine
+
+        if self.every_n_train_iters(runner, self.interval):
+            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+            self._recording = record_affine(model)
+            self._records = self._recording.__enter__()
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        """Write, warn, and forget."""
+        from ...layers.inspect import summarise_affine
+
+        if self._recording is None:
+            return
+        self._recording.__exit__(None, None, None)
+        self._recording, records, self._records = None, self._records, None
+        scalars = {}
+        for layer, entries in records.items():
+            if not entries:
+                continue
+            summary = summarise_affine(entries)
+            # TensorBoard groups by what stands before the first slash.
+            scalars.update(
+                {
+                    f'affine_{name}/{layer}': getattr(summary, field)
+                    for name, field in QUANTITIES.items()
+                    if summary.units or not name.endswith('_units')
+                }
+            )
+            if summary.alpha_max < self.threshold and layer not in self._warned:
+                self._warned.add(layer)
+                print_log(
+                    f'alpha of {layer} has collapsed: no channel has a mean above '
+                    f'{self.threshold:g} at iteration {runner.iter + 1}, so that the layer passes '
+                    "nothing on. Lower the learning rate, or begin with start='identity'.",
+                    'current',
+                    logging.WARNING,
+                )
+        runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
+
+    def after_train(self, runner) -> None:
+        """Take the hooks off where a run ended in the middle of an iteration."""
+        if self._recording is not None:
+            self._recording.__exit__(None, None, None)
+            self._recording = None

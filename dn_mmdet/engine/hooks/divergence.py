@@ -1,0 +1,225 @@
+"""Telling that a training run diverged: where, at which learning rate, and how to go on."""
+
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+import torch
+from mmengine.dist import all_gather_object, all_reduce, get_world_size, is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.optim import AmpOptimWrapper
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from ...utils.errors import UserError
+
+__all__ = [
+    'DivergedError',
+    'InvalidLossHook',
+    'diverged',
+    'divergence_told',
+    'non_finite_key',
+    'trained_keys',
+]
+
+
+class DivergedError(UserError):
+    """The loss or the weights of a training run are NaN or infinite.
+
+    Args:
+        message (str): As of :class:`UserError`.
+        iteration (int): Iteration of the run, from 1, in which that was seen. Default: 0, unknown.
+    """
+
+    def __init__(self, message: str, iteration: int = 0):
+        super().__init__(message)
+        self.iteration = iteration
+
+
+def diverged(runner: Runner, what: str, iteration: int, updates: int) -> DivergedError:
+    """The error for a run that diverged.
+
+    Args:
+        runner (Runner): Of the run.
+        what (str): Beginning of the sentence: what was seen, and when.
+        iteration (int): Iteration of the run, from 1, in which it was seen.
+        updates (int): Iterations whose update had been made when it came about.
+
+    Returns:
+        DivergedError: Names the learning rate, what to lower, and the checkpoint to go on from.
+    """
+    amp = isinstance(runner.optim_wrapper, AmpOptimWrapper)
+    if updates == 0:
+        return DivergedError(
+            f'{what}, before the first update of the weights, so that no learning rate is to '
+            'blame: look for broken values in the annotations and in the checkpoint that the '
+            f'weights came from{", and try without --amp" if amp else ""}.',
+            iteration,
+        )
+    rates = runner.optim_wrapper.get_lr()
+    rate = rates.get('base_lr') or next(iter(rates.values()))
+    kept = _kept_checkpoint(runner)
+    way = (
+        f'The last good checkpoint is {kept}: the same command with --resume and a lower rate '
+        'under --cfg-options goes on from it.'
+        if kept
+        else 'No checkpoint was written yet, so begin anew.'
+    )
+    return DivergedError(
+        f'{what}, at a learning rate of {rate[0]:g}: lower optim_wrapper.optimizer.lr, warm it up '
+        '(a LinearLR in param_scheduler) or clip the gradients (optim_wrapper.clip_grad)'
+        f'{", or train without --amp" if amp else ""}. {way}',
+        iteration,
+    )
+
+
+@contextmanager
+def divergence_told(runner: Runner) -> Iterator[None]:
+    """Wrap training: a run that diverged says so in its log file too.
+
+    Some models raise errors of their own once their weights are not finite, which are told as
+    the others: mmdet's PISA-SSD asserts that its scores are finite, DETR's matcher refuses NaN.
+    """
+    try:
+        yield
+    except DivergedError as error:
+        _write_to_log_file(runner, error)
+        raise
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, ValueError) as error:
+        iteration, bad = 0, None
+        with suppress(Exception):  # nothing can be computed after a failed assertion on a GPU
+            iteration = runner.iter + 1
+            state = _model(runner).state_dict()
+            bad = non_finite_key({key: state[key] for key in trained_keys(runner)})
+        if bad is None and 'infinite or NaN' not in str(error):
+            raise
+        what = f'; {bad} holds NaN or infinite values' if bad else ''
+        told = diverged(
+            runner,
+            f'the model failed at iteration {iteration} ({type(error).__name__}: {error}{what})',
+            iteration,
+            iteration - 1,
+        )
+        if not is_main_process():  # the first process, which speaks for all, may not see it
+            runner.logger.error(str(told))
+        else:
+            _write_to_log_file(runner, told)
+        raise told from error
+
+
+def trained_keys(runner: Runner) -> list[str]:
+    """Keys of the state dict that training changes: parameters and running statistics.
+
+    Other buffers may be infinite for a reason, as the mask of an attention is.
+    """
+    model: nn.Module = _model(runner)
+    return [
+        *(name for name, _ in model.named_parameters()),
+        *(
+            name
+            for name, _ in model.named_buffers()
+            if name.endswith(('running_mean', 'running_var'))
+        ),
+    ]
+
+
+def non_finite_key(state: Mapping) -> str | None:
+    """The dotted key of the first tensor in nested dicts and lists that is not finite, or None."""
+    for key, value in state.items():
+        if isinstance(value, (list, tuple)):
+            value = dict(enumerate(value))
+        if isinstance(value, Mapping):
+            if (inner := non_finite_key(value)) is not None:
+                return f'{key}.{inner}'
+        elif (
+            isinstance(value, Tensor) and value.is_floating_point() and not (value.isfinite().all())
+        ):
+            return str(key)
+    return None
+
+
+def _write_to_log_file(runner: Runner, error: DivergedError) -> None:
+    """So that who reads the log later knows why it ends; on the terminal the tool tells it."""
+    record = runner.logger.makeRecord(
+        runner.logger.name, logging.ERROR, __file__, 0, str(error), (), None
+    )
+    for handler in runner.logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)
+
+
+def _model(runner: Runner) -> nn.Module:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def _kept_checkpoint(runner: Runner) -> str | None:
+    """The last checkpoint that this run, or the run it resumed, wrote to the end."""
+    hub = runner.message_hub
+    return (
+        hub.get_info('kept_ckpt') if 'kept_ckpt' in hub.runtime_info else hub.get_info('last_ckpt')
+    )
+
+
+@HOOKS.register_module()
+class InvalidLossHook(Hook):
+    """Stop a run in the iteration whose loss is not finite.
+
+    mmdet's ``CheckInvalidLossHook`` looks at every 50th iteration of one process. This one looks
+    at every iteration: RuntimeInfoHook has fetched the losses from the device by then. In a
+    distributed run all processes stop together, which costs them an all-reduce of one number in
+    each iteration. An infinite *gradient*, which a dynamic loss scale makes and skips, does not
+    stop a run.
+
+    Raises:
+        DivergedError: With the iteration, the losses, the learning rate, what to lower, and the
+            checkpoint to go on from.
+    """
+
+    # Behind RuntimeInfoHook; before averages, logs and checkpoints take the iteration over.
+    priority = 'HIGH'
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        """Look at every output that has 'loss' in its name."""
+        losses = {
+            key: _value(runner, key, value)
+            for key, value in (outputs or {}).items()
+            if 'loss' in key
+        }
+        finite = all(map(math.isfinite, losses.values()))
+        told = _first_told(None if finite else _describe(losses))
+        if told is not None:
+            iteration = runner.iter + 1
+            raise diverged(
+                runner,
+                f'{told} at iteration {iteration} (epoch {runner.epoch + 1})',
+                iteration,
+                updates=runner.iter,
+            )
+
+
+def _value(runner, key: str, value) -> float:
+    name = f'train/{key}'
+    if name in runner.message_hub.log_scalars:
+        return float(runner.message_hub.get_scalar(name).current())
+    return float(value)  # without RuntimeInfoHook
+
+
+def _describe(losses: dict[str, float]) -> str:
+    parts = ', '.join(f'{key} {value:.4g}' for key, value in losses.items() if key != 'loss')
+    total = losses.get('loss')
+    name = 'a part of the loss is not finite' if total is None else f'the loss is {total:.4g}'
+    return f'{name} ({parts})' if parts else name
+
+
+def _first_told(text: str | None) -> str | None:
+    """What the first process with something to tell has to tell, in every process."""
+    if get_world_size() == 1:
+        return text
+    anyone = torch.tensor([0.0 if text is None else 1.0])
+    all_reduce(anyone)
+    if not anyone.item():
+        return None
+    return next(told for told in all_gather_object(text) if told is not None)

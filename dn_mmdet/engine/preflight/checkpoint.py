@@ -1,0 +1,310 @@
+"""Checking every checkpoint that a run will load: it must be there, harmless, and fit the model."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from mmengine.config import Config
+from mmengine.model import BaseModule
+from mmengine.model.weight_init import PretrainedInit
+from torch import Tensor, nn
+
+from ...layers.state import norm_mismatch
+from ...utils.errors import UserError
+from ...utils.text import first_few
+from ..checkpoint_file import read_checkpoint, state_dict_of
+
+__all__ = [
+    'StateMatch',
+    'check_load_from',
+    'check_pretrained',
+    'check_resume',
+    'check_test_checkpoint',
+    'match_state',
+]
+
+
+HEADS = ('bbox_head.', 'head.', 'fc.', 'mask_head.', 'roi_head.', 'rpn_head.')
+
+
+@dataclass(frozen=True)
+class StateMatch:
+    """How a state dict fits a model.
+
+    Args:
+        matched (int): Number of keys of the model that are given, in the right shape.
+        missing (list[str]): Keys of the model that are not given.
+        unexpected (list[str]): Keys that the model does not have.
+        reshaped (list[str]): Keys of the model that are given in another shape.
+    """
+
+    matched: int
+    missing: list[str]
+    unexpected: list[str]
+    reshaped: list[str]
+
+    def __str__(self):
+        total = self.matched + len(self.missing) + len(self.reshaped)
+        parts = [f'{self.matched} of the {total} keys of the model match']
+        for keys, what in (
+            (self.missing, 'missing'),
+            (self.unexpected, 'unexpected'),
+            (self.reshaped, 'of another shape'),
+        ):
+            if keys:
+                parts.append(
+                    f'{len(keys)} {"is" if len(keys) == 1 else "are"} {what} ({first_few(keys)})'
+                )
+        return ', '.join(parts)
+
+
+def check_test_checkpoint(path: str, model: nn.Module, cfg: Config) -> None:
+    """Check the checkpoint of a test, which must give every weight and no other.
+
+    Raises:
+        UserError: It is missing, would run code, or does not fit.
+    """
+    content = read_checkpoint(path, 'the test')
+    _demand(
+        _match(model, content, state_dict_of(content, path), path, cfg),
+        path,
+        cfg,
+        'Give a checkpoint that this configuration trained',
+    )
+
+
+def check_resume(path: str, model: nn.Module, cfg: Config) -> None:
+    """Check the checkpoint that training resumes from.
+
+    Raises:
+        UserError: As above, or the file does not hold what resuming needs.
+    """
+    content = read_checkpoint(path, '--resume')
+    state = state_dict_of(content, path)
+    _demand(
+        _match(model, content, state, path, cfg),
+        path,
+        cfg,
+        'Resume with the configuration that the run began with, or begin anew from these '
+        'weights with --cfg-options load_from=PATH',
+    )
+    meta = content.get('meta')
+    complete = isinstance(meta, Mapping) and {'epoch', 'iter'} <= set(meta)
+    if not (complete and 'optimizer' in content and 'message_hub' in content):
+        raise UserError(
+            f'{path} holds weights without the state of the optimizer, as a best or a '
+            'published checkpoint does, so training cannot resume from it: give an '
+            f'epoch_N.pth, or begin anew from it with --cfg-options load_from={path}.'
+        )
+    if 'config' in meta:
+        # Runner.resume hands this text to Config.fromstring, which executes it.
+        raise UserError(
+            f"{path} is refused: its meta has a 'config', Python text that mmengine "
+            'would run on resuming. Begin anew from its weights with --cfg-options '
+            f'load_from={path}.'
+        )
+
+
+def check_load_from(path: str, model: nn.Module, cfg: Config, whole: bool = True) -> list[str]:
+    """Check the checkpoint that training starts from (``load_from``).
+
+    Weights of a head may have another shape, as when the number of classes changes; mmengine
+    leaves these at their start.
+
+    Args:
+        path (str): The checkpoint.
+        model (nn.Module): Is changed.
+        cfg (Config): The configuration.
+        whole (bool): Whether all else must fit; if not, only what the file is gets checked.
+
+    Returns:
+        list[str]: Notes for the log.
+
+    Raises:
+        UserError: As above; or something else than the shape of head weights does not fit.
+    """
+    content = read_checkpoint(path, 'load_from')
+    state = state_dict_of(content, path)
+    if not whole:
+        return [f'load_from={path}: {match_state(model, state)}.']
+    match = _match(model, content, state, path, cfg)
+    heads = [key for key in match.reshaped if key.startswith(HEADS)]
+    _demand(
+        StateMatch(
+            match.matched,
+            match.missing,
+            match.unexpected,
+            [key for key in match.reshaped if key not in heads],
+        ),
+        path,
+        cfg,
+        'Give a checkpoint of this model (preflight.checkpoint=False under --cfg-options loads '
+        'what fits and leaves the rest at its start)',
+    )
+    if not heads:
+        return []
+    return [
+        f'load_from={path}: {len(heads)} weights of the head have another shape and start '
+        f'anew ({heads[0]} is the first).'
+    ]
+
+
+def check_pretrained(model: nn.Module, cfg: Config) -> None:
+    """Check every ``init_cfg=dict(type='Pretrained', ...)`` of the model.
+
+    mmengine loads what fits and only warns of the rest, which would leave a backbone random:
+    here every weight of the part that is initialised must be given.
+
+    Raises:
+        UserError: A checkpoint is missing, would run code, or does not fit.
+    """
+    for name, module, init in _pretrained(model):
+        path, key = init['checkpoint'], f'model.{name}.init_cfg' if name else 'model.init_cfg'
+        if not isinstance(path, str):
+            raise UserError(
+                f'{key}.checkpoint is {path!r} and no file: to train from scratch, set {key}=None.'
+            )
+        content = read_checkpoint(path, key, _where_to_get(path, key))
+        own = {child for child, _ in module.named_children()}
+        state = _without_prefix(state_dict_of(content, path), init.get('prefix'), own, path, key)
+        if type(module).init_weights is not BaseModule.init_weights:
+            continue  # it converts what it loads in its own way
+        match = _match(module, content, state, path, cfg)
+        # A classifier's last layer may lie beside the backbone in the file.
+        foreign = [k for k in match.unexpected if k.partition('.')[0] in own]
+        _demand(
+            StateMatch(match.matched, match.missing, foreign, match.reshaped),
+            path,
+            cfg,
+            f'Give {key}.checkpoint a backbone of the same kind, or train from scratch with '
+            f'--cfg-options {key}=None',
+            part=name,
+        )
+
+
+def _match(
+    model: nn.Module, content: Mapping, state: dict[str, Tensor], path: str, cfg: Config
+) -> StateMatch:
+    _check_twins(model, content, path, cfg)
+    other = norm_mismatch(model, state)
+    match = match_state(model, state)
+    if other and not (other[0] == 'BN' and cfg.get('allow_bn_checkpoint', False)):
+        given, wanted, count = other
+        way = (
+            f'; to start {wanted} from the weights of BN, add --cfg-options '
+            'allow_bn_checkpoint=True'
+            if given == 'BN'
+            else ''
+        )
+        # The layers take over a BN state silently, so say what would match without that.
+        plain = _plain_match(model, state)
+        raise UserError(
+            f'{path} has {given} where the model of {cfg.filename} has {wanted}, in '
+            f'{count} norm layers: {plain}. Use a checkpoint and a configuration of '
+            f'the same norm{way}.'
+        )
+    return match
+
+
+def _check_twins(model: nn.Module, content: Mapping, path: str, cfg: Config) -> None:
+    """DNB and DNC have the same keys and shapes: the configuration in the file tells them apart."""
+    meta = content.get('meta')
+    text = meta.get('cfg') if isinstance(meta, Mapping) else None
+    given = set(re.findall(r"type='(DNB|DNC)'", text)) if isinstance(text, str) else set()
+    own = {type(module).__name__ for module in model.modules()} & {'DNB', 'DNC'}
+    if given and own and not given & own:
+        raise UserError(
+            f'{path} has {given.pop()} where the model of {cfg.filename} has '
+            f'{own.pop()}, which has the same keys and computes something else. Use a '
+            'checkpoint and a configuration of the same norm.'
+        )
+
+
+def _plain_match(model: nn.Module, state: Mapping[str, Tensor]) -> StateMatch:
+    """The fit by names and shapes alone."""
+    own = {k: v for k, v in model.state_dict().items() if not k.endswith('num_batches_tracked')}
+    given = {k: v for k, v in state.items() if not k.endswith('num_batches_tracked')}
+    reshaped = [k for k in own if k in given and own[k].shape != given[k].shape]
+    return StateMatch(
+        sum(k in given for k in own) - len(reshaped),
+        [k for k in own if k not in given],
+        [k for k in given if k not in own],
+        reshaped,
+    )
+
+
+def _demand(match: StateMatch, path: str, cfg: Config, remedy: str, part: str = '') -> None:
+    if match.missing or match.unexpected or match.reshaped:
+        what = f'the {part} of the model' if part else 'the model'
+        raise UserError(
+            f'{path} is of another architecture than {what} of {cfg.filename}: {match}. {remedy}.'
+        )
+
+
+def _pretrained(model: nn.Module) -> Iterator[tuple[str, nn.Module, Mapping]]:
+    for name, module in model.named_modules():
+        inits = getattr(module, 'init_cfg', None) or []
+        for init in [inits] if isinstance(inits, Mapping) else inits:
+            if init.get('type') in ('Pretrained', PretrainedInit):
+                yield name, module, init
+
+
+def _where_to_get(path: str, key: str) -> str:
+    scratch = f'to train from scratch, add --cfg-options {key}=None'
+    if 'checkpoints' in os.path.normpath(path).split(os.sep)[:-1]:
+        return f'checkpoints/README.md says where to get it or how to make it; {scratch}'
+    return (
+        f'train the configuration that writes it, or name another with {key}.checkpoint; {scratch}'
+    )
+
+
+def _without_prefix(
+    state: dict[str, Tensor], prefix: str | None, own: set[str], path: str, key: str
+) -> dict[str, Tensor]:
+    if not prefix:
+        if 'backbone' not in own and any(k.startswith('backbone.') for k in state):
+            raise UserError(
+                f'{path} is a whole model, whose backbone has keys that begin with '
+                f"'backbone.': set {key}.prefix='backbone.'."
+            )
+        return state
+    prefix = prefix.rstrip('.') + '.'
+    inner = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+    if not inner:
+        raise UserError(
+            f'{path} has no key that begins with {prefix!r}, the prefix of {key}: its '
+            f'{len(state)} keys begin as {next(iter(state))!r} does.'
+        )
+    return inner
+
+
+def match_state(model: nn.Module, state: Mapping[str, Tensor]) -> StateMatch:
+    """Load a state dict into a model and report the fit; nothing is raised.
+
+    The loading is real, so that what layers do to old or foreign keys when they load is done
+    here too. As in mmengine, the counter of batches of a BatchNorm may be missing.
+
+    Args:
+        model (nn.Module): Is changed.
+        state (Mapping[str, Tensor]): Key to weights.
+
+    Returns:
+        StateMatch: The fit.
+    """
+    missing, unexpected, errors = [], [], []
+
+    def load(module: nn.Module, local: dict, prefix: str) -> None:
+        module._load_from_state_dict(local, prefix, {}, True, missing, unexpected, errors)
+        for name, child in module._modules.items():
+            if child is not None:
+                inner = f'{prefix}{name}.'
+                load(child, {k: v for k, v in local.items() if k.startswith(inner)}, inner)
+
+    load(model, dict(state), '')
+    missing = [key for key in missing if not key.endswith('num_batches_tracked')]
+    reshaped = [
+        match[1] for error in errors if (match := re.match(r'size mismatch for (\S+):', error))
+    ]
+    matched = sum(not key.endswith('num_batches_tracked') for key in model.state_dict())
+    return StateMatch(matched - len(missing) - len(reshaped), missing, unexpected, reshaped)

@@ -1,0 +1,120 @@
+"""Testing from a configuration file: what tools/test.py does."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.evaluator import DumpResults
+
+from ..utils.errors import UserError
+from .config import load_config
+from .run import as_user_errors, build_runner, prepare_process, run_preflight
+
+__all__ = ['test']
+
+
+def test(
+    config: str,
+    checkpoint: str,
+    work_dir: str | None = None,
+    out: str | None = None,
+    show: bool = False,
+    show_dir: str | None = None,
+    wait_time: float = 2,
+    cfg_options: Mapping[str, Any] | None = None,
+    launcher: str = 'none',
+    tta: bool = False,
+) -> dict[str, float]:
+    """Evaluate a checkpoint; configuration, checkpoint and data are checked before.
+
+    Args:
+        config (str): The configuration file.
+        checkpoint (str): Must give every weight of the model.
+        work_dir (str, optional): Where logs and metrics go. Default: as in :func:`train`.
+        out (str, optional): File ending in .pkl that the predictions are written to.
+        show (bool): Show predictions in a window. Default: False.
+        show_dir (str, optional): Folder for painted images, made in
+            ``<work_dir>/<time>/``, as in mmdet.
+        wait_time (float): Seconds that an image is shown. Default: 2.
+        cfg_options (Mapping, optional): Overrides, dotted key to value.
+        launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'. Default: 'none'.
+        tta (bool): Test-time augmentation: ``tta_model`` and ``tta_pipeline`` of the
+            configuration, by default detection on the image and its mirror image.
+
+    Returns:
+        dict[str, float]: The metrics.
+
+    Raises:
+        UserError: A mistake in configuration, data or checkpoint.
+    """
+    prepare_process()
+    if out is not None and not out.endswith(('.pkl', '.pickle')):
+        raise UserError(f'--out {out} must end in .pkl or .pickle: predictions are pickled.')
+    cfg = load_config(config, cfg_options, work_dir, launcher)
+    cfg.load_from, cfg.resume = checkpoint, False
+    if show or show_dir:
+        _visualize(cfg, show, show_dir, wait_time)
+    notes = run_preflight(cfg, 'test')
+    if tta:
+        _use_tta(cfg)
+    with as_user_errors(cfg):
+        runner = build_runner(cfg, notes)
+        if out is not None:
+            runner.test_evaluator.metrics.append(_dump(cfg, out))
+        return runner.test()
+
+
+def _visualize(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
+    hook = (cfg.get('default_hooks') or {}).get('visualization')
+    if hook is None:
+        raise UserError(
+            f'--show and --show-dir need default_hooks.visualization in {cfg.filename}'
+            ", for a detector visualization=dict(type='DetVisualizationHook')."
+        )
+    hook['draw'] = True
+    if show:
+        hook.update(show=True, wait_time=wait_time)
+    if show_dir:
+        hook['test_out_dir'] = show_dir
+
+
+def _dump(cfg: Config, out: str) -> DumpResults:
+    if cfg.get('default_scope') != 'mmdet':
+        return DumpResults(out_file_path=out)
+    from mmdet.evaluation import DumpDetResults
+
+    return DumpDetResults(out_file_path=out)
+
+
+def _use_tta(cfg: Config) -> None:
+    if cfg.get('tta_model') is None:
+        if cfg.get('default_scope') != 'mmdet':
+            raise UserError(f'--tta needs tta_model and tta_pipeline in {cfg.filename}.')
+        cfg.tta_model = {
+            'type': 'DetTTAModel',
+            'tta_cfg': {'nms': {'type': 'nms', 'iou_threshold': 0.5}, 'max_per_img': 100},
+        }
+    dataset = cfg.test_dataloader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    if cfg.get('tta_pipeline') is None:
+        meta = (
+            'img_id',
+            'img_path',
+            'ori_shape',
+            'img_shape',
+            'scale_factor',
+            'flip',
+            'flip_direction',
+        )
+        cfg.tta_pipeline = deepcopy(dataset.pipeline)
+        cfg.tta_pipeline[-1] = {
+            'type': 'TestTimeAug',
+            'transforms': [
+                [{'type': 'RandomFlip', 'prob': 1.0}, {'type': 'RandomFlip', 'prob': 0.0}],
+                [{'type': 'PackDetInputs', 'meta_keys': meta}],
+            ],
+        }
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    dataset.pipeline = cfg.tta_pipeline

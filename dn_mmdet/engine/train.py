@@ -1,0 +1,114 @@
+"""Training from a configuration file: what tools/train.py does."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from ..utils.errors import UserError
+from ..utils.versions import git_revision
+from .config import choose_resume, load_config
+from .hooks.divergence import divergence_told
+from .run import as_user_errors, build_runner, prepare_process, run_preflight, use_own_hooks
+
+__all__ = ['train']
+
+
+def train(
+    config: str,
+    work_dir: str | None = None,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    resume: str | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+    launcher: str = 'none',
+) -> Runner:
+    """Train the model of a configuration; detector or not, it need only run on mmengine's Runner.
+
+    Configuration, checkpoints and data are checked before anything is written. The checkpoint
+    hook is :class:`AtomicCheckpointHook` also where the configuration says ``CheckpointHook``, and
+    ``default_hooks.invalid_loss`` and ``resume_lr`` are added; None switches them off.
+
+    Args:
+        config (str): The configuration file.
+        work_dir (str, optional): Where logs and checkpoints go. Default: ``work_dir`` of the
+            configuration, or ``work_dirs/<its name>``.
+        amp (bool): Automatic mixed precision: float16 with a loss scale on a GPU, bfloat16 on
+            CPU, where ``AmpOptimWrapper`` in a configuration means that too. Default: False.
+        auto_scale_lr (bool): Scale the learning rate with the batch size, by ``auto_scale_lr`` of
+            the configuration. Default: False.
+        resume (str, optional): A checkpoint to continue from, or 'auto' for the latest in the
+            work folder (from the start if there is none). Default: as the configuration says.
+        cfg_options (Mapping, optional): Overrides, dotted key to value.
+        launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'. Default: 'none'.
+
+    Returns:
+        Runner: After training.
+
+    Raises:
+        UserError: A mistake in configuration, data or checkpoints.
+        DivergedError: The loss or the weights are no longer finite.
+        KeyboardInterrupt: The run was interrupted; the message says how to continue it.
+    """
+    prepare_process()
+    cfg = load_config(config, cfg_options, work_dir, launcher)
+    use_own_hooks(cfg)
+    if amp or (cfg.get('optim_wrapper') or {}).get('type') == 'AmpOptimWrapper':
+        _use_amp(cfg)
+    if auto_scale_lr:
+        _use_auto_scale_lr(cfg)
+    choose_resume(cfg, resume)
+    try:
+        notes = run_preflight(cfg, 'train')
+        with as_user_errors(cfg):
+            runner = build_runner(cfg, [*notes, f'git revision: {git_revision()}'])
+            with divergence_told(runner):
+                runner.train()
+    except BaseException as error:
+        if not _is_interrupt(error):
+            raise
+        raise KeyboardInterrupt(_how_to_continue(cfg)) from None
+    return runner
+
+
+def _use_amp(cfg: Config) -> None:
+    wrapper = cfg.get('optim_wrapper') or {}
+    kind = wrapper.get('type', 'OptimWrapper')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'CPUAmpOptimWrapper'):
+        raise UserError(
+            f'--amp works with optim_wrapper.type OptimWrapper and {cfg.filename} has '
+            f'{kind}: leave the option out or change the type.'
+        )
+    if torch.cuda.is_available():
+        wrapper['type'] = 'AmpOptimWrapper'
+        wrapper.setdefault('loss_scale', 'dynamic')
+    else:
+        wrapper['type'] = 'CPUAmpOptimWrapper'
+        for key in ('loss_scale', 'dtype', 'use_fsdp'):
+            wrapper.pop(key, None)
+
+
+def _use_auto_scale_lr(cfg: Config) -> None:
+    if not {'enable', 'base_batch_size'} <= set(cfg.get('auto_scale_lr') or {}):
+        raise UserError(
+            f'--auto-scale-lr needs auto_scale_lr=dict(enable=False, base_batch_size='
+            f'N) in {cfg.filename}, N being the batch size that its learning rate is '
+            'made for.'
+        )
+    cfg.auto_scale_lr.enable = True
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C began it: mmengine makes a SyntaxError of one while it writes a config."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _how_to_continue(cfg: Config) -> str:
+    if not os.path.isfile(os.path.join(cfg.work_dir, 'last_checkpoint')):
+        return 'no checkpoint was written yet, so the same command begins anew.'
+    return f'the same command with --resume continues from the last checkpoint in {cfg.work_dir}.'

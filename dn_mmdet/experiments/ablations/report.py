@@ -1,0 +1,189 @@
+"""The ablations' tables, in the shape of the paper's, and the verdict on its claims."""
+
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import MODELS
+
+from ...analysis import count_complexity
+from ...compare.statistics import compare, summarise
+from ...figures.curves import STYLES
+from ...utils.files import atomic_write
+from ...utils.text import markdown_table
+from .cells import BASE_BATCH, BASE_LR, CONFIG, TEST_BATCHES
+from .claims import claims
+
+__all__ = ['plot_robustness', 'write_report']
+
+TITLES = {
+    'module': ('Module (Tables 1 and 2)', ()),
+    'r': ('Reduction ratio r (Table 6)', ()),
+    'g': ('Group size g (Table 7)', ()),
+    'learning rate': ('Learning rate (Table 8)', ('lr',)),
+    'batch size': ('Batch size (Table 4, upper half)', ('batch_size', 'iterations')),
+    'test batch size': ('Test batch size (Table 4, lower half)', ('test_batch_size',)),
+    'variant': (
+        'Variants of the SC-Module, at a high learning rate and at a small batch',
+        ('lr', 'batch_size'),
+    ),
+}
+
+
+def write_report(results, tables, out):
+    """Write ``ablations.md`` and ``ablations.png``.
+
+    Args:
+        results (Results): finished cells.
+        tables (dict[str, list[Cell]]): what :func:`.cells.plan` returns.
+        out (Path): folder.
+
+    Returns:
+        str: the Markdown.
+    """
+    seeds = sorted({cell.seed for cells in tables.values() for cell in cells})
+    sizes = _sizes(tables)
+    parts = [
+        '# Ablations on the embedded digits\n',
+        'MobileNetV2 x0.25 with one block a stage (22 norms) on single-digit crops of 40x40 '
+        f'pixels, SGD with momentum, cosine; lr {BASE_LR:g} and batch {BASE_BATCH} where nothing '
+        'else is said. Top-1 in percent, mean ± standard deviation over seeds '
+        f'{", ".join(map(str, seeds))}. Train: the last 50 iterations; val: '
+        '1,000 crops of held-out digits and photographs, after the last iteration. The last column '
+        'is the difference to BN at the same learning rate and batch size, paired by seed; within '
+        'its spread it is no difference.\n',
+    ]
+    for name, cells in tables.items():
+        title, columns = TITLES[name]
+        parts.append(f'## {title}\n\n{_table(name, cells, columns, results, sizes)}\n')
+    parts.append('## What the paper claims, and what was measured here\n')
+    parts.append('\n'.join(f'- {line}' for line in claims(results, tables)) + '\n')
+    parts.append('![accuracy against learning rate and batch size](ablations.png)\n')
+    text = '\n'.join(parts)
+    with atomic_write(Path(out) / 'ablations.md') as file:
+        file.write(text.encode())
+    plot_robustness(results, tables, Path(out) / 'ablations.png')
+    return text
+
+
+def _table(name, cells, columns, results, sizes):
+    header = [
+        'Module',
+        'r',
+        'g',
+        *(c.replace('_', ' ') for c in columns),
+        '#p',
+        'Mult-Adds',
+        'Train',
+        'Val',
+        'Val - BN',
+    ]
+    lines = [header]
+    # Each setting once; a row of the test batch sizes is a setting at one of them.
+    for setting in dict.fromkeys(cell.setting for cell in cells):
+        group = [cell for cell in cells if cell.setting == setting]
+        for test_batch in TEST_BATCHES if name == 'test batch size' else (None,):
+            lines.append(_row(group, columns, test_batch, results, sizes))
+    return markdown_table(lines)
+
+
+def _row(group, columns, test_batch, results, sizes):
+    cell = group[0]
+    rows = results.of_all(group, test_batch)
+    values = dict(
+        lr=f'{cell.lr:g}',
+        batch_size=str(cell.batch_size),
+        iterations=str(cell.iterations),
+        test_batch_size=str(test_batch),
+    )
+    baseline = [c.baseline for c in group]
+    difference = (
+        ''
+        if cell.norm == 'BN'
+        else str(
+            compare(summarise(results.of_all(baseline, test_batch), 'val'), summarise(rows, 'val'))
+        )
+    )
+    return [
+        cell.module,
+        _text(cell.r),
+        _text(cell.g),
+        *(values[c] for c in columns),
+        *sizes[_size_key(cell)],
+        str(summarise(rows, 'train')),
+        str(summarise(rows, 'val')),
+        difference,
+    ]
+
+
+def _sizes(tables):
+    """Parameters and multiply-adds of each norm in the ablations' network, from the modules."""
+    sizes = {}
+    for cell in dict.fromkeys(cell for cells in tables.values() for cell in cells):
+        if _size_key(cell) in sizes:
+            continue
+        config = Config.fromfile(CONFIG)
+        config.merge_from_dict(cell.options)
+        size = config.test_pipeline[1].scale
+        count = count_complexity(MODELS.build(config.model), tuple(reversed(size)))
+        sizes[_size_key(cell)] = (f'{count.params / 1e6:.3f}M', f'{count.mult_adds / 1e6:.2f}M')
+    return sizes
+
+
+def _size_key(cell):
+    return cell.norm, cell.r, cell.g, cell.fuse, cell.variant
+
+
+def _text(value):
+    return '' if value is None else str(value)
+
+
+def plot_robustness(results, tables, file):
+    """Draw one panel for the learning rates and one for the batch sizes.
+
+    Args:
+        results (Results): finished cells.
+        tables (dict[str, list[Cell]]): what :func:`.cells.plan` returns.
+        file (Path): the picture, .png, .svg or .pdf. A run that diverged counts as 0.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.4, 3.6), dpi=150, layout='constrained')
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 2))
+    for axes, table, key, name in (
+        (left, 'learning rate', 'lr', 'learning rate'),
+        (right, 'batch size', 'batch_size', 'batch size'),
+    ):
+        _draw(axes, results, tables[table], key)
+        axes.set_xlabel(name)
+        axes.grid(alpha=0.3)
+        axes.spines[['top', 'right']].set_visible(False)
+    left.set_ylabel('top-1 on held-out digits, percent')
+    left.set_ylim(0, 100)
+    right.legend(frameon=False, loc='lower right')
+    with atomic_write(file) as picture:
+        figure.savefig(picture, format=Path(file).suffix[1:])
+
+
+def _draw(axes, results, cells, key):
+    lines = {}
+    for cell in cells:
+        lines.setdefault(cell.label, {}).setdefault(getattr(cell, key), []).append(cell)
+    places = sorted({getattr(cell, key) for cell in cells})
+    for (label, points), (color, marker, line) in zip(lines.items(), STYLES, strict=False):
+        drawn = []
+        for value, group in points.items():
+            found = summarise(results.of_all(group), 'val')
+            values = [*found.values.values(), *(0.0 for _ in found.diverged)]
+            if values:
+                drawn.append(
+                    (places.index(value), min(values), sum(values) / len(values), max(values))
+                )
+        if not drawn:
+            continue
+        x, low, mean, high = zip(*sorted(drawn), strict=True)
+        axes.plot(x, mean, label=label, color=color, marker=marker, linestyle=line)
+        axes.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)
+    axes.margins(x=0.08)
+    axes.set_xticks(range(len(places)), [f'{place:g}' for place in places])

@@ -1,0 +1,229 @@
+"""The embedded benchmark: BN, DN-B, SE + BN and GN as detectors of the embedded digits."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..compare.comparison import Comparison
+from ..compare.run import compare_runs, train_missing
+from ..datasets import build_digits_coco
+from ..paths import configs_root
+from ..runs import Training
+
+__all__ = ['VARIANTS', 'Variant', 'compare_embedded']
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An arm of the embedded benchmark with something changed.
+
+    Attributes:
+        arm (str): that is changed, as :data:`dn_mmdet.experiments.detection.ARMS` names it.
+        options (Mapping[str, Any]): settings of the detector, dotted key to value. Default: {}.
+        pretrained (bool): whether the pretraining is changed alike; otherwise the detector starts
+            from a backbone as it is. Default: True.
+        backbone (str, optional): arm whose backbone that is. Default: ``arm``.
+    """
+
+    arm: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    pretrained: bool = True
+    backbone: str | None = None
+
+
+# Part of a configuration's name to expected seconds of its pretraining and its detection.
+ARMS = {
+    'bn': (170, 420),
+    'dnb': (235, 560),
+    'dnb_g1': (225, 520),
+    'sebn': (235, 540),
+    'gn': (190, 450),
+}
+
+
+NAMES = {
+    'bn': 'BN',
+    'dnb': 'DN-B (16, oup)',
+    'dnb_g1': 'DN-B (16, 1)',
+    'sebn': 'SE + BN',
+    'gn': 'GN',
+}
+
+
+PREFIX = {'pretrain': '', 'train': 'ssdlite_'}
+
+
+# With a thread for each run a loader process of its own gains nothing; the last checkpoint is
+# what is compared, and the data was made here.
+COMMON = {
+    'train_dataloader.num_workers': 0,
+    'train_dataloader.persistent_workers': False,
+    'val_dataloader.num_workers': 0,
+    'val_dataloader.persistent_workers': False,
+    'default_hooks.checkpoint.save_best': None,
+    'default_hooks.checkpoint.max_keep_ckpts': 1,
+    'preflight.images': False,
+}
+
+
+DETECTION = {'val_evaluator.classwise': True}
+
+
+# Folder to settings of the detector, which starts from the same pretrained backbone: four times
+# the learning rate, and a step for each two images, one epoch of them at a rate in proportion.
+EXTRAS = {
+    'lr_x4': {'optim_wrapper.optimizer.lr': 0.2},
+    'batch_2': {
+        'train_dataloader.batch_size': 2,
+        'optim_wrapper.optimizer.lr': 0.05 / 8,
+        'train_cfg.max_epochs': 1,
+        'param_scheduler.1.end': 1,
+        'param_scheduler.1.T_max': 1,
+    },
+}
+
+
+EXTRA_ARMS, EXTRA_SEED = ('bn', 'dnb'), 0
+
+
+NORMALIZED = {'model.backbone.norm_cfg.sc_input': 'normalized'}
+
+
+# The SC-Module is trained four times as fast as the rest.
+FAST = {'optim_wrapper.paramwise_cfg': {'custom_keys': {'.sc.': {'lr_mult': 4.0}}}}
+
+
+# Part of a folder's name to what is tried.
+VARIANTS = {
+    'sc_lr_x4': Variant('dnb', FAST),
+    'g1_sc_lr_x4': Variant('dnb_g1', FAST),
+    'bn_backbone': Variant('dnb', {'allow_bn_checkpoint': True}, pretrained=False, backbone='bn'),
+    'normalized': Variant('dnb', NORMALIZED),
+    'normalized_sc_lr_x4': Variant('dnb', {**NORMALIZED, **FAST}),
+}
+
+
+def compare_embedded(
+    work_root: str | os.PathLike = 'work_dirs/compare',
+    seeds: Sequence[int] = (0, 1, 2),
+    workers: int | None = None,
+    extra: bool = False,
+    variants: bool = False,
+    out: str | os.PathLike | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+    **report,
+) -> Comparison:
+    """Train each arm with each seed where that is missing, then compare mAP on val.
+
+    An arm is a backbone that is pretrained on single digits and then, with the same seed, trained
+    as a detector. All have the same number of steps and differ in the norm of the backbone and
+    in that checkpoint. What is compared is the last epoch; nothing is selected on val. Seed
+    after seed, so that whole seeds are there whenever it is stopped.
+
+    Args:
+        work_root (str | PathLike): a run is in ``<configuration's name>/seed_<seed>`` of it.
+            Default: 'work_dirs/compare'.
+        seeds (Sequence[int]): Default: (0, 1, 2).
+        workers (int, optional): runs at a time. Default: one for each core, with a GPU 1.
+        extra (bool): then also compare BN and DN-B (16, oup), seed 0, at four times the learning
+            rate and at batch size 2, in ``lr_x4/`` and ``batch_2/`` of ``out``. Default: False.
+        variants (bool): then also compare BN and DN-B with the latter's
+            :data:`dn_mmdet.experiments.detection.VARIANTS`, with all seeds, in ``variants/`` of
+            ``out``. Default: False.
+        out (str | PathLike, optional): folder of the report. Default: ``work_root``.
+        cfg_options (Mapping, optional): settings of every run, dotted key to value.
+        **report: further arguments of :func:`compare_runs`.
+
+    Returns:
+        Comparison: of the arms.
+
+    Raises:
+        UserError: too few runs can be compared.
+        KeyboardInterrupt: with how to go on.
+    """
+    work_root, out = Path(work_root), Path(out or work_root)
+    build_digits_coco('data/digits')
+    options = {**COMMON, **(cfg_options or {})}
+    seeds = list(dict.fromkeys(seeds))
+    plan = _Plan(work_root, options)
+    for seed in seeds:
+        for arm in ARMS:
+            plan.add(seed, Variant(arm))
+    comparison = plan.compare(workers, out=out, **report)
+    for name, further in _further(work_root, options, seeds, extra, variants).items():
+        print(f'\n{name}:')
+        further.compare(workers, out=out / name, **report)
+    return comparison
+
+
+def _further(work_root, options, seeds, extra, variants):
+    """Name of each further comparison to its plan."""
+    plans = {}
+    for name, changed in EXTRAS.items() if extra else ():
+        plans[name] = _Plan(work_root, options)
+        for arm in EXTRA_ARMS:
+            plans[name].add(EXTRA_SEED, Variant(arm, changed, pretrained=False), name)
+    if variants:
+        plans['variants'] = plan = _Plan(work_root, options)
+        for seed in seeds:
+            for arm in dict.fromkeys(['bn', *(variant.arm for variant in VARIANTS.values())]):
+                plan.add(seed, Variant(arm))
+            for name, variant in VARIANTS.items():
+                plan.add(seed, variant, name)
+    return plans
+
+
+class _Plan:
+    """Pretrainings and detectors in the order in which they are wanted."""
+
+    def __init__(self, work_root, options):
+        self.work_root, self.options = work_root, options
+        self.trainings, self.costs = {}, {}
+
+    def add(self, seed, variant, name=''):
+        """A pretraining and the detector that starts from it; without changes it has no name."""
+        arm, start = variant.arm, variant.backbone or variant.arm
+        first = self._add(
+            'pretrain',
+            start,
+            seed,
+            name if variant.pretrained else '',
+            ARMS[start][0],
+            options={**(variant.options if variant.pretrained else {}), **self.options},
+        )
+        self._add(
+            'train',
+            arm,
+            seed,
+            name,
+            ARMS[arm][1],
+            after=(first,),
+            options={**DETECTION, **variant.options, **self.options},
+        )
+
+    def compare(self, workers, **report):
+        """Train and compare the detectors with BN's."""
+        trainings = list(self.trainings.values())
+        failed = train_missing(trainings, self.costs, workers)
+        return compare_runs(
+            [training.work_dir for training in trainings if training.after],
+            failed=failed,
+            **{'test': True, **report},
+        )
+
+    def _add(self, what, arm, seed, variant, cost, **settings):
+        name = f'{what} {", ".join(filter(None, [NAMES[arm], variant]))}, seed {seed}'
+        if name not in self.trainings:
+            stem = f'{PREFIX[what]}mbv2_{arm}_digits'
+            folder = '_'.join(filter(None, [stem, variant]))
+            self.trainings[name] = Training(
+                name,
+                configs_root() / 'digits' / f'{stem}.py',
+                self.work_root / folder / f'seed_{seed}',
+                seed,
+                **settings,
+            )
+            self.costs[name] = float(cost)
+        return self.trainings[name]

@@ -1,0 +1,3 @@
+"""Pictures: curves, detections, galleries of classes, alpha and lambda."""
+
+__all__ = []

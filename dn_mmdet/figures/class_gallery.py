@@ -1,0 +1,58 @@
+"""Images with texts below them, as in the paper's Figure 4."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import mmcv
+
+from ..utils.files import atomic_write
+
+__all__ = ['draw_gallery']
+
+COLUMNS = 4
+SIDE = 224  # pixels of a picture's longer side
+
+
+def draw_gallery(parts: Sequence[tuple[str, Sequence[tuple[str, str]]]], file: str | Path) -> None:
+    """Draw images part by part, four in a row.
+
+    Args:
+        parts (Sequence[tuple[str, Sequence[tuple[str, str]]]]): heading, and for each image its
+            file and the text below it, of lines that are about 24 characters long; a part
+            without images is left out.
+        file (str | Path): where the picture goes.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    parts = [(heading, images) for heading, images in parts if images]
+    rows = [-(-len(images) // COLUMNS) for _, images in parts]
+    lines = max(text.count('\n') + 1 for _, images in parts for _, text in images)
+    figure = Figure(
+        figsize=(2.6 * COLUMNS, (2.3 + 0.17 * lines) * sum(rows) + 0.4 * len(parts)),
+        dpi=100,
+        layout='constrained',
+    )
+    FigureCanvasAgg(figure)
+    blocks = figure.subfigures(len(parts), 1, squeeze=False, height_ratios=rows)[:, 0]
+    for block, (heading, images), count in zip(blocks, parts, rows, strict=True):
+        block.suptitle(heading, fontsize=12)
+        axes = block.subplots(count, COLUMNS, squeeze=False).ravel()
+        for axis in axes:
+            axis.axis('off')
+        for axis, (path, text) in zip(axes, images, strict=False):
+            image = mmcv.imread(path, channel_order='rgb')
+            axis.imshow(mmcv.imrescale(image, SIDE / max(image.shape[:2])))
+            # Below the image; a label would go with the axis.
+            axis.text(
+                0.5,
+                -0.03,
+                text,
+                transform=axis.transAxes,
+                ha='center',
+                va='top',
+                fontsize=9,
+                linespacing=1.3,
+            )
+    with atomic_write(file) as picture:
+        figure.savefig(picture, format=Path(file).suffix[1:])

@@ -1,0 +1,137 @@
+"""Detections of several models beside the ground truth, drawn by mmdet's visualizer."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import mmcv
+import numpy as np
+import torch
+from mmdet.registry import DATASETS
+from mmdet.structures import DetDataSample
+from mmdet.visualization import DetLocalVisualizer
+from mmengine.structures import InstanceData
+
+from ..runs.predictions import read_predictions
+from ..utils.files import atomic_write
+
+__all__ = ['draw_detections', 'draw_side_by_side']
+
+# All images are brought to one size, at which the labels of the boxes can be read.
+SIDE = 360
+# Boxes stand out on dark and light images alike; further classes begin anew.
+PALETTE = (
+    (230, 25, 75),
+    (60, 180, 75),
+    (255, 225, 25),
+    (67, 140, 255),
+    (245, 130, 48),
+    (200, 80, 255),
+    (70, 240, 240),
+    (240, 50, 230),
+    (210, 245, 60),
+    (250, 190, 212),
+)
+
+
+def draw_detections(dataset_cfg, results, file, num_images=4, score_thr=0.3):
+    """Draw one row for each image: the ground truth, then what each model found.
+
+    The images are taken evenly from the data set, among those that show anything.
+
+    Args:
+        dataset_cfg (dict): config of the test data set.
+        results (dict[str, str | Path]): label to the file that ``tools/test.py --out`` wrote.
+        file (str | Path): where the picture goes.
+        num_images (int): number of rows. Default: 4.
+        score_thr (float): detections below this score are not drawn. Default: 0.3, as in
+            mmdet.
+    """
+    with redirect_stdout(StringIO()):  # pycocotools tells that it loads
+        dataset = DATASETS.build(dataset_cfg)
+    shown = [i for i in range(len(dataset)) if dataset.get_data_info(i)['instances']]
+    shown = [shown[i] for i in np.linspace(0, len(shown) - 1, num_images).astype(int)]
+    found = {
+        label: {sample['img_id']: sample['pred_instances'] for sample in read_predictions(path)}
+        for label, path in results.items()
+    }
+    titles = [['ground truth', *(f'{label}, score >= {score_thr}' for label in results)]]
+    titles += [[''] * len(titles[0])] * (len(shown) - 1)
+    draw_side_by_side(dataset, shown, found, file, titles, score_thr)
+
+
+def draw_side_by_side(
+    dataset: Any,
+    shown: Sequence[int],
+    found: Mapping[str, Mapping[int, Mapping]],
+    file: str | Path,
+    titles: Sequence[Sequence[str]],
+    score_thr: float = 0.3,
+) -> None:
+    """Draw given images of a data set: the ground truth, then what each model found.
+
+    Args:
+        dataset (Any): a built CocoDataset, or one that tells ``img_id`` and ``instances`` too.
+        shown (Sequence[int]): places in the data set, a row each.
+        found (Mapping[str, Mapping[int, Mapping]]): label to image id to ``bboxes`` (N, 4) in
+            pixels, ``labels`` and ``scores``, all tensors.
+        file (str | Path): where the picture goes.
+        titles (Sequence[Sequence[str]]): of each row's pictures, the ground truth first.
+        score_thr (float): detections below this score are not drawn. Default: 0.3, as in
+            mmdet.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    classes = dataset.metainfo['classes']
+    meta = dict(classes=classes, palette=list(islice(cycle(PALETTE), len(classes))))
+    figure = Figure(
+        figsize=(3 * (1 + len(found)), 3 * len(shown)), dpi=SIDE / 3, layout='constrained'
+    )
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(shown), 1 + len(found), squeeze=False)
+    for row, index, texts in zip(axes, shown, titles, strict=True):
+        info = dataset.get_data_info(index)
+        image = mmcv.imread(info['img_path'], channel_order='rgb')
+        pictures = [_draw(image, _ground_truth(info), meta)]
+        pictures += [
+            _draw(image, InstanceData(**by_id[info['img_id']]), meta, score_thr)
+            for by_id in found.values()
+        ]
+        for axis, picture, text in zip(row, pictures, texts, strict=True):
+            axis.imshow(picture)
+            axis.axis('off')
+            axis.set_title(text, fontsize=12)
+    with atomic_write(file) as picture:
+        figure.savefig(picture, format=Path(file).suffix[1:])
+
+
+def _ground_truth(info):
+    boxes = [instance['bbox'] for instance in info['instances']]
+    labels = [instance['bbox_label'] for instance in info['instances']]
+    return InstanceData(
+        bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        labels=torch.tensor(labels, dtype=torch.int64),
+    )
+
+
+def _draw(image, instances, meta, score_thr=None):
+    """The image with its boxes, ``score_thr`` being None for the ground truth."""
+    height, width = image.shape[:2]
+    scale = SIDE / max(height, width)
+    image = mmcv.imrescale(image, scale)
+    if score_thr is not None:
+        instances = instances[instances.scores >= score_thr]
+    limit = torch.tensor([width, height, width, height]) * scale - 1
+    instances.bboxes = (instances.bboxes * scale).clamp(min=0).minimum(limit)
+    sample = DetDataSample(gt_instances=instances, pred_instances=instances)
+    visualizer = DetLocalVisualizer()
+    visualizer.dataset_meta = meta
+    truth = score_thr is None
+    visualizer.add_datasample(
+        '', image, sample, draw_gt=truth, draw_pred=not truth, pred_score_thr=score_thr or 0
+    )
+    return visualizer.get_image()

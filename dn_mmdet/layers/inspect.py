@@ -1,0 +1,161 @@
+"""alpha and lambda of a model's norm layers, seen from outside (the paper's Figure 5)."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from . import SEBN
+from .dynamic_norm import DynamicNorm
+
+__all__ = ['AffineSummary', 'norm_layers', 'record_affine', 'summarise_affine', 'watch_affine']
+
+# A unit of the SC-Module this near 0 or 1 has hardly a gradient; one whose values over the images
+# differ by less than this says the same of every image.
+SATURATED, DEAD = 0.01, 1e-3
+
+
+@dataclass(frozen=True)
+class AffineSummary:
+    """How scale and shift of a layer vary over samples.
+
+    Attributes:
+        samples (int): number of images.
+        alpha_mean (float): mean over samples and channels.
+        alpha_min (float), alpha_max (float): the smallest and the largest mean over samples of a
+            channel's absolute value.
+        alpha_spread (float): standard deviation over samples, averaged over channels; 0 for a
+            layer whose scale is the same for all.
+        lambda_mean (float), lambda_spread (float): the same of the shift.
+        units (int): hidden units of the SC-Module, 0 for a layer without one.
+        saturated (int): units within 0.01 of 0 or 1 for every sample.
+        dead (int): units whose standard deviation over samples is below 0.001.
+        unit_spread (float): standard deviation of a unit over samples, averaged over the units.
+    """
+
+    samples: int
+    alpha_mean: float
+    alpha_min: float
+    alpha_max: float
+    alpha_spread: float
+    lambda_mean: float
+    lambda_spread: float
+    units: int = 0
+    saturated: int = 0
+    dead: int = 0
+    unit_spread: float = 0.0
+
+
+def norm_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """The norm layers with scale and shift, by name, in the order of definition.
+
+    Dynamic norms, SE + BN, and BatchNorm with an affine; the BatchNorm inside one is no layer of
+    its own.
+    """
+    found, inner = {}, set()
+    for name, module in model.named_modules():
+        if isinstance(module, (DynamicNorm, SEBN)):
+            inner.add(id(module.bn))
+            found[name] = module
+        elif isinstance(module, _BatchNorm) and module.affine and id(module) not in inner:
+            found[name] = module
+    return found
+
+
+@contextmanager
+def record_affine(
+    model: nn.Module, names: Sequence[str] | None = None
+) -> Iterator[dict[str, list]]:
+    """Collect what each layer multiplies and adds while the model runs.
+
+    Nothing is kept on the modules, and DN-B's fast path stays in use.
+
+    Args:
+        model (nn.Module): The model that will run inside the ``with`` block.
+        names (Sequence[str], optional): Layers; default: all of :func:`norm_layers`.
+
+    Yields:
+        dict[str, list[tuple[Tensor, Tensor, Tensor | None]]]: Layer to one entry for each forward
+        pass: alpha and lambda of shape (N, C), hidden units (N, H) or None, on the CPU.
+
+    Raises:
+        KeyError: There is no such norm layer.
+    """
+    layers = norm_layers(model)
+    records = {name: [] for name in (layers if names is None else names)}
+    missing = [name for name in records if name not in layers]
+    if missing:
+        raise KeyError(f'{missing[0]} is no norm layer with scale and shift')
+
+    def keep(name, *values):
+        # A copy: the optimizer is about to change the weights of a BatchNorm.
+        records[name].append(
+            tuple(v if v is None else v.detach().float().cpu().clone() for v in values)
+        )
+
+    with watch_affine({name: layers[name] for name in records}, keep):
+        yield records
+
+
+@contextmanager
+def watch_affine(layers: Mapping[str, nn.Module], tell: Callable[..., None]) -> Iterator[None]:
+    """Tell what each layer multiplies and adds in every forward pass inside the block.
+
+    Args:
+        layers (Mapping[str, nn.Module]): norm layers as :func:`norm_layers` finds them.
+        tell (Callable): given a name, alpha and lambda of shape (N, C), and hidden units (N, H)
+            or None.
+    """
+
+    def hook(name):
+        def told(layer, inputs, output):
+            with torch.no_grad():
+                values = _affine(layer, inputs[0])
+            tell(name, *values)
+
+        return told
+
+    handles = [layer.register_forward_hook(hook(name)) for name, layer in layers.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def summarise_affine(entries: Sequence[tuple[Tensor, Tensor, Tensor | None]]) -> AffineSummary:
+    """Summary of the entries that :func:`record_affine` collected of one layer."""
+    alpha, shift = (torch.cat([entry[i] for entry in entries]) for i in (0, 1))
+    units = {}
+    if entries[0][2] is not None:
+        hidden = torch.cat([entry[2] for entry in entries])
+        extreme = ((hidden < SATURATED) | (hidden > 1 - SATURATED)).all(dim=0)
+        spread = hidden.std(dim=0, unbiased=False)
+        units = dict(
+            units=hidden.shape[1],
+            saturated=int(extreme.sum()),
+            dead=int((spread < DEAD).sum()),
+            unit_spread=float(spread.mean()),
+        )
+    return AffineSummary(
+        samples=len(alpha),
+        alpha_mean=float(alpha.mean()),
+        alpha_min=float(alpha.abs().mean(dim=0).min()),
+        alpha_max=float(alpha.abs().mean(dim=0).max()),
+        alpha_spread=float(alpha.std(dim=0, unbiased=False).mean()),
+        lambda_mean=float(shift.mean()),
+        lambda_spread=float(shift.std(dim=0, unbiased=False).mean()),
+        **units,
+    )
+
+
+def _affine(layer, x):
+    n = len(x)
+    if isinstance(layer, DynamicNorm):
+        affine = layer.affine(x)
+        return tuple(value.expand(n, -1) for value in affine)
+    norm = layer.bn if isinstance(layer, SEBN) else layer
+    return norm.weight.expand(n, -1), norm.bias.expand(n, -1), None

@@ -1,0 +1,133 @@
+"""Sums and affine maps per sample and channel, made of ATen's batch-norm kernels.
+
+Maps are float32 or float64, (N, C, H, W), and contiguous or channels_last; numbers per sample and
+channel are (N, C). A contiguous map is for the kernels one sample of N * C channels. No sum of
+uncentred squares is taken: float32 would lose the variance when the mean is large.
+"""
+
+import torch
+from torch import Tensor
+
+from ..sc import sc_backward, sc_forward
+
+__all__ = [
+    'EVALUATES',
+    'GATES_FROM_OUTPUT',
+    'gated',
+    'plane_affine',
+    'plane_gradient',
+    'plane_means',
+    'plane_moments',
+    'plane_products',
+    'sc_backward',
+    'sc_forward',
+    'widen',
+]
+
+# Whether `evaluate` does the whole layer at once, where no gradient is asked for.
+EVALUATES = False
+# An activation behind these kernels is a map of its own, in the backward too: `gated`.
+GATES_FROM_OUTPUT = True
+
+# Numbers of a chunk whose centred copy stays in the cache.
+CHUNK = 2**18
+# Up to this many numbers a whole map stays in the cache, temporaries included.
+SMALL = 2**16
+
+_unsafe_view = torch.ops.aten._unsafe_view.default
+_hardtanh_backward = torch.ops.aten.hardtanh_backward.default
+_batch_norm_backward = torch.ops.aten.native_batch_norm_backward.default
+
+
+def widen(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """``x`` in the dtype of the numbers that go with it, which the kernels ask for."""
+    return x.to(dtype)
+
+
+def plane_means(x: Tensor) -> Tensor:
+    """Mean over H and W, (N, C)."""
+    return x.mean((2, 3))
+
+
+def plane_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Means per sample and channel (N, C), mean and biased variance per channel, both (C,)."""
+    n, c, h, w = x.shape
+    means = plane_means(x)
+    mean = means.mean(0)
+    if not x.is_contiguous():
+        # The kernel sums in a row, so at a large mean its own mean is off; the mean of means is
+        # not, and moves the variance where it belongs.
+        rough, var = torch.batch_norm_update_stats(x, None, None, 0.0)
+        error = rough - mean
+        return means, mean, var.addcmul_(error, error, value=-1).clamp_min_(0)
+    squares = _centered_squares(x.view(1, n * c, h, w), means.view(-1)).view(n, c)
+    spread = means - mean
+    return means, mean, squares.div_(h * w).addcmul_(spread, spread).mean(0)
+
+
+def plane_affine(
+    x: Tensor, scale: Tensor, shift: Tensor, bounds: tuple[float, float] | None = None
+) -> Tensor:
+    """``x * scale + shift``, clamped to the bounds, in the layout of ``x``."""
+    y = _affine(x, scale, shift)
+    return y.clamp_(*bounds) if bounds else y
+
+
+def gated(dy: Tensor, y: Tensor, bounds: tuple[float, float]) -> Tensor:
+    """``dy`` where the activation of output ``y`` lets it pass."""
+    return _hardtanh_backward(dy, y.to(dy.dtype), *bounds)
+
+
+def plane_products(dy: Tensor, x: Tensor, mean: Tensor, gate: None = None) -> tuple[Tensor, Tensor]:
+    """``sum dy`` and ``sum dy (x - mean)`` over H and W, each (N, C); ``mean`` is (C,)."""
+    n, c, h, w = x.shape
+    if x.is_contiguous():
+        planes, centers = (1, n * c, h, w), mean.expand(n, c).contiguous().view(-1)
+        sums, products = _products(dy.view(planes), x.view(planes), centers)
+        return sums.view(n, c), products.view(n, c)
+    if x.numel() <= SMALL:
+        centered = x - mean[:, None, None]
+        return dy.sum((2, 3)), centered.mul_(dy).sum((2, 3))
+    pairs = [_products(dy[i : i + 1], x[i : i + 1], mean) for i in range(n)]
+    sums, products = zip(*pairs, strict=True)
+    return torch.stack(sums), torch.stack(products)
+
+
+def plane_gradient(
+    dy: Tensor, x: Tensor, scale: Tensor, slope: Tensor | None, offset: Tensor, gate: None = None
+) -> Tensor:
+    """``dy * scale + x * slope + offset``; ``slope`` is (C,) or None for 0, the others (N, C)."""
+    dx = _affine(dy, scale, offset)
+    return dx if slope is None else dx.addcmul_(x, slope[:, None, None])
+
+
+def _affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    if not x.is_contiguous():
+        return torch.addcmul(shift[:, :, None, None], x, scale[:, :, None, None])
+    n, c, h, w = x.shape
+    zero, one = x.new_zeros(n * c), x.new_ones(n * c)
+    y, _, _ = torch.native_batch_norm(
+        x.view(1, n * c, h, w), scale.reshape(-1), shift.reshape(-1), zero, one, False, 0.0, 0.0
+    )
+    # An autograd Function must not return a view: an in-place ReLU behind it would raise.
+    return _unsafe_view(y, x.shape)
+
+
+def _centered_squares(planes: Tensor, centers: Tensor) -> Tensor:
+    size = max(CHUNK // (planes.shape[2] * planes.shape[3]), 1)
+    if planes.shape[1] > size:
+        chunks = zip(planes.split(size, dim=1), centers.split(size), strict=True)
+        return torch.cat([_centered_squares(*chunk) for chunk in chunks])
+    one = torch.ones_like(centers)
+    centered, _, _ = torch.native_batch_norm(planes, None, None, centers, one, False, 0.0, 0.0)
+    return _products(centered, centered, torch.zeros_like(centers), one)[1]
+
+
+def _products(
+    dy: Tensor, x: Tensor, mean: Tensor, one: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    one = torch.ones_like(mean) if one is None else one
+    _, products, sums = _batch_norm_backward(
+        dy, x, None, mean, one, None, None, False, 0.0, [False, True, True]
+    )
+    return sums, products

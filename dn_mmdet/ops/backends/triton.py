@@ -1,0 +1,262 @@
+"""The kernels of aten.py in Triton, for NVIDIA GPUs: one pass each, no temporary map.
+
+Triton comes with the CUDA builds of PyTorch for Linux, and is imported when it is first wanted.
+Maps are float32, bfloat16 or float16, sums and numbers per sample and channel float32.
+
+A layer is four launches forward and four backward; a map of few samples and channels, whose sums
+are shared by several programs, has one more backward. Sizes of blocks follow from shapes alone:
+nothing is tuned at run time and nothing waits for the device, so a CUDA graph can record a layer
+that has run once.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..activation import Gate
+from ..autograd import Options
+from ..sc import ScGradients
+from .triton_kernels.tiling import ceil_div, power_of_2, tile
+from .triton_launch import launch
+
+__all__ = [
+    'EVALUATES',
+    'GATES_FROM_OUTPUT',
+    'evaluate',
+    'plane_affine',
+    'plane_gradient',
+    'plane_means',
+    'plane_moments',
+    'plane_products',
+    'sc_backward',
+    'sc_forward',
+    'widen',
+]
+
+# As in aten.py.
+EVALUATES = True
+
+GATES_FROM_OUTPUT = False
+
+# Moments of parts that a program merges at once, of so many channels: 32 bytes side by side.
+MERGED, MERGED_CHANNELS = 4096, 8
+
+# Weights that a program holds at once, and how many of them a warp.
+TILE, OF_A_WARP = 4096, 256
+
+# What a program takes at a time where it sums over samples; the first is the smallest block of a
+# matrix product, and the others no smaller.
+CHANNELS, SAMPLES, UNITS = 16, 64, 64
+
+
+def widen(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """``x`` as it is: the kernels read half precision themselves."""
+    return x
+
+
+def plane_means(x: Tensor) -> Tensor:
+    """Mean over H and W, (N, C)."""
+    cut = tile(x, summed=True)
+    parts = _empty(x, len(x), cut.parts, cut.channels)
+    launch(
+        x, 'sums.means', cut.programs,
+        x, parts, cut.channels, cut.places, cut.tiles, cut.parts, **cut.constants,
+    )  # fmt: skip
+    return parts.squeeze(1) if cut.parts == 1 else parts.sum(1)
+
+
+def plane_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Means per sample and channel (N, C), mean and biased variance per channel, both (C,)."""
+    cut = tile(x, summed=True)
+    n, c = len(x), cut.channels
+    part_means, part_squares = _empty(x, 2, n, cut.parts, c).unbind()
+    launch(
+        x, 'sums.moments', cut.programs,
+        x, part_means, part_squares, c, cut.places, cut.tiles, cut.parts, **cut.constants,
+    )  # fmt: skip
+    means, mean, var = _empty(x, n, c), _empty(x, c), _empty(x, c)
+    block_p, block_c = power_of_2(cut.parts), min(power_of_2(c), MERGED_CHANNELS)
+    block_n = min(power_of_2(n), max(MERGED // (block_p * block_c), 1))
+    launch(
+        x, 'sums.merge_moments', ceil_div(c, block_c),
+        part_means, part_squares, means, mean, var,
+        n, c, cut.places, cut.tiles * cut.constants['BLOCK_S'], cut.parts,
+        BLOCK_N=block_n, BLOCK_P=block_p, BLOCK_C=block_c,
+    )  # fmt: skip
+    return means, mean, var
+
+
+def plane_affine(
+    x: Tensor, scale: Tensor, shift: Tensor, bounds: tuple[float, float] | None = None
+) -> Tensor:
+    """``x * scale + shift``, clamped to the bounds, in the layout and dtype of ``x``."""
+    cut, y = tile(x), torch.empty_like(x)
+    launch(
+        x, 'maps.affine', cut.programs,
+        x, scale.contiguous(), shift.contiguous(), y, cut.channels, cut.places, cut.parts,
+        **_activation(bounds), **cut.constants,
+    )  # fmt: skip
+    return y
+
+
+def plane_products(
+    dy: Tensor, x: Tensor, mean: Tensor, gate: Gate | None = None
+) -> tuple[Tensor, Tensor]:
+    """``sum dy`` and ``sum dy (x - mean)`` over H and W, each (N, C), of what the gate lets pass.
+
+    ``mean`` is (C,).
+    """
+    cut = tile(x, summed=True)
+    parts = _empty(x, 2, len(x), cut.parts, cut.channels)
+    # Without a gate they are not read.
+    scale, shift = (gate.scale, gate.shift) if gate else (mean, mean)
+    launch(
+        x, 'sums.products', cut.programs,
+        dy, x, mean.contiguous(), scale, shift, *parts,
+        cut.channels, cut.places, cut.tiles, cut.parts,
+        **_activation(gate and gate.bounds), **cut.constants,
+    )  # fmt: skip
+    return (parts.squeeze(2) if cut.parts == 1 else parts.sum(2)).unbind()
+
+
+def plane_gradient(
+    dy: Tensor,
+    x: Tensor,
+    scale: Tensor,
+    slope: Tensor | None,
+    offset: Tensor,
+    gate: Gate | None = None,
+) -> Tensor:
+    """``dy * scale + x * slope + offset`` like ``x``; ``slope`` is (C,) or None, the others (N, C).
+
+    The scale of the gate is ``scale``.
+    """
+    if slope is None:
+        return plane_affine(dy, scale, offset)
+    cut, dx = tile(x), torch.empty_like(x)
+    launch(
+        x, 'maps.gradient', cut.programs,
+        dy, x, scale, slope.contiguous(), offset.contiguous(), gate.shift if gate else scale, dx,
+        cut.channels, cut.places, cut.parts,
+        **_activation(gate and gate.bounds), **cut.constants,
+    )  # fmt: skip
+    return dx
+
+
+def evaluate(
+    x: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    fc1_weight: Tensor,
+    fc1_bias: Tensor,
+    fc2_weight: Tensor,
+    alpha_offset: Tensor,
+    lambda_offset: Tensor,
+    options: Options,
+) -> Tensor:
+    """The layer with frozen statistics in three launches; nothing is kept, so nothing copied."""
+    weights = fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset
+    _, _, scale, shift = sc_forward(
+        plane_means(x), mean, var, *weights, options.eps, options.normalized
+    )
+    return plane_affine(x, scale, shift, options.bounds)
+
+
+def _empty(x: Tensor, *size: int) -> Tensor:
+    return x.new_empty(size, dtype=torch.float32)
+
+
+def _activation(bounds: tuple[float, float] | None) -> dict[str, Any]:
+    low, high = bounds or (-math.inf, math.inf)
+    return {'BOUNDED': bounds is not None, 'LOW': low, 'HIGH': high}
+
+
+def sc_forward(
+    means: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    fc1_weight: Tensor,
+    fc1_bias: Tensor,
+    fc2_weight: Tensor,
+    alpha_offset: Tensor,
+    lambda_offset: Tensor,
+    eps: float,
+    normalized: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """As :func:`dn_mmdet.ops.sc.sc_forward`."""
+    (n, c), units = means.shape, len(fc1_weight)
+    given = means, mean, var, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset
+    rstd, hidden = mean.new_empty(c), means.new_empty(n, units)
+    scale, shift = means.new_empty(n, c), means.new_empty(n, c)
+    launch(
+        means, 'sc.forward', n, *(tensor.contiguous() for tensor in given),
+        rstd, hidden, scale, shift, eps, c, *_sizes(fc1_weight, fc2_weight),
+        NORMALIZED=normalized, **_blocks(units, c),
+    )  # fmt: skip
+    return rstd, hidden, scale, shift
+
+
+def sc_backward(
+    sums: Tensor,
+    products: Tensor,
+    means: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+    hidden: Tensor,
+    scale: Tensor,
+    fc1_weight: Tensor,
+    fc2_weight: Tensor,
+    places: int,
+    count: int,
+    normalized: bool,
+    detach_gap: bool,
+) -> ScGradients:
+    """As :func:`dn_mmdet.ops.sc.sc_backward`, of one process."""
+    (n, c), units = means.shape, len(fc1_weight)
+    sizes = _sizes(fc1_weight, fc2_weight)
+    mean, fc1_weight, fc2_weight = (
+        tensor.contiguous() for tensor in (mean, fc1_weight, fc2_weight)
+    )
+    dlogit = torch.empty_like(hidden)
+    launch(
+        means, 'sc.backward_of_samples', n,
+        sums, products, rstd, hidden, fc2_weight, dlogit, c, *sizes, **_blocks(units, c),
+    )  # fmt: skip
+    gradients = ScGradients(
+        fc1_weight=torch.empty_like(fc1_weight),
+        fc1_bias=fc1_weight.new_empty(units),
+        fc2_weight=torch.empty_like(fc2_weight),
+        alpha_offset=torch.empty_like(mean),
+        lambda_offset=torch.empty_like(mean),
+        slope=torch.empty_like(mean),
+        offset=torch.empty_like(means),
+    )
+    block_n, block_h = _between(n, SAMPLES), _between(units, UNITS)
+    launch(
+        means, 'sc.backward_of_channels', ceil_div(c, CHANNELS) * (1 + ceil_div(units, block_h)),
+        sums, products, means, mean, rstd, hidden, scale, dlogit, fc1_weight, *gradients,
+        1 / count if count else 0.0, 1 / places, n, c, *sizes,
+        TRAINING=bool(count), NORMALIZED=normalized, DETACHED=detach_gap,
+        BLOCK_N=block_n, BLOCK_C=CHANNELS, BLOCK_H=block_h,
+    )  # fmt: skip
+    return gradients
+
+
+def _sizes(fc1_weight: Tensor, fc2_weight: Tensor) -> tuple[int, int, int]:
+    """Hidden units, inputs and outputs of a group of the second layer."""
+    units, inputs = len(fc1_weight), fc2_weight.shape[1]
+    return units, inputs, len(fc2_weight) * inputs // units
+
+
+def _blocks(units: int, channels: int) -> dict[str, int]:
+    """All hidden units at once, and as many channels as go with them."""
+    block_h = power_of_2(units)
+    block_c = min(power_of_2(channels), max(TILE // block_h, 1))
+    num_warps = min(max(block_h * block_c // OF_A_WARP, 1), 16)
+    return {'BLOCK_C': block_c, 'BLOCK_H': block_h, 'num_warps': num_warps}
+
+
+def _between(size: int, largest: int) -> int:
+    return min(max(power_of_2(size), CHANNELS), largest)

@@ -1,0 +1,177 @@
+"""The one entry to every implementation of dynamic batch normalisation."""
+
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .activation import bounds_of
+from .arguments import check_arguments
+from .autograd import ClosedFormBatchNorm, Options
+from .backends import aten, cpp, empty, triton
+from .dispatch import choose_path
+from .precision import cast, compute_dtype, to_dense, without_autocast
+from .recompute import is_recomputing
+from .reference import reference_dynamic_batch_norm
+from .sync import sharing_group, update_running_statistics
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+__all__ = ['dynamic_batch_norm', 'run_unchecked']
+
+
+def dynamic_batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    fc1_weight: Tensor,
+    fc1_bias: Tensor,
+    fc2_weight: Tensor,
+    alpha_offset: Tensor,
+    lambda_offset: Tensor,
+    *,
+    training: bool,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    sc_input: str = 'raw',
+    detach_gap: bool = False,
+    activation: str | None = None,
+    group: 'ProcessGroup | None' = None,
+) -> Tensor:
+    """Batch normalisation with scale and shift from the SC-Module (equations 6 and 7).
+
+    ``Y = (X - E[X]) / sqrt(Var[X] + eps) * alpha + lambda`` with
+    ``alpha, lambda = offsets + split(W2 sigmoid(W1 g + b1))`` and g the spatial mean of X.
+
+    Statistics and SC-Module are computed in float32, or float64 where x or the parameters are,
+    also under autocast. Only the 'reference' path has a second derivative: where that is needed,
+    call inside ``use_path('reference')``.
+
+    Args:
+        x (Tensor): Shape (N, C, H, W), of a floating-point dtype.
+        running_mean (Tensor, optional): Shape (C,); updated in place in training.
+        running_var (Tensor, optional): Shape (C,), unbiased; updated in place in training.
+        fc1_weight (Tensor): W1, shape (H, C).
+        fc1_bias (Tensor): b1, shape (H,).
+        fc2_weight (Tensor): W2, shape (2C, g), in H // g groups.
+        alpha_offset (Tensor): Shape (C,).
+        lambda_offset (Tensor): Shape (C,).
+        training (bool): Take the statistics of the batch, not the running ones.
+        momentum (float): Weight of the batch in the running statistics. Defaults to 0.1.
+        eps (float): Added to the variance. Defaults to 1e-5.
+        sc_input (str): 'raw' for g, 'normalized' for ``(g - E[X]) / sqrt(Var[X] + eps)``.
+            Defaults to 'raw'.
+        detach_gap (bool): Stop the gradient at the input of the SC-Module. Defaults to False.
+        activation (str, optional): 'ReLU' or 'ReLU6' of the output, in the same pass; where it
+            passes the gradient is seen from x. Inside ``recompute_outputs`` no later operation
+            keeps the output either. Defaults to None.
+        group (ProcessGroup, optional): In training, the statistics are those of the batches of
+            its processes together, each of any size, even 0. All must make this call and its
+            backward, in the same order and on the same path. The gradients of all but x are those
+            of this process's samples; where the losses are summed over the processes, their sum
+            is the gradient. Defaults to None: this process alone.
+
+    Returns:
+        Tensor: Shape, dtype and memory format of x.
+
+    Raises:
+        NotImplementedError: ``x`` is not of a real floating-point dtype.
+        RuntimeError: A tensor is of another device, size or dtype than it must be, or running
+            statistics are missing in evaluation.
+        TypeError: ``x`` is no tensor.
+        ValueError: ``x`` is not 4-D or has one value per channel in training, or another argument
+            is out of range.
+    """
+    if group is not None:
+        group = sharing_group(group) if training else None
+    check_arguments(
+        x, running_mean, running_var, fc1_weight, fc1_bias, fc2_weight, alpha_offset,
+        lambda_offset, training, eps, sc_input, group is not None,
+    )  # fmt: skip
+    return run_unchecked(
+        x, running_mean, running_var,
+        (fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset),
+        training, momentum, eps, sc_input, detach_gap, activation, group,
+    )  # fmt: skip
+
+
+def run_unchecked(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    parameters: tuple[Tensor, ...],
+    training: bool,
+    momentum: float,
+    eps: float,
+    sc_input: str,
+    detach_gap: bool,
+    activation: str | None,
+    group: 'ProcessGroup | None',
+) -> Tensor:
+    """:func:`dynamic_batch_norm` for arguments that are known to fit, as a layer's own do.
+
+    ``parameters`` are the five from fc1_weight to lambda_offset; ``group`` has several processes
+    or is None. A call costs microseconds of Python, which count where maps are small.
+    """
+    bounds = bounds_of(activation)
+    path = choose_path(x, group is not None)
+    dtype = parameters[3].dtype
+    if x.dtype != dtype or dtype != torch.float32:
+        dtype = compute_dtype(torch.promote_types(x.dtype, dtype))
+    parameters = [tensor if tensor.dtype == dtype else cast(tensor, dtype) for tensor in parameters]
+    with without_autocast(x):
+        if path == 'reference' or (path != 'aten' and dtype != torch.float32):
+            return _run_reference(
+                x, running_mean, running_var, parameters, training=training, momentum=momentum,
+                eps=eps, sc_input=sc_input, detach_gap=detach_gap, activation=activation,
+                group=group,
+            )  # fmt: skip
+        kernels = KERNELS[path] if x.numel() else empty
+        needs_gradient = torch.is_grad_enabled() and (
+            x.requires_grad or any(tensor.requires_grad for tensor in parameters)
+        )
+        recompute = needs_gradient and is_recomputing()
+        options = Options(eps, sc_input == 'normalized', detach_gap, bounds, recompute, group)
+        if training:
+            return _train(kernels, x, running_mean, running_var, parameters, momentum, options)
+        frozen = cast(running_mean, dtype), cast(running_var, dtype)
+        if kernels.EVALUATES and not needs_gradient:
+            return kernels.evaluate(to_dense(x), *frozen, *parameters, options)
+        return ClosedFormBatchNorm.apply(kernels, x, *parameters, *frozen, options)[0]
+
+
+KERNELS = {'aten': aten, 'cpp': cpp, 'triton': triton}
+
+
+def _train(
+    kernels: ModuleType,
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    parameters: list[Tensor],
+    momentum: float,
+    options: Options,
+) -> Tensor:
+    y, mean, var, _, _, count = ClosedFormBatchNorm.apply(
+        kernels, x, *parameters, None, None, options
+    )
+    if running_mean is not None:
+        count = x.numel() // x.shape[1] if count is None else count
+        update_running_statistics(running_mean, running_var, mean, var, count, momentum)
+    return y
+
+
+def _run_reference(x, running_mean, running_var, parameters, *, training, **options):
+    dtype = parameters[0].dtype
+    statistics = [
+        buffer if buffer is None else cast(buffer, dtype) for buffer in (running_mean, running_var)
+    ]
+    y = reference_dynamic_batch_norm(
+        cast(x, dtype), *statistics, *parameters, training=training, **options
+    )
+    if training and running_mean is not None and running_mean.dtype != dtype:
+        running_mean.copy_(statistics[0])
+        running_var.copy_(statistics[1])
+    return cast(y, x.dtype)

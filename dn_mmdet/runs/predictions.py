@@ -1,0 +1,109 @@
+"""Predictions that tools/test.py --out wrote, read without running what a file may hold."""
+
+import io
+import os
+import pickle
+from collections import OrderedDict
+from collections.abc import Mapping
+
+import torch
+
+from ..engine.checkpoint_file import SAFE_GLOBALS
+from ..utils.errors import UserError
+
+__all__ = ['PREDICTIONS', 'read_predictions']
+
+
+def _storage(data):
+    """A tensor's storage; torch's own function of this place loads without weights_only."""
+    return torch.load(io.BytesIO(data), weights_only=True)
+
+
+def _encode(text, encoding):
+    """The bytes in a pickle of protocol 2; a codec may be code, latin-1 is not."""
+    if encoding != 'latin1':
+        raise _NotAllowed(f'_codecs.encode to {encoding}')
+    return text.encode('latin1')
+
+
+_ALLOWED = {
+    'torch._utils._rebuild_tensor_v2': torch._utils._rebuild_tensor_v2,
+    'torch.storage._load_from_bytes': _storage,
+    '_codecs.encode': _encode,
+    'collections.OrderedDict': OrderedDict,
+    **{item[1]: item[0] for item in SAFE_GLOBALS if isinstance(item, tuple)},
+    **{
+        f'{item.__module__}.{item.__qualname__}': item
+        for item in SAFE_GLOBALS
+        if not isinstance(item, tuple)
+    },
+}
+
+
+# What --test writes, and what is looked for first.
+PREDICTIONS = 'predictions.pkl'
+
+
+def read_predictions(path: str | os.PathLike) -> list[dict]:
+    """Read what mmengine's DumpResults or mmdet's DumpDetResults pickled.
+
+    Such a file is a pickle, which may name any function to be called when it is loaded. Here it
+    may name those alone that make tensors, numpy arrays and dicts.
+
+    Args:
+        path (str | PathLike): a file of ``tools/test.py --out``.
+
+    Returns:
+        list[dict]: one for each image, with ``img_path`` and, of a detector, ``img_id`` and
+        ``pred_instances``, of a classifier, ``gt_label`` and ``pred_score``.
+
+    Raises:
+        UserError: the file is missing, cut off, names what is not allowed, or holds no
+            predictions.
+    """
+    try:
+        with open(path, 'rb') as file:
+            content = _Unpickler(file).load()
+    except _NotAllowed as error:
+        raise UserError(
+            f'{path} is refused and none of it was run: beside predictions it holds '
+            f'{error}, which could run code when loaded.'
+        ) from error
+    except OSError as error:
+        raise UserError(f'{path} cannot be read ({error.strerror}).') from error
+    except Exception as error:  # what a damaged pickle raises is of any kind
+        raise UserError(
+            f'{path} cannot be read as predictions: it is cut off, or no file of '
+            'tools/test.py --out.'
+        ) from error
+    if not (
+        isinstance(content, list) and content and all(isinstance(item, Mapping) for item in content)
+    ):
+        raise UserError(
+            f'{path} holds no predictions, which are a list of a dict for each image, '
+            f'but {_described(content)}.'
+        )
+    return content
+
+
+class _NotAllowed(pickle.UnpicklingError):
+    """The name in a pickle that is not on the list."""
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module, name):
+        """The function or class of a name that the file holds."""
+        found = _ALLOWED.get(f'{module}.{name}')
+        if found is None:
+            raise _NotAllowed(f'{module}.{name}')
+        return found
+
+
+def _described(content):
+    if isinstance(content, list):
+        return 'an empty list' if not content else f'a list of {type(content[0]).__name__}'
+    return f'a {type(content).__name__}'
+
+
+# The stand-in for getattr is for checkpoints; predictions call none.
+del _ALLOWED['builtins.getattr']

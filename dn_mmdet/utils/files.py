@@ -1,0 +1,110 @@
+"""Results as JSON files that are whole or not there."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+from uuid import uuid4
+
+__all__ = ['atomic_write', 'remove_leftovers', 'whole_folder', 'write_json']
+
+
+def write_json(file: str | os.PathLike, data: Any) -> None:
+    """Write under a temporary name in the same folder, then rename.
+
+    Args:
+        file (str | PathLike): Its folder is made if it is not there.
+        data (Any): What json can write.
+    """
+    target = Path(os.path.realpath(file))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f'{target.name}.{uuid4().hex[:8]}.tmp')
+    try:
+        part.write_text(json.dumps(data, indent=1) + '\n', encoding='utf-8')
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of ``out`` if the body ends without an error.
+
+    After an error or an interrupt ``out`` is as it was, and nothing else is left.
+
+    Args:
+        out (Path): Folder to make or to replace.
+
+    Yields:
+        Path: Folder to write to, a sibling of ``out``: on its file system, so that the last step
+        is one rename.
+    """
+    partial = out.with_name(f'.{out.name}.partial-{os.getpid()}')
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        _swap(partial, out)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f'{out} is as it was; run the same command again') from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _swap(new: Path, out: Path) -> None:
+    """Put ``new`` in the place of ``out``; the old folder goes only when the new one is there."""
+    if not out.exists():
+        os.rename(new, out)
+        return
+    old = out.with_name(f'.{out.name}.old-{os.getpid()}')
+    os.rename(out, old)
+    try:
+        os.rename(new, out)
+    except BaseException:
+        os.rename(old, out)
+        raise
+    shutil.rmtree(old)
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """Open ``path`` for writing so that it never holds a part of what is written.
+
+    The bytes go to a file ``<name>.<8 hex digits>.tmp`` in the same folder, which replaces
+    ``path`` when the block ends. If the block fails, ``path`` is as it was and the temporary file
+    is gone; only a killed process leaves it (see :func:`remove_leftovers`). Several processes may
+    write the same ``path``: the last one wins, whole.
+
+    Args:
+        path (str | PathLike): A local file. A symbolic link is followed.
+
+    Yields:
+        BinaryIO: The open temporary file.
+    """
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f'{target.name}.{uuid4().hex[:8]}.tmp')
+    try:
+        with open(part, 'wb') as file:
+            yield file
+            file.flush()
+            # Without it a power cut may leave the new name on an empty file.
+            os.fsync(file.fileno())
+        os.replace(part, target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def remove_leftovers(folder: str | os.PathLike, suffix: str) -> None:
+    """Remove the temporary files that killed processes left in a folder.
+
+    Args:
+        folder (str | PathLike): Where to look; need not exist.
+        suffix (str): Ending of the names that were to be written, as '.pth'.
+    """
+    for path in Path(folder).glob(f'*{suffix}.{"[0-9a-f]" * 8}.tmp'):
+        path.unlink(missing_ok=True)

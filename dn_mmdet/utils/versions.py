@@ -1,0 +1,113 @@
+"""Which Python and which OpenMMLab packages dn_mmdet runs on, checked when it is imported.
+
+The ranges are those of the extras `mmdet` and `fork` in setup.cfg; a test holds the two together.
+"""
+
+import re
+import subprocess
+import sys
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+
+__all__ = [
+    'SUPPORTED_PYTHON',
+    'SUPPORTED_VERSIONS',
+    'check_python',
+    'check_versions',
+    'git_revision',
+    'installed_version',
+]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SUPPORTED_PYTHON = '>=3.10,<3.13'
+
+# Import name -> supported ranges: OpenMMLab's own releases first, then those of the maintained
+# fork (onedl-*), which keeps the import names.
+SUPPORTED_VERSIONS = {
+    'mmengine': ('>=0.10.3,<0.11',),
+    'mmcv': ('>=2.0.0,<2.2.0', '>=2.3.6,<2.4.0'),
+    'mmdet': ('>=3.3.0,<3.4.0', '>=3.5.1,<3.6.0'),
+}
+
+
+def check_python(version=None):
+    """Raise an ImportError in one sentence when this Python is not supported.
+
+    Args:
+        version (str, optional): the version to judge. Default: the running interpreter's.
+    """
+    version = version or '.'.join(map(str, sys.version_info[:3]))
+    if version not in SpecifierSet(SUPPORTED_PYTHON):
+        raise ImportError(
+            f'dn_mmdet needs Python {SUPPORTED_PYTHON} and this is {version}: make '
+            'an environment with one, for example `python3.11 -m venv .venv`.'
+        )
+
+
+def check_versions(versions=None):
+    """Raise an ImportError in one sentence when an OpenMMLab package is of an unsupported version.
+
+    A package that is not installed is no error here: the layers work with torch alone.
+
+    Args:
+        versions (dict[str, str | None], optional): import name to version. Default: what
+            :func:`installed_version` finds.
+    """
+    for name, ranges in SUPPORTED_VERSIONS.items():
+        found = installed_version(name) if versions is None else versions.get(name)
+        if found is None or any(SpecifierSet(r).contains(found, prereleases=True) for r in ranges):
+            continue
+        isolation = ' --no-build-isolation' if name == 'mmcv' else ''
+        raise ImportError(
+            f'dn_mmdet supports {name} {" or ".join(ranges)} and {found} is installed: run '
+            f'`pip install{isolation} "{name}{ranges[0]}"` in this environment.'
+        )
+
+
+def installed_version(name):
+    """The version of an installed OpenMMLab package, or None.
+
+    Read as text from its version.py: importing mmdet next to a wrong mmcv fails before we could
+    say what to do.
+    """
+    spec = find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    for folder in spec.submodule_search_locations:
+        file = Path(folder) / 'version.py'
+        text = file.read_text(encoding='utf-8') if file.is_file() else ''
+        if found := re.search(r"^__version__\s*=\s*['\"]([^'\"]+)", text, re.MULTILINE):
+            return found.group(1)
+        # The fork's file asks for the version of the distribution that it names.
+        if found := re.search(r"\bversion\(['\"]([^'\"]+)", text):
+            return metadata.version(found.group(1))
+    return None
+
+
+def git_revision(root: Path = ROOT) -> str:
+    """The commit that a source tree is at.
+
+    Args:
+        root (Path): top folder of the tree. Default: that of this installation.
+
+    Returns:
+        str: the hash, with '-dirty' where tracked files have changes; 'unknown' where the folder
+        is not the top of a git tree, as in site-packages, or git is not installed.
+    """
+    try:
+        # A package in an environment inside another repository is not of that repository.
+        if Path(_git(root, 'rev-parse', '--show-toplevel')).resolve() != Path(root).resolve():
+            return 'unknown'
+        return _git(root, 'describe', '--always', '--dirty', '--abbrev=40', '--exclude=*')
+    except (OSError, subprocess.SubprocessError):
+        return 'unknown'
+
+
+def _git(root, *arguments):
+    return subprocess.run(
+        ['git', '-C', str(root), *arguments], capture_output=True, text=True, check=True, timeout=20
+    ).stdout.strip()

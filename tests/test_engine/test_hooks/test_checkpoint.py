@@ -1,0 +1,162 @@
+"""A killed run leaves whole checkpoints, and `last_checkpoint` names one of them."""
+
+import multiprocessing
+import os
+import signal
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MessageHub
+from mmengine.model import BaseModel
+from mmengine.registry import METRICS, MODELS
+from mmengine.runner import Runner
+from torch.utils.data import TensorDataset
+
+from dn_mmdet.engine.atomic import AtomicLocalBackend
+from dn_mmdet.engine.config import choose_resume, load_config
+from dn_mmdet.utils.files import atomic_write
+
+
+@MODELS.register_module()
+class _Point(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.point = torch.nn.Linear(4, 1)
+
+    def forward(self, samples, mode='tensor'):
+        y = self.point(torch.stack(samples))
+        return dict(loss=y.square().mean()) if mode == 'loss' else y
+
+
+@METRICS.register_module()
+class _Rising(BaseMetric):
+    """A score that rises with every epoch."""
+
+    def process(self, data_batch, data_samples):
+        self.results.append(0)
+
+    def compute_metrics(self, results):
+        return dict(score=MessageHub.get_current_instance().get_info('epoch') + 1)
+
+
+def runner(work_dir, **options):
+    loader = dict(
+        batch_size=2,
+        dataset=TensorDataset(torch.ones(4, 4)),
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+    )
+    checkpoint = dict(
+        type='AtomicCheckpointHook', interval=1, max_keep_ckpts=1, save_best='score', rule='greater'
+    )
+    return Runner(
+        model=dict(type='_Point'),
+        work_dir=str(work_dir),
+        train_dataloader=loader,
+        val_dataloader=loader,
+        val_evaluator=dict(type='_Rising'),
+        val_cfg=dict(),
+        train_cfg=dict(by_epoch=True, max_epochs=3, val_interval=1),
+        optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1)),
+        default_hooks=dict(checkpoint=checkpoint),
+        experiment_name=f'{work_dir.name}{options}',
+        **options,
+    )
+
+
+def in_a_process(function, *arguments):
+    process = multiprocessing.get_context('fork').Process(target=function, args=arguments)
+    process.start()
+    process.join(60)
+    if process.is_alive():
+        process.kill()
+    return process.exitcode
+
+
+def train_until(work_dir, suffix, moment):
+    """Train, and be killed while writing the file of a name, before or after the renaming."""
+    replace = os.replace
+
+    def kill(path):
+        if str(path).endswith(suffix):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def killed_before(source, target):
+        kill(target)
+        replace(source, target)
+
+    def killed_after(source, target):
+        replace(source, target)
+        kill(target)
+
+    os.replace = killed_before if moment == 'before' else killed_after
+    runner(work_dir).train()
+
+
+@pytest.mark.parametrize(
+    'suffix, moment, last',
+    [
+        ('/epoch_2.pth', 'before', 1),
+        ('/epoch_2.pth', 'after', 1),
+        ('/best_score_epoch_2.pth', 'before', 2),
+        ('/epoch_3.pth', 'before', 2),
+    ],
+)
+def test_killed_while_saving(suffix, moment, last, tmp_path):
+    assert in_a_process(train_until, tmp_path, suffix, moment) == -signal.SIGKILL
+    work = tmp_path
+    name = (work / 'last_checkpoint').read_text()
+    assert name == str(work / f'epoch_{last}.pth')
+    checkpoints = sorted(work.glob('*.pth'))
+    assert work / f'epoch_{last}.pth' in checkpoints
+    assert any(path.name.startswith('best_score') for path in checkpoints)
+    for path in checkpoints:
+        torch.load(path, weights_only=True)
+    # The run goes on from there to its end, and tidies up.
+    resumed = runner(work, resume=True, load_from=name)
+    resumed.train()
+    assert resumed.epoch == 3
+    assert sorted(path.name for path in work.glob('*.pth')) in (
+        ['best_score_epoch_3.pth', 'epoch_3.pth'],
+        # A best one from between the kill and the last checkpoint is not known to the resumed run.
+        ['best_score_epoch_2.pth', 'best_score_epoch_3.pth', 'epoch_3.pth'],
+    )
+    assert (work / 'last_checkpoint').read_text() == str(work / 'epoch_3.pth')
+    assert not list(work.glob('*.tmp'))
+
+
+def test_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / 'file'
+    path.write_text('old')
+    with pytest.raises(RuntimeError), atomic_write(path) as file:
+        file.write(b'new')
+        raise RuntimeError
+    assert path.read_text() == 'old'
+    assert os.listdir(tmp_path) == ['file']
+    AtomicLocalBackend().put_text('é', path)
+    assert path.read_bytes() == 'é'.encode()
+
+
+def test_write_through_a_link(tmp_path):
+    (tmp_path / 'target').write_text('old')
+    (tmp_path / 'link').symlink_to('target')
+    AtomicLocalBackend().put(b'new', tmp_path / 'link')
+    assert (tmp_path / 'link').is_symlink()
+    assert (tmp_path / 'target').read_text() == 'new'
+
+
+def test_resume_in_a_moved_folder(place):
+    """The path in last_checkpoint is absolute; the folder may have moved since."""
+    work = place / 'work'
+    work.mkdir()
+    (work / 'epoch_1.pth').write_bytes(b'')
+    (work / 'last_checkpoint').write_text('/gone/epoch_1.pth')
+    cfg = load_config('tiny.py', work_dir=str(work))
+    choose_resume(cfg, 'auto')
+    assert (cfg.resume, cfg.load_from) == (True, str(work / 'epoch_1.pth'))
+    cfg = load_config('tiny.py', work_dir=str(place / 'fresh'))
+    choose_resume(cfg, 'auto')
+    assert (cfg.resume, cfg.load_from) == (False, None)
+    assert isinstance(cfg, Config)

@@ -1,0 +1,368 @@
+"""Checkpoints that are missing, cut off, hostile or of another model are told in a sentence."""
+
+import os
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import load_checkpoint
+
+from dn_mmdet.engine import load_config, preflight, register_safe_globals
+from tests.helpers.tiny import write_config
+
+
+def build(config, **options):
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return MODELS.build(load_config(str(config), options).model)
+
+
+def save(path, state, **more):
+    """A checkpoint with all that mmengine puts into one."""
+    losses = HistoryBuffer()
+    losses.update(1.5)
+    hub = dict(
+        log_scalars={'train/loss': losses},
+        runtime_info={'best_score': np.float64(0.5)},
+        resumed_keys={},
+    )
+    torch.save(
+        dict(
+            state_dict=state,
+            meta=dict(epoch=1, iter=2),
+            message_hub=hub,
+            optimizer={},
+            param_schedulers=[],
+        )
+        | more,
+        path,
+    )
+
+
+class Hostile:
+    """Makes a file called `hacked` when it is unpickled."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __reduce__(self):
+        return self.function, ('touch hacked',) if self.function is os.system else ('hacked', 'w')
+
+
+@pytest.fixture(scope='module')
+def saved(tmp_path_factory):
+    """A checkpoint of each norm."""
+    folder = tmp_path_factory.mktemp('saved')
+    for norm in ('bn', 'dnb'):
+        save(folder / f'{norm}.pth', build(write_config(folder, norm)).state_dict())
+    return folder
+
+
+@pytest.fixture
+def norms(place, saved):
+    """A folder with a checkpoint and two configurations of each norm.
+
+    One begins at random, the other with the backbone of a checkpoint.
+    """
+    for norm in ('bn', 'dnb'):
+        shutil.copy(saved / f'{norm}.pth', place)
+        write_config(place, norm, name=f'{norm}.py')
+        write_config(place, norm, name=f'{norm}_pretrained.py', more='model = dict()')
+    return place
+
+
+def runs(norm, path):
+    """Tool and arguments of every way to load a whole checkpoint."""
+    return (
+        ('test.py', f'{norm}.py', path),
+        ('train.py', f'{norm}.py', '--resume', path),
+        ('train.py', f'{norm}.py', '--cfg-options', f'load_from={path}'),
+        ('train.py', f'{norm}_pretrained.py', *pretrained(path)),
+    )
+
+
+def pretrained(path, *more):
+    return '--cfg-options', f'model.backbone.init_cfg.checkpoint={path}', *more
+
+
+@pytest.mark.parametrize(
+    'options, words',
+    [
+        (('--resume', 'gone.pth', *pretrained('dnb.pth')), ['gone.pth of --resume does not exist']),
+        (pretrained('dnb.pth', 'load_from=gone.pth'), ['gone.pth of load_from does not exist']),
+        (
+            pretrained('checkpoints/gone.pth'),
+            [
+                'checkpoints/gone.pth of model.backbone.init_cfg does not exist',
+                'checkpoints/README.md says',
+                '--cfg-options model.backbone.init_cfg=None',
+            ],
+        ),
+        (pretrained('gone.pth'), ['train the configuration that writes it']),
+        (('--resume', 'data', *pretrained('dnb.pth')), ['data of --resume is a folder']),
+    ],
+)
+def test_missing(options, words, norms, refused):
+    sentence = refused('train.py', 'dnb_pretrained.py', *options, folder=norms)
+    for word in words:
+        assert word in sentence
+
+
+def test_the_way_from_scratch_is_real(norms):
+    """What the sentence on a missing backbone proposes works."""
+    options = {'model.backbone.init_cfg': None}
+    assert preflight(load_config('dnb_pretrained.py', options), 'train') == []
+    model = build('dnb_pretrained.py', **options)
+    torch.nn.init.constant_(model.backbone.conv1.conv.weight, 7)
+    model.init_weights()
+    # He initialisation by fan-out: sqrt(2 / (9 * 16)).
+    assert model.backbone.conv1.conv.weight.std().item() == pytest.approx(0.118, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    'spoil',
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:5000]),
+        lambda path: path.write_bytes(b''),
+        lambda path: path.write_text('no checkpoint'),
+        lambda path: torch.save([1, 2], path),
+        lambda path: torch.save(dict(epoch=3), path),
+    ],
+    ids=['cut', 'empty', 'text', 'list', 'no weights'],
+)
+def test_not_a_checkpoint(spoil, norms, refused):
+    spoil(norms / 'dnb.pth')
+    for arguments in runs('dnb', 'dnb.pth'):
+        sentence = refused(*arguments, folder=norms)
+        assert sentence.startswith('error: dnb.pth')
+
+
+def save_pickle(content, path, **options):
+    path.write_bytes(pickle.dumps(content, **options))
+
+
+@pytest.mark.parametrize(
+    'save_hostile, options',
+    [
+        (torch.save, {}),
+        (torch.save, dict(_use_new_zipfile_serialization=False)),
+        (save_pickle, dict(protocol=2)),
+        (save_pickle, dict(protocol=4)),
+    ],
+)
+@pytest.mark.parametrize('function, name', [(os.system, 'posix.system'), (open, 'io.open')])
+def test_code_in_a_checkpoint_is_refused(
+    save_hostile, options, function, name, norms, refused, monkeypatch
+):
+    save_hostile(dict(state_dict={}, meta=Hostile(function)), norms / 'hostile.pth', **options)
+    # Every way to load, with torch's default; one with the default switched off.
+    ways = runs('dnb', 'hostile.pth') if options == {} else ()
+    for i, arguments in enumerate((*ways, ('test.py', 'dnb.py', 'hostile.pth'))):
+        if i == len(ways):
+            monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
+        sentence = refused(*arguments, folder=norms)
+        assert (
+            f'hostile.pth is refused and none of it was run: beside tensors it holds {name}'
+            in sentence
+        )
+    assert not (norms / 'hacked').exists()
+
+
+def test_getattr_leads_nowhere(tmp_path):
+    """The stand-in for getattr gives a HistoryBuffer its methods and nothing else."""
+    register_safe_globals()
+
+    class Reach:
+        def __reduce__(self):
+            return getattr, (HistoryBuffer, '__init__')
+
+    torch.save(Reach(), tmp_path / 'reach.pth')
+    with pytest.raises(pickle.UnpicklingError, match='getattr'):
+        torch.load(tmp_path / 'reach.pth', weights_only=True)
+
+
+def test_a_loader_with_a_list_of_its_own_is_replaced(tmp_path, monkeypatch):
+    """As OneDL's mmengine has: it would allow getattr, and load anything in the end."""
+
+    class Reach:
+        def __reduce__(self):
+            return getattr, (HistoryBuffer, '__init__')
+
+    monkeypatch.setattr(
+        'mmengine.runner.checkpoint._safe_torch_load', lambda *_: 'anything', raising=False
+    )
+    register_safe_globals()
+    from mmengine.runner.checkpoint import _safe_torch_load
+
+    torch.save(Reach(), tmp_path / 'reach.pth')
+    with pytest.raises(pickle.UnpicklingError, match='getattr'):
+        _safe_torch_load(tmp_path / 'reach.pth', 'cpu')
+    save(tmp_path / 'ours.pth', {'weight': torch.ones(2)})
+    for _ in range(2):
+        assert _safe_torch_load(tmp_path / 'ours.pth', map_location='cpu')['meta']['epoch'] == 1
+
+
+def test_text_that_resuming_would_run_is_refused(norms, refused):
+    state = torch.load(norms / 'dnb.pth', weights_only=True)['state_dict']
+    save(norms / 'dnb.pth', state, meta=dict(epoch=1, iter=2, config="open('hacked', 'w')"))
+    sentence = refused('train.py', 'dnb.py', '--resume', 'dnb.pth', folder=norms)
+    assert "dnb.pth is refused: its meta has a 'config'" in sentence
+
+
+@pytest.mark.parametrize(
+    'norm, checkpoint, words',
+    [
+        (
+            'dnb',
+            'bn.pth',
+            [
+                'bn.pth has BN where the model of dnb',
+                'has DNB, in 52 norm layers',
+                'allow_bn_checkpoint=True',
+            ],
+        ),
+        (
+            'bn',
+            'dnb.pth',
+            ['dnb.pth has DNB or DNC where the model of bn', 'has BN, in 52 norm layers'],
+        ),
+    ],
+)
+def test_another_norm(norm, checkpoint, words, norms, refused):
+    state = torch.load(norms / f'{norm}.pth', weights_only=True)['state_dict']
+    keys = [key for key in state if not key.endswith('num_batches_tracked')]
+    counts = [len(keys)] * 3 + [sum(key.startswith('backbone.') for key in keys)]
+    for arguments, count in zip(runs(norm, checkpoint), counts, strict=True):
+        sentence = refused(*arguments, folder=norms)
+        for word in words:
+            assert word in sentence
+        assert f' of the {count} keys of the model match' in sentence
+        assert ' are missing (' in sentence and ' are unexpected (' in sentence
+
+
+def test_norms_with_the_same_keys(norms, refused):
+    """DNB and DNC differ only in what the checkpoint says of its configuration."""
+    content = torch.load(norms / 'dnb.pth', weights_only=True)
+    content['meta']['cfg'] = "norm_cfg=dict(type='DNC')"
+    torch.save(content, norms / 'dnc.pth')
+    for arguments in runs('dnb', 'dnc.pth'):
+        assert 'dnc.pth has DNC where the model of dnb' in refused(*arguments, folder=norms)
+    content['meta']['cfg'] = "norm_cfg=dict(type='DNB')"
+    torch.save(content, norms / 'dnb.pth')
+    assert preflight(load_config('dnb.py', {'load_from': 'dnb.pth'}), 'train') == []
+
+
+def test_bn_checkpoint_on_purpose(norms):
+    """With the switch a BN checkpoint is accepted, and what loads computes what BN did."""
+    options = {'load_from': 'bn.pth', 'allow_bn_checkpoint': True}
+    assert preflight(load_config('dnb.py', options), 'train') == []
+    bn, dnb = build(norms / 'bn.py').eval(), build(norms / 'dnb.py').eval()
+    with torch.no_grad():
+        for module in bn.backbone.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.uniform_(-1, 1)
+                module.running_mean.uniform_(-1, 1)
+                module.running_var.uniform_(0.5, 1.5)
+    save(norms / 'bn.pth', bn.state_dict())
+    load_checkpoint(dnb, str(norms / 'bn.pth'))
+    image = torch.rand(1, 3, 64, 64)
+    for ours, theirs in zip(dnb.backbone(image), bn.backbone(image), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_the_other_way_stays_refused(norms, refused):
+    sentence = refused(
+        'train.py',
+        'bn.py',
+        '--cfg-options',
+        'load_from=dnb.pth',
+        'allow_bn_checkpoint=True',
+        folder=norms,
+    )
+    assert 'has DNB or DNC where' in sentence
+
+
+def test_another_architecture(norms, refused):
+    channels = (576, 1280, 512, 256, 256, 128)
+    model = build(
+        norms / 'dnb.py',
+        **{
+            'model.backbone.widen_factor': 1.0,
+            'model.neck.in_channels': channels[:2],
+            'model.neck.out_channels': channels,
+            'model.bbox_head.in_channels': channels,
+        },
+    )
+    save(norms / 'wide.pth', model.state_dict())
+    for arguments in runs('dnb', 'wide.pth'):
+        sentence = refused(*arguments, folder=norms)
+        assert 'wide.pth is of another architecture than ' in sentence
+        assert ' are of another shape (' in sentence
+
+
+@pytest.mark.parametrize(
+    'edit, words',
+    [
+        (
+            lambda state: state.pop('backbone.conv1.conv.weight'),
+            '1 is missing (backbone.conv1.conv.weight)',
+        ),
+        # A deeper network holds all that a shallow one has.
+        (
+            lambda state: state.update({'backbone.layer1.1.conv.weight': torch.zeros(1)}),
+            '1 is unexpected (backbone.layer1.1.conv.weight)',
+        ),
+    ],
+)
+def test_one_key(edit, words, norms, refused):
+    content = torch.load(norms / 'dnb.pth', weights_only=True)
+    edit(content['state_dict'])
+    torch.save(content, norms / 'edited.pth')
+    for i, arguments in enumerate(runs('dnb', 'edited.pth')):
+        sentence = refused(*arguments, folder=norms)
+        assert (words.replace('backbone.', '') if i == 3 else words) in sentence
+
+
+def test_backbone_of_a_whole_checkpoint(norms, refused):
+    """A matching backbone passes, with the head beside it; a wrong prefix is told."""
+    config, prefix = 'dnb_pretrained.py', 'model.backbone.init_cfg.prefix'
+    options = {'model.backbone.init_cfg.checkpoint': 'dnb.pth'}
+    assert preflight(load_config(config, options), 'train') == []
+    sentence = refused('train.py', config, *pretrained('dnb.pth', f'{prefix}=body'), folder=norms)
+    assert "dnb.pth has no key that begins with 'body.'" in sentence
+    sentence = refused('train.py', config, *pretrained('dnb.pth', f'{prefix}=None'), folder=norms)
+    assert "set model.backbone.init_cfg.prefix='backbone.'" in sentence
+
+
+def test_another_number_of_classes_is_fine_tuning(norms, refused):
+    """`load_from` may change the shape of the head; a test may not."""
+    model = build(norms / 'dnb.py', **{'model.bbox_head.num_classes': 7})
+    save(norms / 'seven.pth', model.state_dict())
+    notes = preflight(load_config('dnb.py', {'load_from': 'seven.pth'}), 'train')
+    assert len(notes) == 1
+    assert '12 weights of the head have another shape' in notes[0]
+    sentence = refused('test.py', 'dnb.py', 'seven.pth', folder=norms)
+    assert '12 are of another shape (bbox_head.cls_convs' in sentence
+
+
+def test_resuming_needs_the_optimizer(norms, refused):
+    content = torch.load(norms / 'dnb.pth', weights_only=True)
+    del content['optimizer']
+    torch.save(content, norms / 'best.pth')
+    sentence = refused('train.py', 'dnb.py', '--resume', 'best.pth', folder=norms)
+    assert 'best.pth holds weights without the state of the optimizer' in sentence
+
+
+def test_last_checkpoint_that_names_nothing(norms, refused):
+    work = norms / 'work'
+    work.mkdir()
+    (work / 'epoch_2.pth').write_bytes(b'')
+    for name in ('', '/gone/epoch_3.pth'):
+        (work / 'last_checkpoint').write_text(name)
+        sentence = refused('train.py', 'dnb.py', '--work-dir', 'work', '--resume', folder=norms)
+        assert 'last_checkpoint names the checkpoint' in sentence
+        assert 'one of those in work: epoch_2.pth' in sentence

@@ -1,0 +1,120 @@
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS
+
+from dn_mmdet.experiments.ablations.cells import (
+    BASE_LR,
+    CONFIG,
+    HIGH_LR,
+    ITERATIONS,
+    VARIANTS,
+    Cell,
+    plan,
+)
+
+
+def test_every_table_of_the_paper_has_its_rows():
+    tables = plan(seeds=(0, 1, 2))
+    settings = {
+        name: list(dict.fromkeys((c.norm, c.r, c.g, c.fuse, c.lr, c.batch_size) for c in cells))
+        for name, cells in tables.items()
+    }
+    base = (BASE_LR, 64)
+    assert settings['module'] == [
+        ('BN', None, None, None, *base),
+        ('SEBN', 16, None, None, *base),
+        ('DNC', 16, 1, 'fc1', *base),
+        ('DNC', 16, 1, 'fc2', *base),
+        ('DNB', 16, 1, None, *base),
+        ('DNB', 16, 'oup', None, *base),
+    ]
+    paper = [(c.norm, c.fuse) for c in tables['module'][6:9] if c.variant == "start='paper'"]
+    assert paper == [('DNC', 'fc1'), ('DNC', 'fc2'), ('DNB', None)]
+    assert [row[1] for row in settings['r']] == [8, 16, 32]
+    assert [row[2] for row in settings['g']] == [1, 2, 4, 'oup']
+    assert {row[4] for row in settings['learning rate']} == {BASE_LR, 2 * BASE_LR, HIGH_LR}
+    assert [row[5] for row in settings['batch size']][::3] == [64, 32, 16, 8, 4, 2]
+    assert HIGH_LR == 4 * BASE_LR
+    for cells in tables.values():
+        assert [sum(c.seed == seed for c in cells) for seed in (0, 1, 2)] == [len(cells) // 3] * 3
+
+
+def test_every_cell_has_its_baseline_among_the_cells():
+    cells = {cell for cells in plan().values() for cell in cells}
+    assert {cell.baseline for cell in cells} <= cells
+
+
+def test_names_are_unique():
+    cells = {cell for cells in plan().values() for cell in cells}
+    assert len({cell.name for cell in cells}) == len(cells)
+
+
+def test_a_cell_changes_the_configuration_where_it_says():
+    config = Config.fromfile(CONFIG)
+    before = config.to_dict()
+    cell = Cell('DNB', r=8, g='oup', lr=0.3, batch_size=4, iterations=7, seed=2)
+    config.merge_from_dict(cell.options)
+    assert config.model.backbone.norm_cfg == dict(type='DNB', r=8, g='oup', eps=1e-3)
+    assert config.optim_wrapper.optimizer.lr == 0.3 and config.randomness.seed == 2
+    assert config.train_dataloader.batch_size == 4
+    schedule = config.param_scheduler[0]
+    assert {
+        config.train_cfg.max_iters,
+        config.train_cfg.val_interval,
+        schedule.end,
+        schedule.T_max,
+        config.default_hooks.checkpoint.interval,
+    } == {7}
+    # Put back, nothing else differs.
+    config.merge_from_dict(Cell(lr=0.05).options)
+    after = config.to_dict()
+    del after['randomness']
+    for key in ('r', 'g'):
+        del after['model']['backbone']['norm_cfg'][key]
+    before['optim_wrapper']['optimizer']['lr'] = 0.05
+    assert after == before
+
+
+def test_the_norms_of_all_cells_can_be_built():
+    for cell in plan(seeds=(0,))['module']:
+        config = Config.fromfile(CONFIG)
+        config.merge_from_dict(cell.options)
+        norms = [type(m).__name__ for m in MODELS.build(config.model).modules()]
+        assert norms.count('BatchNorm2d' if cell.norm == 'BN' else cell.norm) == 22
+
+
+def test_a_variant_reaches_the_layers_or_the_optimizer():
+    found = {}
+    for name in VARIANTS:
+        config = Config.fromfile(CONFIG)
+        config.merge_from_dict(Cell('DNB', r=16, g=1, variant=name).options)
+        model = MODELS.build(config.model)
+        groups = build_optim_wrapper(model, config.optim_wrapper).param_groups
+        layer = model.backbone.conv1.bn
+        ours, other = (
+            next(g for g in groups if any(p is weight for p in g['params']))
+            for weight in (layer.sc.fc2_weight, model.backbone.conv1.conv.weight)
+        )
+        found[name] = (
+            layer.sc_input,
+            layer.detach_gap,
+            layer.sc.start,
+            round(ours['lr'] / BASE_LR, 6),
+            ours['weight_decay'] / 4e-5,
+            other['lr'] / BASE_LR,
+        )
+    assert found == {
+        'SC input normalised': ('normalized', False, 'identity', 1.0, 1.0, 1.0),
+        'gradient stopped at g': ('raw', True, 'identity', 1.0, 1.0, 1.0),
+        'SC learning rate x 0.1': ('raw', False, 'identity', 0.1, 1.0, 1.0),
+        'no weight decay on SC': ('raw', False, 'identity', 1.0, 0.0, 1.0),
+        "start='paper'": ('raw', False, 'paper', 1.0, 1.0, 1.0),
+    }
+
+
+def test_smaller_batches_see_fewer_images_in_more_steps():
+    sizes = sorted(ITERATIONS, reverse=True)
+    steps = [ITERATIONS[size] for size in sizes]
+    assert steps == sorted(steps)
+    images = [size * step for size, step in zip(sizes, steps, strict=True)]
+    assert images == sorted(images, reverse=True)

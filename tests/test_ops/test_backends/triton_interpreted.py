@@ -1,0 +1,216 @@
+"""The Triton kernels under Triton's interpreter, on tensors in host memory.
+
+test_triton.py runs this file in a process of its own: where the kernels are interpreted, Triton
+compiles nothing any more. Each program costs milliseconds, so maps are small, and tiles too.
+"""
+
+import os
+
+os.environ['TRITON_INTERPRET'] = '1'
+
+import pytest
+import torch
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from triton.runtime import interpreter
+
+from dn_mmdet.ops import choose_path, use_path
+from dn_mmdet.ops import functional as dynamic_batch_norm
+from dn_mmdet.ops import sc as sc_aten
+from dn_mmdet.ops.activation import Gate
+from dn_mmdet.ops.backends import triton, triton_launch
+from dn_mmdet.ops.backends import triton as sc_triton
+from dn_mmdet.ops.backends.triton_kernels import tiling
+from tests.helpers import operator_cases as cases
+from tests.test_ops.test_backends import test_paths
+from tests.test_ops.test_backends.test_cpp import forward_backward, maps, numbers
+
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
+
+cases.MAX_SIZE, cases.LARGEST = 120, 6
+test_paths.PATHS = ['triton']
+
+
+@pytest.fixture(autouse=True, scope='module')
+def round_to_bfloat16():
+    """Triton 3.7 interprets the conversion by cutting digits off; a GPU rounds."""
+    convert = interpreter._convert_float
+
+    def rounded(numbers, given, wanted, mode):
+        if str(wanted) != 'bf16':
+            return convert(numbers, given, wanted, mode)
+        return torch.from_numpy(numbers).bfloat16().view(torch.uint16).numpy()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interpreter, '_convert_float', rounded)
+        yield
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """Several tiles in a part, and several parts."""
+    monkeypatch.setattr(tiling, 'TILE', 16)
+    monkeypatch.setattr(tiling, 'CHANNELS', 4)
+    monkeypatch.setattr(tiling, 'PROGRAMS', 20)
+
+
+# To shrink what fails would take minutes here.
+@settings(max_examples=8, deadline=None, derandomize=True, database=None,
+          phases=[Phase.generate])  # fmt: skip
+@given(case=cases.cases(), recompute=st.booleans(), tile=st.sampled_from([32, 2048]))
+def test_equals_float64(case, recompute, tile):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiling, 'TILE', tile)
+        test_paths.test_equals_float64.hypothesis.inner_test(case, recompute)
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+@pytest.mark.parametrize('mean', [0.0, 1000.0])
+def test_moments_of_several_parts(mean, layout, small_tiles):
+    x = maps((2, 5, 9, 7), layout=layout, mean=mean)
+    cut = tiling.tile(x, summed=True)
+    assert cut.tiles > 1 and cut.parts > 1
+    means, mean, var = triton.plane_moments(x)
+    exact = x.double()
+    # In units of the last place of the mean.
+    close = {'rtol': 1.2e-7, 'atol': 2e-7}
+    torch.testing.assert_close(means.double(), exact.mean((2, 3)), **close)
+    torch.testing.assert_close(mean.double(), exact.mean((0, 2, 3)), **close)
+    torch.testing.assert_close(triton.plane_means(x).double(), exact.mean((2, 3)), rtol=3e-7,
+                               atol=1e-6)  # fmt: skip
+    torch.testing.assert_close(var.double(), exact.var((0, 2, 3), correction=0), rtol=2e-5, atol=0)
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_moments_of_tiles_that_differ(layout, small_tiles):
+    # The first tile, the pivot, is far from all others.
+    x = maps((1, 1, 9, 7))
+    x[0, 0, :2] += 1e4
+    _, mean, var = triton.plane_moments(x.contiguous(memory_format=layout))
+    exact = x.double()
+    close = {'rtol': 1e-6, 'atol': 0}
+    torch.testing.assert_close(mean.double(), exact.mean((0, 2, 3)), **close)
+    torch.testing.assert_close(var.double(), exact.var((0, 2, 3), correction=0), **close)
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+@pytest.mark.parametrize('gated', [False, True])
+def test_products_of_several_parts(gated, layout, small_tiles):
+    x, dy = (maps((2, 5, 9, 7), layout=layout, seed=seed) for seed in (0, 2))
+    # Steep enough for both bounds.
+    mean, scale, shift = torch.rand(5), 8 * maps((2, 5), seed=3), maps((2, 5), seed=4)
+    gate = Gate(scale, shift, (0.0, 6.0)) if gated else None
+    sums, products = triton.plane_products(dy, x, mean, gate)
+    dy = dy.double()
+    if gated:
+        y = x.double() * scale[:, :, None, None] + shift[:, :, None, None]
+        assert (y < 0).any() and (y > 6).any()
+        dy = dy * ((y > 0) & (y < 6))
+    centered = x.double() - mean[:, None, None]
+    torch.testing.assert_close(sums.double(), dy.sum((2, 3)), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(products.double(), (dy * centered).sum((2, 3)), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('value', 'place', 'training', 'layout', 'activation'),
+    [
+        # In the first tile, and in a later one.
+        (float('nan'), (0, 1, 0, 0), True, LAYOUTS[0], 'ReLU6'),
+        (float('nan'), (1, 2, 4, 3), False, LAYOUTS[1], 'ReLU'),
+        (float('inf'), (0, 1, 0, 0), True, LAYOUTS[1], None),
+        (-float('inf'), (1, 2, 4, 3), True, LAYOUTS[0], None),
+    ],
+)
+def test_what_is_not_finite_propagates_as_in_the_reference(
+    value, place, training, layout, activation, small_tiles
+):
+    x, dy = (maps((2, 4, 5, 5), layout=layout, seed=seed) for seed in (0, 2))
+    x[place] = value
+    tensors = [x, *numbers(4)]
+    found, expected = (
+        forward_backward(path, tensors, dy, training, activation=activation)
+        for path in ('triton', 'reference')
+    )
+    # The output, and the running statistics.
+    for i in (0, 2, 3):
+        assert torch.equal(found[i].isnan(), expected[i].isnan())
+        assert torch.equal(found[i].isinf(), expected[i].isinf())
+    assert found[0].isfinite().any() and not found[0].isfinite().all()
+
+
+def test_no_program_needs_what_another_does(small_tiles, monkeypatch):
+    builder = interpreter.interpreter_builder
+
+    def run():
+        tensors = [maps((2, 5, 3, 7), layout=torch.channels_last), *numbers(5)]
+        return forward_backward('triton', tensors, maps((2, 5, 3, 7), seed=2), True,
+                                sc_input='normalized', activation='ReLU6')  # fmt: skip
+
+    forward = run()
+    set_index = builder.set_grid_idx
+    backward = []
+
+    def from_the_last(x, y, z):
+        backward.append(builder.grid_dim[0] - 1 - x)
+        set_index(backward[-1], y, z)
+
+    monkeypatch.setattr(builder, 'set_grid_idx', from_the_last)
+    assert all(torch.equal(*pair) for pair in zip(forward, run(), strict=True))
+    assert backward[0] > 0 and 0 in backward
+
+
+def test_launches(monkeypatch):
+    names = []
+
+    def launch(like, kernel, *args, **constants):
+        names.append(kernel)
+        triton_launch.launch(like, kernel, *args, **constants)
+
+    for module in (triton, sc_triton):
+        monkeypatch.setattr(module, 'launch', launch)
+    tensors, dy = [maps((1, 2, 2, 3)), *numbers(2)], maps((1, 2, 2, 3), seed=2)
+    forward_backward('triton', tensors, dy, True, activation='ReLU')
+    assert names == [
+        'sums.moments', 'sums.merge_moments', 'sc.forward', 'maps.affine',
+        'sums.products', 'sc.backward_of_samples', 'sc.backward_of_channels', 'maps.gradient',
+    ]  # fmt: skip
+    names.clear()
+    with use_path('triton'):
+        dynamic_batch_norm(*tensors, training=False)
+    assert names == ['sums.means', 'sc.forward', 'maps.affine']
+
+
+@pytest.mark.parametrize(('groups', 'normalized'), [(1, True), (2, False), (34, True)])
+def test_sc_module_in_several_blocks(groups, normalized, monkeypatch):
+    monkeypatch.setattr(sc_triton, 'TILE', 64 * 32)
+    monkeypatch.setattr(sc_triton, 'SAMPLES', 16)
+    monkeypatch.setattr(sc_triton, 'UNITS', 16)
+    n, c, h = 18 if groups == 1 else 2, 34, 34
+    draw = torch.Generator().manual_seed(0)
+    weights, numbers = (h, c), (2 * c, h // groups)
+    shapes = [(n, c), (c,), (c,), weights, (h,), numbers, (c,), (c,)]
+    given = [torch.randn(shape, generator=draw) / 3 for shape in shapes]
+    given[2].exp_()
+    forward = sc_aten.sc_forward(*given, 1e-5, normalized)
+    for found, expected in zip(sc_triton.sc_forward(*given, 1e-5, normalized), forward,
+                               strict=True):  # fmt: skip
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    means, mean, _, fc1, _, fc2, *_ = given
+    rstd, hidden, scale, _ = forward
+    sums = [torch.randn(n, c, generator=draw) for _ in range(2)]
+    given = *sums, means, mean, rstd, hidden, scale, fc1, fc2, 6, 6 * n, normalized, False
+    found, expected = sc_triton.sc_backward(*given), sc_aten.sc_backward(*given)
+    for name, value in found._asdict().items():
+        torch.testing.assert_close(value, getattr(expected, name), rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_what_it_does_not_know_takes_the_reference():
+    x = maps((2, 3, 4, 4))
+    with use_path('triton'):
+        assert choose_path(x) == choose_path(x.half()) == choose_path(x.bfloat16()) == 'triton'
+        assert choose_path(x.double()) == choose_path(x.to('meta')) == 'reference'
+        assert choose_path(x[:0]) == 'reference'
+        with pytest.raises(ValueError, match='more than 1 value per channel'):
+            dynamic_batch_norm(x[:1, :, :1, :1], *numbers(3, hidden=2), training=True)
+    with use_path('auto'):
+        assert choose_path(x) != 'triton'

@@ -1,0 +1,151 @@
+import json
+import os
+
+import pytest
+
+from dn_mmdet.runs import Training
+from dn_mmdet.runs.launch import data_files, follow
+from dn_mmdet.utils.errors import UserError
+
+
+@pytest.fixture
+def training(make):
+    return make('train BN')
+
+
+def test_a_run_is_followed_to_its_end(training):
+    assert training.prepare() is None and not training.done
+    told = []
+    training.run(lambda share, status: told.append((share, status)))
+    assert [share for share, _ in told] == [0, 0.25, 0.75]
+    assert told[2][1] == 'epoch 2/2, iteration 5/10, loss 2.5, mAP 0.110'
+    assert training.done and training.checkpoint.name == 'epoch_2.pth'
+
+
+def test_lines_of_a_loop_of_iterations_are_followed(training, tmp_path):
+    told = []
+    lines = [
+        'x - INFO - Iter(train) [ 50/400]  lr: 1.0e-02  eta: 0:00:13  loss: 2.5  acc: 6\n',
+        'x - INFO - Iter(val) [1/1]    accuracy/top1: 88.0000  data_time: 0.1\n',
+        'x - INFO - Iter(train) [100/400]  lr: 1.0e-02  eta: 0:00:13  loss: nan  acc: 6\n',
+    ]
+    with open(tmp_path / 'log', 'w') as log:
+        follow(lines, log, None, lambda *what: told.append(what))
+    assert told == [
+        (0.125, 'iteration 50/400, loss 2.5'),
+        (0.25, 'iteration 100/400, loss nan, top1 88.0000'),
+    ]
+    assert (tmp_path / 'log').read_text() == ''.join(lines)
+    training.config.write_text('train_cfg = dict(max_iters=400)')
+    assert training.checkpoint.name == 'iter_400.pth'
+
+
+def test_a_run_is_given_its_seed_settings_start_and_threads(make):
+    first = make('first')
+    second = make(
+        'second',
+        seed=3,
+        after=(first,),
+        options={'a.b': False, 'c': [1, 2], 'd': 'x', 'e': {'.f': 4.0}},
+    )
+    second.prepare()
+    second.run(lambda *_: None, threads=7)
+    given = (second.work_dir / 'given.txt').read_text().split()
+    assert given == [
+        '7',
+        '--work-dir',
+        'work_dirs/second',
+        '--resume',
+        '--cfg-options',
+        'randomness.seed=3',
+        'a.b=False',
+        'c=[1,2]',
+        'd=x',
+        "e={'.f':",
+        '4.0}',
+        'model.backbone.init_cfg.checkpoint=work_dirs/first/epoch_2.pth',
+    ]
+
+
+def test_a_stopped_run_goes_on_and_a_done_one_stays(make):
+    training = make('train BN', mode='fail')
+    training.prepare()
+    with pytest.raises(UserError) as failure:
+        training.run(lambda *_: None)
+    assert str(failure.value) == (
+        'train BN ended with status 1: the disk is full (the whole log '
+        'is work_dirs/train_BN/training.log)'
+    )
+    # As it is after an interrupt in the second epoch, which is no matter of the configuration.
+    stamp = json.loads((training.work_dir / 'training.json').read_text())
+    training = make('train BN')
+    (training.work_dir / 'training.json').write_text(json.dumps(training.fingerprint()))
+    assert stamp != training.fingerprint()
+    assert training.prepare() is None
+    told = []
+    training.run(lambda share, status: told.append(share))
+    assert told == [0.5, 0.75] and training.done
+
+
+def test_a_loop_that_saves_no_last_step_is_named(training):
+    training.prepare()
+    training.options = {'train_cfg.max_epochs': 9}
+    with pytest.raises(UserError, match='ended without work_dirs/train_BN/epoch_9.pth: let defa'):
+        training.run(lambda *_: None)
+    training.options = {}
+    training.config.write_text('lr = 0.1')
+    with pytest.raises(UserError, match='train_BN.py says neither train_cfg.max_epochs nor'):
+        training.done  # noqa: B018
+
+
+def change_rate(training):
+    training.config.write_text(training.config.read_text().replace('lr = 0.1', 'lr = 0.2'))
+
+
+@pytest.mark.parametrize('change', ['config', 'seed', 'option', 'run before', 'garbage'])
+def test_what_decides_the_result_sets_the_folder_aside_and_loses_nothing(make, change):
+    first = make('first')
+    training = make('train BN', after=(first,))
+    training.prepare()
+    training.run(lambda *_: None)
+    assert training.prepare() is None
+    if change == 'config':
+        change_rate(training)
+    elif change == 'seed':
+        training.seed = 1
+    elif change == 'option':
+        training.options = {'lr': 0.3}
+    elif change == 'run before':
+        change_rate(first)
+    else:
+        (training.work_dir / 'training.json').write_text('{"seed": 0, "sha')
+    moved = training.prepare()
+    assert (moved / 'epoch_2.pth').is_file()
+    assert not training.done
+    assert list(training.work_dir.iterdir()) == [training.work_dir / 'training.json']
+
+
+def test_data_decides_and_a_place_does_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.makedirs('data/digits/crops')
+    config = tmp_path / 'a.py'
+    config.write_text(
+        'train_cfg = dict(max_epochs=1)\n'
+        "inner = dict(data_root='data/digits/', ann_file='train.json')\n"
+        "train_dataloader = dict(dataset=dict(type='RepeatDataset', dataset=inner))\n"
+        "val_dataloader = dict(dataset=dict(data_root='data/digits/crops'))\n"
+    )
+
+    def found(work_dir='here'):
+        return Training('a', config, tmp_path / work_dir, 0).fingerprint()
+
+    seen = [found()]
+    assert found('there') == seen[0]
+    for file in ('data/digits/train.json', 'data/digits/digits.json'):
+        (tmp_path / file).write_text('1')
+        seen.append(found())
+        (tmp_path / file).write_text('2')
+        seen.append(found())
+    assert len({one['sha256'] for one in seen}) == 5
+    files = data_files(Training('a', config, tmp_path, 0)._config)
+    assert [file.name for file in files] == ['digits.json', 'train.json']

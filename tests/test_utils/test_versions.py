@@ -1,0 +1,132 @@
+import configparser
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dn_mmdet.utils.versions import (
+    SUPPORTED_PYTHON,
+    SUPPORTED_VERSIONS,
+    check_python,
+    check_versions,
+    installed_version,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize('version', ['3.9.18', '3.13.0', '2.7.18'])
+def test_wrong_python_is_refused_in_one_sentence(version):
+    words = rf'needs Python .* and this is {re.escape(version)}: make'
+    with pytest.raises(ImportError, match=words):
+        check_python(version)
+
+
+@pytest.mark.parametrize('version', ['3.10.0', '3.11.7', '3.12.1'])
+def test_supported_python_passes(version):
+    check_python(version)
+
+
+@pytest.mark.parametrize(
+    'name, version',
+    [
+        ('mmcv', '2.2.0'),
+        ('mmcv', '1.7.2'),
+        ('mmdet', '2.28.2'),
+        ('mmdet', '3.2.0'),
+        ('mmdet', '3.4.0'),
+        ('mmengine', '0.10.2'),
+        ('mmengine', '0.11.0'),
+    ],
+)
+def test_unsupported_package_is_named_with_a_remedy(name, version):
+    with pytest.raises(ImportError) as error:
+        check_versions({name: version})
+    message = str(error.value)
+    assert name in message and version in message and 'pip install' in message
+    assert '\n' not in message
+
+
+@pytest.mark.parametrize(
+    'versions',
+    [
+        dict(mmengine='0.10.7', mmcv='2.1.0', mmdet='3.3.0'),
+        dict(mmengine='0.10.12', mmcv='2.3.6', mmdet='3.5.1'),
+        dict(mmengine='0.10.7', mmcv=None, mmdet=None),
+    ],
+)
+def test_supported_stacks_pass(versions):
+    check_versions(versions)
+
+
+def test_installed_version_is_that_of_the_package():
+    import mmdet
+
+    assert installed_version('mmdet') == mmdet.__version__
+    assert installed_version('no_such_package') is None
+
+
+def test_installed_version_of_a_package_that_asks_its_distribution(tmp_path, monkeypatch):
+    import torch
+
+    (tmp_path / 'forked').mkdir()
+    (tmp_path / 'forked' / '__init__.py').write_text('')
+    (tmp_path / 'forked' / 'version.py').write_text(
+        "from importlib.metadata import version\n\n__version__ = version('torch')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert installed_version('forked').split('+')[0] == torch.__version__.split('+')[0]
+
+
+def test_setup_cfg_and_the_code_name_the_same_ranges():
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(ROOT / 'setup.cfg')
+    assert config['options']['python_requires'] == SUPPORTED_PYTHON
+    extras = config['options.extras_require']
+    official = dict(re.match(r'(\w+)(.*)', line).groups() for line in extras['mmdet'].split())
+    fork = dict(
+        re.match(r'onedl-(\w+)(.*)', line).groups()
+        for line in extras['fork'].split()
+        if line.startswith('onedl')
+    )
+    fork['mmdet'] = fork.pop('mmdetection')
+    for name, ranges in SUPPORTED_VERSIONS.items():
+        assert ranges[0] == official[name]
+        # The fork's mmengine keeps to the same line of versions.
+        assert fork[name] in ranges or name == 'mmengine'
+
+
+def test_import_with_an_unsupported_mmcv_says_what_to_do(tmp_path):
+    (tmp_path / 'mmcv').mkdir()
+    (tmp_path / 'mmcv' / '__init__.py').write_text('')
+    (tmp_path / 'mmcv' / 'version.py').write_text("__version__ = '1.7.0'\n")
+    ended = subprocess.run(
+        [sys.executable, '-c', 'import dn_mmdet'],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={'PYTHONPATH': str(tmp_path), 'PATH': ''},
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert 'ImportError: dn_mmdet supports mmcv >=2.0.0,<2.2.0' in ended.stderr.splitlines()[-1]
+
+
+def test_layers_need_torch_alone():
+    code = (
+        'import sys\n'
+        'from importlib.machinery import PathFinder\n'
+        'class Without:\n'
+        '    def find_spec(self, name, path=None, target=None):\n'
+        '        return None\n'
+        'find = PathFinder.find_spec\n'
+        'PathFinder.find_spec = classmethod(lambda cls, name, *a, **k: None if name in '
+        '("mmengine", "mmcv", "mmdet") else find(name, *a, **k))\n'
+        'import torch, dn_mmdet.layers, dn_mmdet.ops\n'
+        'layer = dn_mmdet.layers.DNB(8)\n'
+        'assert layer(torch.randn(2, 8, 3, 3)).shape == (2, 8, 3, 3)\n'
+        'assert not {"mmengine", "mmcv", "mmdet", "numpy.testing"} & set(sys.modules)\n'
+    )
+    subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT)
