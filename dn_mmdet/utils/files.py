@@ -1,4 +1,4 @@
-"""Results as JSON files that are whole or not there."""
+"""Files and folders that are whole or not there."""
 
 import json
 import os
@@ -9,24 +9,66 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
 
-__all__ = ['atomic_write', 'remove_leftovers', 'whole_folder', 'write_json']
+__all__ = ['atomic_write', 'remove_leftovers', 'whole_folder', 'write_json', 'write_text']
 
 
-def write_json(file: str | os.PathLike, data: Any) -> None:
-    """Write under a temporary name in the same folder, then rename.
+@contextmanager
+def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """Open ``path`` for writing so that it never holds a part of what is written.
+
+    The bytes go to a file ``<name>.<8 hex digits>.tmp`` in the same folder, which replaces
+    ``path`` when the block ends. If the block fails, ``path`` is as it was and the temporary file
+    is gone; only a killed process leaves it (see :func:`remove_leftovers`). Several processes may
+    write the same ``path``: the last one wins, whole.
 
     Args:
-        file (str | PathLike): Its folder is made if it is not there.
-        data (Any): What json can write.
+        path (str | PathLike): A local file, whose folder is made if it is not there. A symbolic
+            link is followed.
+
+    Yields:
+        BinaryIO: The open temporary file.
     """
-    target = Path(os.path.realpath(file))
+    target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f'{target.name}.{uuid4().hex[:8]}.tmp')
     try:
-        part.write_text(json.dumps(data, indent=1) + '\n', encoding='utf-8')
+        with open(part, 'wb') as file:
+            yield file
+            file.flush()
+            # Without it a power cut may leave the new name on an empty file.
+            os.fsync(file.fileno())
         os.replace(part, target)
-    finally:
+    except BaseException:
         part.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a text in UTF-8, whole or not at all; see :func:`atomic_write`."""
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path: str | os.PathLike, data: Any, indent: int | None = 1) -> None:
+    """Write data as JSON, whole or not at all; see :func:`atomic_write`.
+
+    Args:
+        path (str | PathLike): The file.
+        data (Any): What json can write.
+        indent (int, optional): Blanks for each level; None writes one line. Defaults to 1.
+    """
+    write_text(path, json.dumps(data, indent=indent) + '\n')
+
+
+def remove_leftovers(folder: str | os.PathLike, suffix: str) -> None:
+    """Remove the temporary files that killed processes left in a folder.
+
+    Args:
+        folder (str | PathLike): Where to look; need not exist.
+        suffix (str): Ending of the names that were to be written, as '.pth'.
+    """
+    for path in Path(folder).glob(f'*{suffix}.{"[0-9a-f]" * 8}.tmp'):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -41,6 +83,9 @@ def whole_folder(out: Path) -> Iterator[Path]:
     Yields:
         Path: Folder to write to, a sibling of ``out``: on its file system, so that the last step
         is one rename.
+
+    Raises:
+        KeyboardInterrupt: The body was interrupted; the message says how to go on.
     """
     partial = out.with_name(f'.{out.name}.partial-{os.getpid()}')
     shutil.rmtree(partial, ignore_errors=True)
@@ -67,44 +112,3 @@ def _swap(new: Path, out: Path) -> None:
         os.rename(old, out)
         raise
     shutil.rmtree(old)
-
-
-@contextmanager
-def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """Open ``path`` for writing so that it never holds a part of what is written.
-
-    The bytes go to a file ``<name>.<8 hex digits>.tmp`` in the same folder, which replaces
-    ``path`` when the block ends. If the block fails, ``path`` is as it was and the temporary file
-    is gone; only a killed process leaves it (see :func:`remove_leftovers`). Several processes may
-    write the same ``path``: the last one wins, whole.
-
-    Args:
-        path (str | PathLike): A local file. A symbolic link is followed.
-
-    Yields:
-        BinaryIO: The open temporary file.
-    """
-    target = Path(os.path.realpath(path))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f'{target.name}.{uuid4().hex[:8]}.tmp')
-    try:
-        with open(part, 'wb') as file:
-            yield file
-            file.flush()
-            # Without it a power cut may leave the new name on an empty file.
-            os.fsync(file.fileno())
-        os.replace(part, target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def remove_leftovers(folder: str | os.PathLike, suffix: str) -> None:
-    """Remove the temporary files that killed processes left in a folder.
-
-    Args:
-        folder (str | PathLike): Where to look; need not exist.
-        suffix (str): Ending of the names that were to be written, as '.pth'.
-    """
-    for path in Path(folder).glob(f'*{suffix}.{"[0-9a-f]" * 8}.tmp'):
-        path.unlink(missing_ok=True)

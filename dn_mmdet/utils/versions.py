@@ -6,6 +6,7 @@ The ranges are those of the extras `mmdet` and `fork` in setup.cfg; a test holds
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,11 +35,14 @@ SUPPORTED_VERSIONS = {
 }
 
 
-def check_python(version=None):
-    """Raise an ImportError in one sentence when this Python is not supported.
+def check_python(version: str | None = None) -> None:
+    """Refuse a Python that is not supported.
 
     Args:
-        version (str, optional): the version to judge. Default: the running interpreter's.
+        version (str, optional): The version to judge. Defaults to the running interpreter's.
+
+    Raises:
+        ImportError: It is outside :data:`SUPPORTED_PYTHON`; says in one sentence what to do.
     """
     version = version or '.'.join(map(str, sys.version_info[:3]))
     if version not in SpecifierSet(SUPPORTED_PYTHON):
@@ -48,14 +52,17 @@ def check_python(version=None):
         )
 
 
-def check_versions(versions=None):
-    """Raise an ImportError in one sentence when an OpenMMLab package is of an unsupported version.
+def check_versions(versions: Mapping[str, str | None] | None = None) -> None:
+    """Refuse an OpenMMLab package of an unsupported version.
 
     A package that is not installed is no error here: the layers work with torch alone.
 
     Args:
-        versions (dict[str, str | None], optional): import name to version. Default: what
+        versions (Mapping[str, str | None], optional): Import name to version. Defaults to what
             :func:`installed_version` finds.
+
+    Raises:
+        ImportError: One is outside :data:`SUPPORTED_VERSIONS`; says in one sentence what to do.
     """
     for name, ranges in SUPPORTED_VERSIONS.items():
         found = installed_version(name) if versions is None else versions.get(name)
@@ -68,11 +75,14 @@ def check_versions(versions=None):
         )
 
 
-def installed_version(name):
-    """The version of an installed OpenMMLab package, or None.
+def installed_version(name: str) -> str | None:
+    """The version of an OpenMMLab package, or None where it is not installed.
 
     Read as text from its version.py: importing mmdet next to a wrong mmcv fails before we could
     say what to do.
+
+    Args:
+        name (str): Import name of the package.
     """
     spec = find_spec(name)
     if spec is None or not spec.submodule_search_locations:
@@ -92,10 +102,10 @@ def git_revision(root: Path = ROOT) -> str:
     """The commit that a source tree is at.
 
     Args:
-        root (Path): top folder of the tree. Default: that of this installation.
+        root (Path): Top folder of the tree. Defaults to that of this installation.
 
     Returns:
-        str: the hash, with '-dirty' where tracked files have changes; 'unknown' where the folder
+        str: The hash, with '-dirty' where tracked files have changes; 'unknown' where the folder
         is not the top of a git tree, as in site-packages, or git is not installed.
     """
     try:
@@ -107,7 +117,7 @@ def git_revision(root: Path = ROOT) -> str:
         return 'unknown'
 
 
-def _git(root, *arguments):
+def _git(root: Path, *arguments: str) -> str:
     return subprocess.run(
         ['git', '-C', str(root), *arguments], capture_output=True, text=True, check=True, timeout=20
     ).stdout.strip()
