@@ -7,9 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ..runs import Training
-from ..runs import schedule as run_all
-from ..runs.run import LeftOut, read_run
+from ..runs import Training, run_all
 from ..utils.errors import UserError
 from ..utils.files import atomic_write
 from .comparison import Comparison, compare_folders
@@ -158,20 +156,19 @@ def compare_configs(
             config,
             Path(work_root) / config.stem / f'seed_{seed}',
             seed,
+            cost=300.0,
             options=dict(cfg_options or {}),
         )
         for seed in dict.fromkeys(seeds)
         for config in configs
     ]
-    failed = train_missing(trainings, {training.name: 300.0 for training in trainings}, workers)
+    failed = train_missing(trainings, workers)
     return compare_runs(
         [training.work_dir for training in trainings], failed=failed, **{'test': True, **report}
     )
 
 
-def train_missing(
-    trainings: Sequence[Training], costs: dict[str, float], workers: int | None = None
-) -> dict[str, str]:
+def train_missing(trainings: Sequence[Training], workers: int | None = None) -> dict[str, str]:
     """Train what is not whole yet, several at a time.
 
     A run whose loss ceased to be finite is a result: it is not tried again, and a run that fails
@@ -179,7 +176,6 @@ def train_missing(
 
     Args:
         trainings (Sequence[Training]): in this order where those that they start from allow it.
-        costs (dict[str, float]): name of each to its expected seconds; proportions count.
         workers (int, optional): runs at a time. Default: one for each core, with a GPU 1.
 
     Returns:
@@ -190,7 +186,7 @@ def train_missing(
         KeyboardInterrupt: with how to go on.
     """
     try:
-        failed = run_all(trainings, costs, workers, diverged)
+        failed = run_all(trainings, workers)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             'the same command goes on, with each run from its last checkpoint'
@@ -200,12 +196,3 @@ def train_missing(
         for training in trainings
         if training.name in failed
     }
-
-
-def diverged(training: Training) -> str:
-    """How the loss of a run ceased to be finite, '' where it did not."""
-    try:
-        found = read_run(str(training.work_dir)).diverged
-    except LeftOut:
-        return ''
-    return f'diverged: {found} (delete {training.work_dir} to train it again)' if found else ''

@@ -4,9 +4,10 @@ from .launch import Training
 from .log import RunLog, read_run_log
 from .publish import publish
 from .run import Run, read_run
-from .schedule import run_all, threads_each
+from .schedule import Job, run_all, threads_each
 
 __all__ = [
+    'Job',
     'Run',
     'RunLog',
     'Training',

@@ -1,4 +1,4 @@
-"""One training run in its own process: started, followed, and gone on with where it stopped."""
+"""A training run in its own process: started, monitored, and resumed where it stopped."""
 
 import hashlib
 import json
@@ -7,37 +7,26 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from mmengine.config import Config
 
-from ..engine.config import choose_resume, load_config
+from ..engine.config import load_config
 from ..paths import tools_root
 from ..utils.errors import UserError
-from ..utils.files import atomic_write
-from ..utils.progress import Progress
-from .predictions import PREDICTIONS
-from .run import Run
+from ..utils.files import write_json
+from .run import LeftOut, read_run
+from .schedule import Job, Report
 
-__all__ = ['Training', 'data_files', 'fingerprint', 'follow', 'make_predictions']
+__all__ = ['ToolJob', 'Training', 'data_files', 'fingerprint', 'monitor']
 
 STAMP, LOG = 'training.json', 'training.log'
 
-GRACE = 3
-
-# mmengine's log line: "Epoch(test) [ 50/125]    eta: ...".
-OF_ITERATION = re.compile(r'Epoch\(test\)\s+\[\s*(\d+)/(\d+)\]')
-
-# What is tested is what the run was evaluated on in training: its log's last line is of it.
-ON_VAL = """
-test_dataloader = val_dataloader
-test_evaluator = val_evaluator
-test_cfg = dict(val_cfg, type='TestLoop')
-"""
+GRACE = 3  # seconds that a process has to end by itself
 
 # What the builder of the embedded data leaves beside it; its crops have no annotation file.
 DATA_STAMP = 'digits.json'
@@ -52,34 +41,103 @@ METRIC = re.compile(r'(?:Epoch|Iter)\(val\)\s.*?(coco/bbox_mAP|accuracy/top1): (
 
 
 @dataclass(eq=False)
-class Training:
+class ToolJob(Job):
+    """A job that is one of the command-line tools, in its own process."""
+
+    _process: subprocess.Popen | None = field(default=None, init=False, repr=False)
+    _stopped: bool = field(default=False, init=False, repr=False)
+
+    def stop(self, grace: float | None = None) -> None:
+        """End the process, also from another thread than the one in :meth:`run`.
+
+        After Ctrl-C on a terminal the process had the signal too: it is given the time to end.
+        What it has saved stays.
+
+        Args:
+            grace (float, optional): That many seconds. Defaults to 3.
+        """
+        self._stopped = True
+        if self._process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(GRACE if grace is None else grace)
+            self._process.terminate()
+
+    def _run_tool(
+        self,
+        tool: str,
+        arguments: Sequence[str | os.PathLike],
+        log: Path,
+        follow: Callable[[Iterable[str], TextIO], None],
+        threads: int | None,
+    ) -> tuple[int, str]:
+        """Run a tool to its end.
+
+        Args:
+            tool (str): File name in the folder of the tools.
+            arguments (Sequence[str | PathLike]): Of its command line.
+            log (Path): File that gets what it prints, after what stands there.
+            follow (Callable[[Iterable[str], TextIO], None]): Given its lines as they come, and the
+                log, which it writes them to.
+            threads (int, optional): Threads of the process. None leaves them to the environment.
+
+        Returns:
+            tuple[int, str]: Its exit status and the last line of the log.
+        """
+        environment = dict(os.environ)
+        if threads:
+            environment['OMP_NUM_THREADS'] = str(threads)
+        with open(log, 'a', encoding='utf-8') as file:
+            self._process = subprocess.Popen(
+                [sys.executable, str(tools_root() / tool), *map(str, arguments)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors='replace',
+                env=environment,
+            )
+            try:
+                if self._stopped:
+                    self._process.terminate()
+                follow(self._process.stdout, file)
+            except BaseException:
+                self.stop()
+                raise
+            finally:
+                self._process.stdout.close()
+                status = self._process.wait()
+        lines = log.read_text(errors='replace').rstrip().splitlines() or ['it said nothing']
+        return status, lines[-1].removeprefix('error: ')
+
+
+@dataclass(eq=False)
+class Training(ToolJob):
     """A run of ``tools/train.py``.
 
     Args:
-        name (str): what the run is, for people.
-        config (Path): configuration file.
-        work_dir (Path): the run's own folder.
-        seed (int): of ``randomness``.
-        after (tuple[Training, ...]): the run whose checkpoint the backbone starts from. Default:
+        name (str): What the run is, for people.
+        config (Path): Configuration file.
+        work_dir (Path): The run's own folder.
+        seed (int): Of ``randomness``.
+        after (Sequence[Training]): The run whose checkpoint the backbone starts from. Defaults to
             ().
-        options (dict[str, Any]): further settings, dotted key to value. Default: {}.
+        cost (float): Expected seconds; the proportions count. Defaults to 1.0.
+        options (Mapping[str, Any]): Further settings, dotted key to value. Defaults to {}.
     """
 
-    name: str
     config: Path
     work_dir: Path
     seed: int
-    after: tuple = ()
-    options: dict = field(default_factory=dict)
-    _process: subprocess.Popen | None = field(default=None, init=False, repr=False)
-    _loaded: tuple | None = field(default=None, init=False, repr=False)
-    _stopped: bool = field(default=False, init=False, repr=False)
+    _: KW_ONLY
+    options: Mapping[str, Any] = field(default_factory=dict)
+    _loaded: tuple[Any, Config] | None = field(default=None, init=False, repr=False)
 
     @property
     def checkpoint(self) -> Path:
         """The last one. The best on val would have seen what it is judged on."""
         unit, planned = self._planned
         return self.work_dir / f'{unit}_{planned}.pth'
+
+    output = checkpoint
 
     @property
     def done(self) -> bool:
@@ -91,80 +149,74 @@ class Training:
             and Path(pointer.read_text().strip()).name == self.checkpoint.name
         )
 
-    def set_aside(self) -> Path | None:
-        """Rename a folder of another configuration, seed or data; return where it is now."""
-        stamp = self.work_dir / STAMP
-        if not self.work_dir.exists() or stamp.is_file() and _read(stamp) == self.fingerprint():
-            return None
-        now = time.strftime('%Y%m%d_%H%M%S')
-        moved = self.work_dir.with_name(f'{self.work_dir.name}.{now}')
-        self.work_dir.rename(moved)
-        return moved
+    def set_aside(self) -> str:
+        """Rename a folder of another configuration, seed or data; see :meth:`prepare`."""
+        moved = self._move_aside()
+        if moved is None:
+            return ''
+        return f'{self.work_dir} was of another configuration, seed or data: it is {moved} now'
 
     def prepare(self) -> Path | None:
-        """Make the folder, with a note of what it is for; see :meth:`set_aside`."""
-        moved = self.set_aside()
+        """Make the folder, with a note of what it is for.
+
+        Returns:
+            Path | None: Where a folder of another configuration, seed or data is now.
+        """
+        moved = self._move_aside()
         if not self.work_dir.exists():
-            with atomic_write(self.work_dir / STAMP) as file:
-                file.write(json.dumps(self.fingerprint(), indent=1).encode())
+            write_json(self.work_dir / STAMP, self.fingerprint())
         return moved
 
-    def fingerprint(self) -> dict:
+    def fingerprint(self) -> dict[str, Any]:
         """What decides the result: the configuration, the seed, the data, the runs before."""
         return fingerprint(self._config, self.seed, [run.fingerprint() for run in self.after])
 
-    def run(self, report: Callable[[float, str], None], threads: int | None = None) -> None:
+    def why_not(self) -> str:
+        """How the loss of the run ceased to be finite, which it would again; '' where it did not.
+
+        See :meth:`Job.why_not`.
+        """
+        try:
+            found = read_run(str(self.work_dir)).diverged
+        except LeftOut:
+            return ''
+        return f'diverged: {found} (delete {self.work_dir} to train it again)' if found else ''
+
+    def run(self, report: Report, threads: int | None = None) -> None:
         """Train to the last epoch, from the last checkpoint if there is one.
 
         Args:
-            report (Callable[[float, str], None]): told the share done, 0 to 1, and how it stands.
-            threads (int, optional): of the process. Default: as the environment says.
+            report (Callable[[float, str], None]): Told the share done, 0 to 1, and how it stands.
+            threads (int, optional): Of the process. Defaults to what the environment says.
 
         Raises:
-            UserError: the process failed; the message ends with its last words.
+            UserError: The process failed; the message ends with its last words.
         """
-        log = self.work_dir / LOG
-        command = [
-            sys.executable,
-            str(tools_root() / 'train.py'),
-            str(self.config),
+        self.prepare()
+        arguments = [
+            self.config,
             '--work-dir',
-            str(self.work_dir),
+            self.work_dir,
             '--resume',
             '--cfg-options',
             f'randomness.seed={self.seed}',
             *(f'{key}={_as_option(value)}' for key, value in self.options.items()),
             *(f'model.backbone.init_cfg.checkpoint={run.checkpoint}' for run in self.after),
         ]
+        log = self.work_dir / LOG
         unit, planned = self._planned
+        epochs = planned if unit == 'epoch' else None
         report(self._saved_share(), 'starts')
-        environment = dict(os.environ)
-        if threads:
-            environment['OMP_NUM_THREADS'] = str(threads)
-        with open(log, 'a', encoding='utf-8') as file:
-            self._process = subprocess.Popen(
-                command,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors='replace',
-                env=environment,
-            )
-            try:
-                if self._stopped:
-                    self._process.terminate()
-                follow(self._process.stdout, file, planned if unit == 'epoch' else None, report)
-            except BaseException:
-                self.stop()
-                raise
-            finally:
-                self._process.stdout.close()
-                status = self._process.wait()
+        status, last = self._run_tool(
+            'train.py',
+            arguments,
+            log,
+            lambda lines, file: monitor(lines, file, epochs, report),
+            threads,
+        )
         if status:
-            lines = log.read_text(errors='replace').rstrip().splitlines() or ['it said nothing']
             raise UserError(
-                f'{self.name} ended with status {status}: '
-                f'{lines[-1].removeprefix("error: ")} (the whole log is {log})'
+                f'{self.name} ended with status {status}: {last} (the whole log is {log})'
             )
         if not self.done:
             raise UserError(
@@ -173,23 +225,17 @@ class Training:
                 'training loop.'
             )
 
-    def stop(self, grace: float | None = None) -> None:
-        """End the process, also from another thread than the one in :meth:`run`.
-
-        After Ctrl-C on a terminal the process had the signal too: it is given the time to end.
-        What it has saved stays.
-
-        Args:
-            grace (float, optional): that many seconds. Default: 3.
-        """
-        self._stopped = True
-        if self._process is not None:
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(GRACE if grace is None else grace)
-            self._process.terminate()
+    def _move_aside(self) -> Path | None:
+        stamp = self.work_dir / STAMP
+        if not self.work_dir.exists() or stamp.is_file() and _read(stamp) == self.fingerprint():
+            return None
+        now = time.strftime('%Y%m%d_%H%M%S')
+        moved = self.work_dir.with_name(f'{self.work_dir.name}.{now}')
+        self.work_dir.rename(moved)
+        return moved
 
     @property
-    def _config(self):
+    def _config(self) -> Config:
         state = repr(self.options), self.config.is_file() and self.config.stat().st_mtime_ns
         if self._loaded is None or self._loaded[0] != state:
             # The work folder and what a run starts from are places: they decide nothing.
@@ -197,7 +243,8 @@ class Training:
         return self._loaded[1]
 
     @property
-    def _planned(self):
+    def _planned(self) -> tuple[str, int]:
+        """'epoch' or 'iter', and how many of them the run has."""
         loop = self._config.get('train_cfg') or {}
         for unit, key in (('epoch', 'max_epochs'), ('iter', 'max_iters')):
             if isinstance(loop.get(key), int):
@@ -207,7 +254,7 @@ class Training:
             'so that nobody can tell when a run of it is whole: set one.'
         )
 
-    def _saved_share(self):
+    def _saved_share(self) -> float:
         """How much of the run its last checkpoint holds, 0 to 1."""
         pointer = self.work_dir / 'last_checkpoint'
         unit, planned = self._planned
@@ -215,165 +262,26 @@ class Training:
         return min(int(found[1]) / planned, 1.0) if found else 0.0
 
 
-def _as_option(value):
+def _as_option(value: Any) -> str:
     """As ``--cfg-options`` reads it: lists without white space."""
     return str(value) if isinstance(value, (str, dict)) else str(value).replace(' ', '')
 
 
-def _read(stamp):
+def _read(stamp: Path) -> Any:
     try:
         return json.loads(stamp.read_text())
     except ValueError:
         return None
 
 
-def make_predictions(runs: Sequence[Run]) -> list[str]:
-    """Test the last checkpoint of each run on its val data, where that is not done yet.
-
-    The predictions go to ``predictions.pkl`` in the work folder, logs to ``test/`` there. A file
-    that is newer than the checkpoint is kept, so that the same command goes on after an interrupt.
+def monitor(lines: Iterable[str], log: TextIO, epochs: int | None, report: Report) -> None:
+    """Copy the lines of a training to a file as they come, and report what they say.
 
     Args:
-        runs (Sequence[Run]): finished ones.
-
-    Returns:
-        list[str]: a sentence for each run that could not be tested.
-
-    Raises:
-        KeyboardInterrupt: with how to go on.
-    """
-    failed = []
-    progress = Progress({f'test {run.work_dir}': 1.0 for run in runs})
-    for run in runs:
-        name, out = f'test {run.work_dir}', Path(run.work_dir, PREDICTIONS)
-        try:
-            checkpoint = _last_checkpoint(run)
-        except UserError as error:
-            failed.append(f'{run.work_dir} cannot be tested: {error}')
-            progress.skip(name, str(error))
-            continue
-        if out.is_file() and out.stat().st_mtime >= checkpoint.stat().st_mtime:
-            progress.skip(name, f'there already ({out})')
-            continue
-        step = progress.start(name)
-        try:
-            _test(run, checkpoint, out, step.show)
-        except UserError as error:
-            failed.append(str(error))
-            step.finish(str(error), whole=False)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                'the same command goes on with the runs that are not tested yet'
-            ) from None
-        else:
-            step.finish()
-    return failed
-
-
-def _last_checkpoint(run):
-    config = Config(dict(work_dir=run.work_dir))
-    choose_resume(config, 'auto')
-    if not config.load_from:
-        raise UserError(f'{run.work_dir} has no last_checkpoint.')
-    return Path(config.load_from)
-
-
-def _test(run, checkpoint, out, report):
-    folder = Path(run.work_dir, 'test')
-    config = folder / 'config.py'
-    with atomic_write(config) as file:
-        file.write(run.config_file.read_bytes() + ON_VAL.encode())
-    command = [
-        sys.executable,
-        str(tools_root() / 'test.py'),
-        str(config),
-        str(checkpoint),
-        '--work-dir',
-        str(folder),
-        '--out',
-        str(out),
-    ]
-    log = folder / 'test.log'
-    with open(log, 'w', encoding='utf-8') as file:
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors='replace',
-            env=dict(os.environ),
-        )
-        try:
-            for line in process.stdout:
-                file.write(line)
-                if found := OF_ITERATION.search(line):
-                    report(int(found[1]) / int(found[2]), f'batch {found[1]} of {found[2]}')
-        finally:
-            # On Ctrl-C the child has the signal too: it is given the time to end.
-            process.stdout.close()
-            status = process.wait()
-    if status or not out.is_file():
-        last = ' '.join(log.read_text(errors='replace').splitlines()[-1:])
-        raise UserError(
-            f'{run.work_dir} could not be tested (status {status}, the whole log is '
-            f'{log}): {last.removeprefix("error: ")[:500]}'
-        )
-
-
-def fingerprint(config: Config, seed: int, before: Sequence[dict] = ()) -> dict:
-    """Configuration, seed, data and the runs before, in a form that can be kept and compared.
-
-    Args:
-        config (Config): complete.
-        seed (int): of ``randomness``.
-        before (Sequence[dict]): fingerprints of the runs that it starts from. Default: ().
-
-    Returns:
-        dict: ``seed`` and ``sha256``.
-    """
-    found = hashlib.sha256(
-        json.dumps([config.to_dict(), seed, list(before)], sort_keys=True, default=str).encode()
-    )
-    for file in data_files(config):
-        found.update(file.read_bytes())
-    return dict(seed=seed, sha256=found.hexdigest())
-
-
-def data_files(config: Config) -> list[Path]:
-    """Files that stand for the data that a configuration trains and evaluates on.
-
-    Returns:
-        list[Path]: annotation files, and the stamp of embedded data; those that are there.
-    """
-    files = []
-    for loader in ('train_dataloader', 'val_dataloader'):
-        for dataset in _datasets((config.get(loader) or {}).get('dataset')):
-            root = Path(dataset.get('data_root') or '')
-            files += [root / dataset['ann_file']] if dataset.get('ann_file') else []
-            files += [folder / DATA_STAMP for folder in (root, *root.parents)]
-    return sorted({file for file in files if file.is_file()})
-
-
-def _datasets(node) -> Iterator[dict]:
-    """Every dataset in a dataset that may wrap or join others."""
-    if isinstance(node, dict):
-        if 'data_root' in node or 'ann_file' in node:
-            yield node
-        node = [node.get('dataset'), *(node.get('datasets') or [])]
-    for inner in node if isinstance(node, (list, tuple)) else ():
-        yield from _datasets(inner)
-
-
-def follow(
-    lines: Iterable[str], log: TextIO, epochs: int | None, report: Callable[[float, str], None]
-) -> None:
-    """Copy lines to a file as they come, and tell what they say.
-
-    Args:
-        lines (Iterable[str]): of the process.
-        log (TextIO): gets each at once.
-        epochs (int, optional): that the training has; None where it counts iterations alone.
-        report (Callable[[float, str], None]): told the share done, 0 to 1, and how it stands.
+        lines (Iterable[str]): What the process prints.
+        log (TextIO): Gets each at once.
+        epochs (int, optional): That the training has; None where it counts iterations alone.
+        report (Callable[[float, str], None]): Told the share done, 0 to 1, and how it stands.
     """
     metric = ''
     for line in lines:
@@ -387,3 +295,50 @@ def follow(
             if epoch is not None and epochs:
                 share, where = (int(epoch) - 1 + share) / epochs, f'epoch {epoch}/{epochs}, '
             report(share, f'{where}iteration {step}/{steps}, loss {loss}{metric}')
+
+
+def fingerprint(config: Config, seed: int, before: Sequence[dict] = ()) -> dict[str, Any]:
+    """Configuration, seed, data and the runs before, in a form that can be kept and compared.
+
+    Args:
+        config (Config): Complete.
+        seed (int): Of ``randomness``.
+        before (Sequence[dict]): Fingerprints of the runs that it starts from. Defaults to ().
+
+    Returns:
+        dict[str, Any]: ``seed`` and ``sha256``.
+    """
+    found = hashlib.sha256(
+        json.dumps([config.to_dict(), seed, list(before)], sort_keys=True, default=str).encode()
+    )
+    for file in data_files(config):
+        found.update(file.read_bytes())
+    return dict(seed=seed, sha256=found.hexdigest())
+
+
+def data_files(config: Config) -> list[Path]:
+    """Files that stand for the data that a configuration trains and evaluates on.
+
+    Args:
+        config (Config): Complete.
+
+    Returns:
+        list[Path]: Annotation files, and the stamp of embedded data; those that are there.
+    """
+    files = []
+    for loader in ('train_dataloader', 'val_dataloader'):
+        for dataset in _datasets((config.get(loader) or {}).get('dataset')):
+            root = Path(dataset.get('data_root') or '')
+            files += [root / dataset['ann_file']] if dataset.get('ann_file') else []
+            files += [folder / DATA_STAMP for folder in (root, *root.parents)]
+    return sorted({file for file in files if file.is_file()})
+
+
+def _datasets(node: Any) -> Iterator[dict]:
+    """Every dataset in a dataset that may wrap or join others."""
+    if isinstance(node, dict):
+        if 'data_root' in node or 'ann_file' in node:
+            yield node
+        node = [node.get('dataset'), *(node.get('datasets') or [])]
+    for inner in node if isinstance(node, (list, tuple)) else ():
+        yield from _datasets(inner)

@@ -1,112 +1,219 @@
-"""Many training runs, several at a time; one that fails does not stop the others."""
+"""Jobs that may depend on each other, several at a time; what is done already is not done again."""
 
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
 
 import torch
 
 from ..utils.errors import UserError
 from ..utils.progress import Progress
-from .launch import Training
 
-__all__ = ['run_all', 'threads_each']
+__all__ = ['Call', 'Job', 'Report', 'run_all', 'threads_each']
+
+# Told the share that is done, 0 to 1, and a few words.
+Report = Callable[[float, str], None]
 
 
-def threads_each(runs: int, workers: int | None = None) -> tuple[int, int]:
-    """How many runs to train at a time, and on how many threads each.
+@dataclass(eq=False)
+class Job:
+    """What :func:`run_all` asks of a job: subclasses say how it runs, and what else is theirs.
+
+    Args:
+        name (str): What it is, for people; of one job alone.
+        after (Sequence[Job]): Jobs that must be done before. Defaults to ().
+        cost (float): Expected seconds on some machine; the proportions count. Defaults to 1.0.
+    """
+
+    name: str
+    _: KW_ONLY
+    after: Sequence['Job'] = ()
+    cost: float = 1.0
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do."""
+        return False
+
+    @property
+    def output(self) -> Path | None:
+        """Where the result of a job that is done lies."""
+        return None
+
+    def set_aside(self) -> str:
+        """Put out of the way, before any job starts, what was made with other settings.
+
+        Returns:
+            str: A sentence about what was moved, '' where nothing was.
+        """
+        return ''
+
+    def why_not(self) -> str:
+        """Why a job that is not done is not to be started, '' where it is."""
+        return ''
+
+    def run(self, report: Report, threads: int | None = None) -> str | None:
+        """Do what is left to do.
+
+        Args:
+            report (Callable[[float, str], None]): Told the share done, 0 to 1, and a few words.
+            threads (int, optional): Threads to compute with. Defaults to what the environment says.
+
+        Returns:
+            str | None: A few words on the result. None says 'done'.
+
+        Raises:
+            UserError: The job failed.
+        """
+        raise NotImplementedError
+
+    def stop(self, grace: float | None = None) -> None:
+        """End :meth:`run`, which is in another thread.
+
+        Args:
+            grace (float, optional): Seconds to let it end by itself. Defaults to the job's own.
+        """
+
+
+@dataclass(eq=False)
+class Call(Job):
+    """A function that this process calls; it cannot be stopped from another thread.
+
+    Args:
+        function (Callable[[Report], str | None]): As :meth:`Job.run`.
+    """
+
+    function: Callable[[Report], str | None]
+
+    def run(self, report: Report, threads: int | None = None) -> str | None:
+        """Call it."""
+        return self.function(report)
+
+
+def run_all(
+    jobs: Sequence[Job], workers: int | None = None, keep_going: bool = True
+) -> dict[str, str]:
+    """Run the jobs that are not done yet, in the order given where their ``after`` allows it.
+
+    Args:
+        jobs (Sequence[Job]): All of them, those that others come after too.
+        workers (int, optional): Jobs at a time, see :func:`threads_each`. One at a time has the
+            thread of the caller, and as many threads to compute with as the environment says.
+        keep_going (bool): Whether a job that fails leaves the others to run. Defaults to True.
+
+    Returns:
+        dict[str, str]: Name of each job that could not be done to the reason.
+
+    Raises:
+        UserError: A job failed and ``keep_going`` is False.
+        KeyboardInterrupt: All jobs have been stopped.
+    """
+    for job in jobs:
+        if note := job.set_aside():
+            print(note)
+    waiting = [job for job in jobs if not job.done]
+    workers, threads = threads_each(len(waiting), workers)
+    progress = Progress({job.name: job.cost for job in jobs}, workers)
+    finished = set(jobs) - set(waiting)
+    failed: dict[str, str] = {}
+    for job in jobs:
+        if job in finished:
+            progress.skip(job.name, f'there already ({job.output})')
+        elif reason := job.why_not():
+            _give_up(job, reason, progress, failed, keep_going)
+    waiting = [job for job in waiting if job.name not in failed]
+    running: dict[Future, Job] = {}
+    stopping = threading.Event()
+    settings = progress, threads if workers > 1 else None, stopping, keep_going
+    with ThreadPoolExecutor(workers) if workers > 1 else _ThisThread() as pool:
+        try:
+            while waiting or running:
+                before = list(waiting)
+                for job in before:
+                    if lost := [other.name for other in job.after if other.name in failed]:
+                        reason = f'not started, because {" and ".join(lost)} failed'
+                        _give_up(job, reason, progress, failed, keep_going)
+                    elif len(running) < workers and finished.issuperset(job.after):
+                        running[pool.submit(_run, job, *settings)] = job
+                    else:
+                        continue
+                    waiting.remove(job)
+                if waiting and waiting == before and not running:
+                    names = ', '.join(job.name for job in waiting)
+                    raise ValueError(f'{names}: what they come after is not among the jobs')
+                for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
+                    job, reason = running.pop(future), future.result()
+                    if reason:
+                        failed[job.name] = job.why_not() or reason
+                    else:
+                        finished.add(job)
+        except BaseException:
+            stopping.set()
+            for number, job in enumerate(running.values()):
+                job.stop(grace=0 if number else None)  # they have had the first one's time
+            raise
+    return failed
+
+
+def threads_each(jobs: int, workers: int | None = None) -> tuple[int, int]:
+    """How many jobs to run at a time, and on how many threads each.
 
     Two runs of one thread each are done sooner than two runs of two threads, one after the other.
     On a GPU one run has it to itself.
 
     Args:
-        runs (int): that are to be trained.
-        workers (int, optional): runs at a time. Default: one for each core, with a GPU 1.
+        jobs (int): That are to be run.
+        workers (int, optional): Jobs at a time. Defaults to one for each core, with a GPU to 1.
 
     Returns:
-        tuple[int, int]: ``workers``, not above ``runs``, and the cores divided by them.
+        tuple[int, int]: ``workers``, not above ``jobs``, and the cores divided by them.
     """
     cores = len(os.sched_getaffinity(0))
-    workers = max(min(workers or (1 if torch.cuda.is_available() else cores), runs), 1)
+    workers = max(min(workers or (1 if torch.cuda.is_available() else cores), jobs), 1)
     return workers, max(cores // workers, 1)
 
 
-def run_all(
-    trainings: Sequence[Training],
-    costs: dict[str, float],
-    workers: int | None = None,
-    given_up: Callable[[Training], str] = lambda training: '',
-) -> dict[str, str]:
-    """Train what is not whole yet, in the order given where the runs before allow it.
+class _ThisThread(Executor):
+    """Calls what is submitted at once, so that Ctrl-C reaches the job itself."""
 
-    Args:
-        trainings (Sequence[Training]): those that others start from among them.
-        costs (dict[str, float]): name of each to its expected seconds; proportions count.
-        workers (int, optional): see :func:`threads_each`.
-        given_up (Callable[[Training], str]): why a run that is not whole is not to go on, '' where
-            it is: a loss that is not finite does not come back. Default: all go on.
-
-    Returns:
-        dict[str, str]: name of each run without a whole result to the reason.
-    """
-    failed: dict[str, str] = {}
-    missing = []
-    for training in trainings:
-        moved = training.set_aside()
-        if moved:
-            print(
-                f'{training.work_dir} was of another configuration, seed or data: it is {moved} now'
-            )
-        if not training.done:
-            missing.append(training)
-    workers, threads = threads_each(len(missing), workers)
-    progress = Progress(costs, workers)
-    for training in trainings:
-        if training not in missing:
-            progress.skip(training.name, f'there already ({training.checkpoint})')
-    running = {}
-    stopping = threading.Event()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            while missing or running:
-                for training in list(missing):
-                    reason = _reason(training, failed, given_up)
-                    if reason:
-                        failed[training.name] = reason
-                        progress.skip(training.name, reason.splitlines()[0])
-                        missing.remove(training)
-                    elif len(running) < workers and all(run.done for run in training.after):
-                        future = pool.submit(_train, training, progress, threads, stopping)
-                        running[future] = training
-                        missing.remove(training)
-                for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
-                    reason = future.result()
-                    training = running.pop(future)
-                    if reason:
-                        failed[training.name] = given_up(training) or reason
-        except BaseException:
-            stopping.set()
-            for number, training in enumerate(running.values()):
-                training.stop(grace=0 if number else None)  # they have had the first one's time
-            raise
-    return failed
+    def submit(self, function: Callable, /, *arguments: object) -> Future:
+        future: Future = Future()
+        future.set_result(function(*arguments))
+        return future
 
 
-def _reason(training, failed, given_up):
-    """Why a run cannot be begun, or ''."""
-    lost = [run.name for run in training.after if run.name in failed]
-    return f'not trained, because {" and ".join(lost)} failed' if lost else given_up(training)
+def _give_up(
+    job: Job, reason: str, progress: Progress, failed: dict[str, str], keep_going: bool
+) -> None:
+    if not keep_going:
+        raise UserError(f'{job.name}: {reason}')
+    failed[job.name] = reason
+    progress.skip(job.name, reason.splitlines()[0])
 
 
-def _train(training, progress, threads, stopping):
-    """Train in a thread of the pool; return why it failed, or ''."""
-    step = progress.start(training.name)
+def _run(
+    job: Job,
+    progress: Progress,
+    threads: int | None,
+    stopping: threading.Event,
+    keep_going: bool,
+) -> str:
+    """Run a job with its progress shown; return why it failed, or ''."""
+    step = progress.start(job.name)
     try:
-        training.prepare()
-        training.run(step.show, threads)
+        status = job.run(step.show, threads)
+    except KeyboardInterrupt:
+        step.finish('interrupted', whole=False)
+        raise
     except UserError as error:
-        step.finish('interrupted' if stopping.is_set() else f'failed: {error}', whole=False)
-        return str(error)
-    step.finish()
+        # Where it ends all, the caller says why.
+        failure = f'failed: {error}' if keep_going else 'failed'
+        step.finish('interrupted' if stopping.is_set() else failure, whole=False)
+        if keep_going:
+            return str(error)
+        raise
+    step.finish(status or 'done')
     return ''

@@ -39,6 +39,7 @@ def played(tmp_path, monkeypatch):
     ran = []
 
     def run(self, report, threads=None):
+        self.prepare()
         arm = re.sub('(ssdlite_)?mbv2_|_digits', '', self.config.stem)
         ran.append(self.name)
         settings = dict(seed=self.seed, norm=NORM[arm], epochs=2)

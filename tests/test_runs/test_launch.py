@@ -4,7 +4,7 @@ import os
 import pytest
 
 from dn_mmdet.runs import Training
-from dn_mmdet.runs.launch import data_files, follow
+from dn_mmdet.runs.launch import data_files, monitor
 from dn_mmdet.utils.errors import UserError
 
 
@@ -13,7 +13,7 @@ def training(make):
     return make('train BN')
 
 
-def test_a_run_is_followed_to_its_end(training):
+def test_a_run_is_monitored_to_its_end(training):
     assert training.prepare() is None and not training.done
     told = []
     training.run(lambda share, status: told.append((share, status)))
@@ -22,7 +22,7 @@ def test_a_run_is_followed_to_its_end(training):
     assert training.done and training.checkpoint.name == 'epoch_2.pth'
 
 
-def test_lines_of_a_loop_of_iterations_are_followed(training, tmp_path):
+def test_lines_of_a_loop_of_iterations_are_monitored(training, tmp_path):
     told = []
     lines = [
         'x - INFO - Iter(train) [ 50/400]  lr: 1.0e-02  eta: 0:00:13  loss: 2.5  acc: 6\n',
@@ -30,7 +30,7 @@ def test_lines_of_a_loop_of_iterations_are_followed(training, tmp_path):
         'x - INFO - Iter(train) [100/400]  lr: 1.0e-02  eta: 0:00:13  loss: nan  acc: 6\n',
     ]
     with open(tmp_path / 'log', 'w') as log:
-        follow(lines, log, None, lambda *what: told.append(what))
+        monitor(lines, log, None, lambda *what: told.append(what))
     assert told == [
         (0.125, 'iteration 50/400, loss 2.5'),
         (0.25, 'iteration 100/400, loss nan, top1 88.0000'),

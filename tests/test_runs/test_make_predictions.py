@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 
 from dn_mmdet.compare import compare_folders
-from dn_mmdet.runs import launch as make_predictions
+from dn_mmdet.runs.make_predictions import make_predictions
 from tests.helpers.work_folders import DNB
 
 TOOL = """
@@ -27,7 +27,7 @@ print('Epoch(test) [2/2]    eta: 0:00:00')
 def runs(make_run, tmp_path, monkeypatch):
     (tmp_path / 'tools').mkdir()
     (tmp_path / 'tools/test.py').write_text(TOOL)
-    monkeypatch.setattr(make_predictions, 'tools_root', lambda: tmp_path / 'tools')
+    monkeypatch.setattr('dn_mmdet.runs.launch.tools_root', lambda: tmp_path / 'tools')
     folders = [make_run('bn', [0.1, 0.2, 0.3]), make_run('dnb', [0.1, 0.2, 0.4], norm=DNB)]
     for folder in folders:
         (config,) = Path(folder).rglob('config.py')
@@ -42,7 +42,7 @@ def made(run):
 
 
 def test_the_last_checkpoint_is_tested_on_the_val_data(runs, capsys):
-    assert make_predictions.make_predictions(runs) == []
+    assert make_predictions(runs) == []
     shown = capsys.readouterr().out
     assert 'batch 2 of 2' in shown and shown.count(': done') == 2
     for run in runs:
@@ -62,25 +62,25 @@ def run_config(run):
 
 
 def test_what_is_newer_than_the_checkpoint_is_kept(runs, capsys):
-    make_predictions.make_predictions(runs)
+    make_predictions(runs)
     for run in runs:
         Path(run.work_dir, 'predictions.pkl').write_text('["kept"]')
     later = Path(runs[1].work_dir, 'predictions.pkl').stat().st_mtime + 10
     os.utime(Path(runs[1].work_dir, 'epoch_3.pth'), (later, later))
-    assert make_predictions.make_predictions(runs) == []
+    assert make_predictions(runs) == []
     assert made(runs[0]) == ['kept'] and made(runs[1])[1].endswith('epoch_3.pth')
     assert 'there already' in capsys.readouterr().out
 
 
 def test_a_run_that_cannot_be_tested_is_told_and_the_others_are_tested(runs):
     Path(runs[0].work_dir, 'epoch_3.pth').write_text('bad')
-    (reason,) = make_predictions.make_predictions(runs)
+    (reason,) = make_predictions(runs)
     assert reason.startswith(f'{runs[0].work_dir} could not be tested (status 1')
     assert reason.endswith('test.log): the checkpoint is of another model')
     assert made(runs[1]) and not Path(runs[0].work_dir, 'predictions.pkl').exists()
     Path(runs[0].work_dir, 'epoch_3.pth').unlink()
     Path(runs[1].work_dir, 'last_checkpoint').unlink()
-    reasons = make_predictions.make_predictions(runs)
+    reasons = make_predictions(runs)
     assert 'which is gone' in reasons[0] and 'has no last_checkpoint' in reasons[1]
 
 
@@ -88,6 +88,6 @@ def test_an_interrupt_says_how_to_go_on(runs, monkeypatch):
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(make_predictions.subprocess, 'Popen', stop)
+    monkeypatch.setattr('subprocess.Popen', stop)
     with pytest.raises(KeyboardInterrupt, match='the same command goes on'):
-        make_predictions.make_predictions(runs)
+        make_predictions(runs)

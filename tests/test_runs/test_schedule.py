@@ -7,9 +7,10 @@ import time
 import pytest
 import torch
 
-from dn_mmdet.runs import schedule as run_all
-from dn_mmdet.runs import threads_each
-from dn_mmdet.runs.launch import follow
+from dn_mmdet.runs import Job, Training, run_all, threads_each
+from dn_mmdet.runs.launch import monitor
+from dn_mmdet.runs.schedule import Call
+from dn_mmdet.utils.errors import UserError
 
 
 def order(capsys, what='done'):
@@ -18,7 +19,7 @@ def order(capsys, what='done'):
 
 
 def run(trainings, **settings):
-    return run_all(trainings, {training.name: 10.0 for training in trainings}, **settings)
+    return run_all(trainings, **settings)
 
 
 def test_missing_runs_are_run_in_order_and_whole_ones_are_skipped(make, capsys):
@@ -59,19 +60,20 @@ def test_a_failing_run_is_named_while_others_go_on(make, capsys):
     failed = run(trainings, workers=1)
     assert list(failed) == ['bad', 'from bad'] and trainings[2].done
     assert 'ended with status 1: the disk is full' in failed['bad']
-    assert failed['from bad'] == 'not trained, because bad failed'
+    assert failed['from bad'] == 'not started, because bad failed'
     out = capsys.readouterr().out
     assert '[1/3] bad: failed: bad ended with status 1' in out
-    assert '[2/3] from bad: not trained, because bad failed' in out
+    assert '[2/3] from bad: not started, because bad failed' in out
     assert '[3/3] good: done' in out
 
 
-def test_a_run_that_was_given_up_is_not_tried_again(make):
+def test_a_run_that_was_given_up_is_not_tried_again(make, monkeypatch):
     bad = make('bad', mode='fail')
     reasons = {}
-    assert 'status 1' in run([bad], given_up=lambda t: reasons.get(t.name, ''))['bad']
+    monkeypatch.setattr(Training, 'why_not', lambda self: reasons.get(self.name, ''))
+    assert 'status 1' in run([bad])['bad']
     reasons['bad'] = 'diverged'
-    assert run([bad], given_up=lambda t: reasons.get(t.name, '')) == {'bad': 'diverged'}
+    assert run([bad]) == {'bad': 'diverged'}
     assert len((bad.work_dir / 'given.txt').read_text().splitlines()) == 1
 
 
@@ -80,12 +82,12 @@ def test_runs_side_by_side_share_the_cores(make, monkeypatch):
     # Each of the first two waits for the other: one after the other they would not end.
     both, calls = threading.Barrier(2, timeout=20), itertools.count()
 
-    def wait_and_follow(*arguments):
+    def wait_and_monitor(*arguments):
         if next(calls) < 2:
             both.wait()
-        follow(*arguments)
+        monitor(*arguments)
 
-    monkeypatch.setattr('dn_mmdet.runs.launch.follow', wait_and_follow)
+    monkeypatch.setattr('dn_mmdet.runs.launch.monitor', wait_and_monitor)
     trainings = [make('first'), make('second'), make('third')]
     assert run(trainings, workers=2) == {}
     given = [(training.work_dir / 'given.txt').read_text().split()[0] for training in trainings]
@@ -120,3 +122,44 @@ def test_an_interrupt_ends_all_runs_and_keeps_what_they_saved(make):
     assert all(training._process.poll() is not None for training in trainings[:2])
     assert (trainings[0].work_dir / 'epoch_1.pth').exists()
     assert not trainings[2].work_dir.exists()
+
+
+def test_jobs_of_this_process_have_the_thread_of_the_caller_and_say_how_they_ended(capsys):
+    told = []
+
+    def work(report):
+        report(0.5, 'half')
+        told.append((threading.current_thread(), torch.get_num_threads()))
+        return f'{len(told)} of 2'
+
+    first = Call('first', work)
+    assert run([Call('second', work, after=[first]), first], workers=1) == {}
+    assert told == [(threading.current_thread(), torch.get_num_threads())] * 2
+    out = capsys.readouterr().out
+    assert '[2/2] first: 1 of 2 (' in out and '[1/2] second: 2 of 2 (' in out
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_a_failure_may_end_all(workers, make, capsys):
+    def fail(report):
+        raise UserError('the disk is full')
+
+    hanging = make('first', mode='hang')
+    jobs = [hanging] * (workers == 2) + [Call('bad', fail), Call('later', lambda report: None)]
+    with pytest.raises(UserError, match='^the disk is full$'):
+        run(jobs, workers=workers, keep_going=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith(f'[{workers}/{len(jobs)}] bad: failed (') for line in lines)
+    assert not any('later' in line for line in lines)
+    assert workers == 1 or hanging._process.poll() is not None
+
+
+def test_what_cannot_be_started_may_end_all(monkeypatch):
+    monkeypatch.setattr(Call, 'why_not', lambda self: 'it diverged')
+    with pytest.raises(UserError, match='^first: it diverged$'):
+        run([Call('first', lambda report: None)], keep_going=False)
+
+
+def test_a_job_that_waits_for_none_of_these_is_a_mistake():
+    with pytest.raises(ValueError, match='second: what they come after is not among the jobs'):
+        run([Call('second', lambda report: None, after=[Job('first')])])

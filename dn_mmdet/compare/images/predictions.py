@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ...runs.launch import make_predictions
+from ...runs.make_predictions import make_predictions
 from ...runs.run import Run
 from ...utils.errors import UserError
 from ..claims import judge
