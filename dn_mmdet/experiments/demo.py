@@ -1,10 +1,12 @@
 """BN against DN-B by COCO mAP on the embedded data: data, pretraining, training, test, report."""
 
-import json
-import subprocess
-import sys
+import os
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -16,15 +18,14 @@ from ..benchmark.models.measure import time_training_steps
 from ..datasets import build_digits_coco
 from ..figures.curves import plot_curves
 from ..figures.detections import draw_detections
-from ..paths import configs_root, tools_root
-from ..runs import Training
-from ..runs.log import read_run_log
-from ..utils.errors import UserError
-from ..utils.files import atomic_write
-from ..utils.progress import Progress
+from ..paths import configs_root
+from ..runs import Training, read_run_log, run_all
+from ..runs.make_predictions import Testing
+from ..runs.schedule import Call, Report
+from ..utils.files import write_json, write_text
 from ..utils.text import markdown_table
 
-__all__ = ['METRICS', 'run_demo', 'table']
+__all__ = ['METRICS', 'results_table', 'run_demo']
 
 NORMS = {'BN': 'bn', 'DN-B': 'dnb'}
 
@@ -41,46 +42,40 @@ METRICS = {
 }
 
 
-def run_demo(work_root='work_dirs', seed=0):
+def run_demo(work_root: str | os.PathLike = 'work_dirs', seed: int = 0) -> Path:
     """Run what is not done yet, then print the table and write two pictures.
 
     Args:
-        work_root (str | Path): each run has a folder here, and the report is in ``demo/``.
-            Default: 'work_dirs'.
-        seed (int): of both runs. Default: 0.
+        work_root (str | PathLike): Each run has a folder here, and the report is in ``demo/``.
+            Defaults to 'work_dirs'.
+        seed (int): Of both runs. Defaults to 0.
 
     Returns:
-        Path: folder with ``table.md``, ``results.json``, ``map_vs_epoch.png`` and
+        Path: Folder with ``table.md``, ``results.json``, ``map_vs_epoch.png`` and
         ``detections.png``.
 
     Raises:
-        UserError: a step failed.
-        KeyboardInterrupt: with how to go on.
+        UserError: A step failed.
+        KeyboardInterrupt: With how to go on.
     """
     began = time.monotonic()
     work_root = Path(work_root)
     out = work_root / 'demo'
     out.mkdir(parents=True, exist_ok=True)
+    rows: dict[str, dict[str, Any]] = {label: {} for label in NORMS}
     try:
-        print('[data] the embedded digits')
         build_digits_coco('data/digits', preview=out / 'data.png')
-        trainings = _plan(work_root, seed)
-        costs = {t.name: COSTS['train' if t.after else 'pretrain'] for t in trainings}
-        costs.update({f'test {label}': COSTS['test'] for label in NORMS})
-        costs['time a step of both'] = COSTS['time']
-        costs['pictures'] = COSTS['report']
-        progress = Progress(costs)
-        for training in trainings:
-            _train(training, progress)
-        detectors = dict(zip(NORMS, (t for t in trainings if t.after), strict=True))
-        rows = {
-            label: dict(metrics=_test(label, detectors[label], out, progress)) for label in NORMS
-        }
-        _measure(rows, detectors, progress)
-        _draw(detectors, out, progress)
+        pretrainings, detectors = _trainings(work_root, seed)
+        tests = {label: _test(label, detectors[label], out) for label in NORMS}
+        timing = Call('time a step of both', partial(_measure, rows, detectors), cost=COSTS['time'])
+        pictures = Call('pictures', partial(_draw, detectors, tests, out), cost=COSTS['report'])
+        jobs = [*pretrainings.values(), *detectors.values(), *tests.values(), timing, pictures]
+        run_all(jobs, workers=1, keep_going=False)
     except KeyboardInterrupt:
         raise KeyboardInterrupt('the same command goes on from the last checkpoint') from None
-    text = table(rows)
+    for label, test in tests.items():
+        rows[label]['metrics'] = test.metrics
+    text = results_table(rows)
     _write(out, rows, text, seed)
     print(
         f'\nSSDLite with a MobileNetV2 backbone on the embedded digits, val, seed {seed}; s/iter '
@@ -90,63 +85,46 @@ def run_demo(work_root='work_dirs', seed=0):
     return out
 
 
-def _plan(work_root, seed):
-    pretrainings = [
-        _training(f'pretrain {label}', f'mbv2_{key}_digits', work_root, seed)
+def _trainings(work_root: Path, seed: int) -> tuple[dict[str, Training], dict[str, Training]]:
+    """Pretraining and detector of each norm."""
+
+    def training(label: str, what: str, stem: str, after: tuple[Training, ...] = ()) -> Training:
+        config = configs_root() / 'digits' / f'{stem}.py'
+        name = f'{what} {label}'
+        return Training(name, config, work_root / stem, seed, after=after, cost=COSTS[what])
+
+    pretrainings = {
+        label: training(label, 'pretrain', f'mbv2_{key}_digits') for label, key in NORMS.items()
+    }
+    return pretrainings, {
+        label: training(label, 'train', f'ssdlite_mbv2_{key}_digits', (pretrainings[label],))
         for label, key in NORMS.items()
-    ]
-    return pretrainings + [
-        _training(f'train {label}', f'ssdlite_mbv2_{key}_digits', work_root, seed, (pretraining,))
-        for (label, key), pretraining in zip(NORMS.items(), pretrainings, strict=True)
-    ]
+    }
 
 
-def _training(name, stem, work_root, seed, after=()):
-    return Training(name, configs_root() / 'digits' / f'{stem}.py', work_root / stem, seed, after)
+@dataclass(eq=False)
+class _CocoTesting(Testing):
+    def run(self, report: Report, threads: int | None = None) -> str:
+        """Test, and say the mAP."""
+        super().run(report, threads)
+        return f'mAP {self.metrics[METRICS["mAP"]]:.3f}'
 
 
-def _train(training, progress):
-    moved = training.prepare()
-    if moved:
-        print(f'{training.work_dir} was of another configuration, seed or data: it is {moved} now')
-    if training.done:
-        progress.skip(training.name, f'there already ({training.checkpoint})')
-        return
-    step = progress.start(training.name)
-    training.run(step.show)
-    step.finish()
+def _test(label: str, detector: Training, out: Path) -> Testing:
+    return _CocoTesting(
+        f'test {label}',
+        detector.config,
+        detector.checkpoint,
+        out / detector.config.stem,
+        out / f'{detector.config.stem}.pkl',
+        cost=COSTS['test'],
+    )
 
 
-def _test(label, training, out, progress):
-    """COCO metrics by tools/test.py in its own process; its detections go to a pickle."""
-    step = progress.start(f'test {label}')
-    results = out / f'{training.config.stem}.pkl'
-    work_dir = out / training.config.stem
-    command = [
-        sys.executable,
-        str(tools_root() / 'test.py'),
-        str(training.config),
-        str(training.checkpoint),
-        '--work-dir',
-        str(work_dir),
-        '--out',
-        str(results),
-    ]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        raise UserError(
-            f'tools/test.py ended with status {ended.returncode}: '
-            f'{(ended.stderr or ended.stdout)[-2000:]}'
-        )
-    newest = sorted(work_dir.glob('*/[0-9]*.json'))[-1]
-    metrics = json.loads(newest.read_text())
-    step.finish(f'mAP {metrics[METRICS["mAP"]]:.3f}')
-    return metrics
-
-
-def _measure(rows, detectors, progress):
+def _measure(
+    rows: dict[str, dict[str, Any]], detectors: Mapping[str, Training], report: Report
+) -> None:
     """Add the complexity and the interleaved step time to the rows."""
-    step = progress.start('time a step of both')
     configs = {label: Config.fromfile(t.config) for label, t in detectors.items()}
     first = next(iter(configs.values()))
     init_default_scope(first.default_scope)
@@ -162,15 +140,15 @@ def _measure(rows, detectors, progress):
     seconds = time_training_steps(
         {label: config.model for label, config in configs.items()},
         batches,
-        progress=lambda done, of: step.show(done / of, f'round {done}/{of}'),
+        progress=lambda done, of: report(done / of, f'round {done}/{of}'),
     )
     for label, value in seconds.items():
         rows[label]['seconds'] = value
-    step.finish()
 
 
-def _draw(detectors, out, progress):
-    step = progress.start('pictures')
+def _draw(
+    detectors: Mapping[str, Training], tests: Mapping[str, Testing], out: Path, report: Report
+) -> None:
     curves = {
         label: read_run_log(t.work_dir).curve(METRICS['mAP']) for label, t in detectors.items()
     }
@@ -183,13 +161,12 @@ def _draw(detectors, out, progress):
     config = Config.fromfile(detectors['BN'].config)
     draw_detections(
         config.test_dataloader.dataset,
-        {label: out / f'{t.config.stem}.pkl' for label, t in detectors.items()},
+        {label: test.out for label, test in tests.items()},
         out / 'detections.png',
     )
-    step.finish()
 
 
-def _write(out, rows, text, seed):
+def _write(out: Path, rows: Mapping[str, Mapping[str, Any]], text: str, seed: int) -> None:
     plain = {
         label: dict(
             seed=seed,
@@ -200,22 +177,20 @@ def _write(out, rows, text, seed):
         )
         for label, row in rows.items()
     }
-    with atomic_write(out / 'results.json') as file:
-        file.write(json.dumps(plain, indent=1).encode())
-    with atomic_write(out / 'table.md') as file:
-        file.write(f'{text}\n'.encode())
+    write_json(out / 'results.json', plain)
+    write_text(out / 'table.md', f'{text}\n')
 
 
-def table(rows):
+def results_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """Rows as a Markdown table that also reads well on a terminal.
 
     Args:
-        rows (dict[str, dict]): norm to its ``metrics`` (mmdet's names), ``complexity``
-            (:class:`dn_mmdet.analysis.Complexity`) and ``seconds`` of a training step. The first
-            row is what the seconds are a ratio to.
+        rows (Mapping[str, Mapping[str, Any]]): Norm to its ``metrics`` (mmdet's names),
+            ``complexity`` (:class:`dn_mmdet.analysis.Complexity`) and ``seconds`` of a training
+            step. The first row is what the seconds are a ratio to.
 
     Returns:
-        str: the table.
+        str: The table.
     """
     reference = next(iter(rows.values()))['seconds']
     cells = [['norm', *METRICS, '#p', 'Mult-Adds', 's/iter']]

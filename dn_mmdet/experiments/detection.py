@@ -20,11 +20,11 @@ class Variant:
     """An arm of the embedded benchmark with something changed.
 
     Attributes:
-        arm (str): that is changed, as :data:`dn_mmdet.experiments.detection.ARMS` names it.
-        options (Mapping[str, Any]): settings of the detector, dotted key to value. Default: {}.
-        pretrained (bool): whether the pretraining is changed alike; otherwise the detector starts
-            from a backbone as it is. Default: True.
-        backbone (str, optional): arm whose backbone that is. Default: ``arm``.
+        arm (str): Which is changed, as :data:`dn_mmdet.experiments.detection.ARMS` names it.
+        options (Mapping[str, Any]): Settings of the detector, dotted key to value. Defaults to {}.
+        pretrained (bool): Whether the pretraining is changed alike; otherwise the detector starts
+            from a backbone as it is. Defaults to True.
+        backbone (str, optional): Arm whose backbone that is. Defaults to ``arm``.
     """
 
     arm: str
@@ -42,7 +42,6 @@ ARMS = {
     'gn': (190, 450),
 }
 
-
 NAMES = {
     'bn': 'BN',
     'dnb': 'DN-B (16, oup)',
@@ -51,9 +50,7 @@ NAMES = {
     'gn': 'GN',
 }
 
-
 PREFIX = {'pretrain': '', 'train': 'ssdlite_'}
-
 
 # With a thread for each run a loader process of its own gains nothing; the last checkpoint is
 # what is compared, and the data was made here.
@@ -67,9 +64,7 @@ COMMON = {
     'preflight.images': False,
 }
 
-
 DETECTION = {'val_evaluator.classwise': True}
-
 
 # Folder to settings of the detector, which starts from the same pretrained backbone: four times
 # the learning rate, and a step for each two images, one epoch of them at a rate in proportion.
@@ -84,16 +79,12 @@ EXTRAS = {
     },
 }
 
-
 EXTRA_ARMS, EXTRA_SEED = ('bn', 'dnb'), 0
-
 
 NORMALIZED = {'model.backbone.norm_cfg.sc_input': 'normalized'}
 
-
 # The SC-Module is trained four times as fast as the rest.
 FAST = {'optim_wrapper.paramwise_cfg': {'custom_keys': {'.sc.': {'lr_mult': 4.0}}}}
-
 
 # Part of a folder's name to what is tried.
 VARIANTS = {
@@ -113,7 +104,7 @@ def compare_embedded(
     variants: bool = False,
     out: str | os.PathLike | None = None,
     cfg_options: Mapping[str, Any] | None = None,
-    **report,
+    **report: Any,
 ) -> Comparison:
     """Train each arm with each seed where that is missing, then compare mAP on val.
 
@@ -123,25 +114,26 @@ def compare_embedded(
     after seed, so that whole seeds are there whenever it is stopped.
 
     Args:
-        work_root (str | PathLike): a run is in ``<configuration's name>/seed_<seed>`` of it.
-            Default: 'work_dirs/compare'.
-        seeds (Sequence[int]): Default: (0, 1, 2).
-        workers (int, optional): runs at a time. Default: one for each core, with a GPU 1.
-        extra (bool): then also compare BN and DN-B (16, oup), seed 0, at four times the learning
-            rate and at batch size 2, in ``lr_x4/`` and ``batch_2/`` of ``out``. Default: False.
-        variants (bool): then also compare BN and DN-B with the latter's
+        work_root (str | PathLike): A run is in ``<configuration's name>/seed_<seed>`` of it.
+            Defaults to 'work_dirs/compare'.
+        seeds (Sequence[int]): Seeds of every arm. Defaults to (0, 1, 2).
+        workers (int, optional): Runs at a time. Defaults to one for each core, with a GPU to 1.
+        extra (bool): Then also compare BN and DN-B (16, oup), seed 0, at four times the learning
+            rate and at batch size 2, in ``lr_x4/`` and ``batch_2/`` of ``out``. Defaults to
+            False.
+        variants (bool): Then also compare BN and DN-B with the latter's
             :data:`dn_mmdet.experiments.detection.VARIANTS`, with all seeds, in ``variants/`` of
-            ``out``. Default: False.
-        out (str | PathLike, optional): folder of the report. Default: ``work_root``.
-        cfg_options (Mapping, optional): settings of every run, dotted key to value.
-        **report: further arguments of :func:`compare_runs`.
+            ``out``. Defaults to False.
+        out (str | PathLike, optional): Folder of the report. Defaults to ``work_root``.
+        cfg_options (Mapping[str, Any], optional): Settings of every run, dotted key to value.
+        **report (Any): Further arguments of :func:`compare_runs`.
 
     Returns:
-        Comparison: of the arms.
+        Comparison: Of the arms.
 
     Raises:
-        UserError: too few runs can be compared.
-        KeyboardInterrupt: with how to go on.
+        UserError: Too few runs can be compared.
+        KeyboardInterrupt: With how to go on.
     """
     work_root, out = Path(work_root), Path(out or work_root)
     build_digits_coco('data/digits')
@@ -158,7 +150,9 @@ def compare_embedded(
     return comparison
 
 
-def _further(work_root, options, seeds, extra, variants):
+def _further(
+    work_root: Path, options: Mapping[str, Any], seeds: Sequence[int], extra: bool, variants: bool
+) -> dict[str, '_Plan']:
     """Name of each further comparison to its plan."""
     plans = {}
     for name, changed in EXTRAS.items() if extra else ():
@@ -178,19 +172,26 @@ def _further(work_root, options, seeds, extra, variants):
 class _Plan:
     """Pretrainings and detectors in the order in which they are wanted."""
 
-    def __init__(self, work_root, options):
+    def __init__(self, work_root: Path, options: Mapping[str, Any]):
         self.work_root, self.options = work_root, options
-        self.trainings, self.costs = {}, {}
+        self.trainings: dict[str, Training] = {}
 
-    def add(self, seed, variant, name=''):
-        """A pretraining and the detector that starts from it; without changes it has no name."""
+    def add(self, seed: int, variant: Variant, name: str = '') -> None:
+        """Add a pretraining and the detector that starts from it.
+
+        Args:
+            seed (int): Of both.
+            variant (Variant): The arm, and what is changed in it.
+            name (str): Of the change, in the names of runs and folders. Defaults to '', where
+                nothing is changed.
+        """
         arm, start = variant.arm, variant.backbone or variant.arm
         first = self._add(
             'pretrain',
             start,
             seed,
             name if variant.pretrained else '',
-            ARMS[start][0],
+            cost=ARMS[start][0],
             options={**(variant.options if variant.pretrained else {}), **self.options},
         )
         self._add(
@@ -198,22 +199,22 @@ class _Plan:
             arm,
             seed,
             name,
-            ARMS[arm][1],
+            cost=ARMS[arm][1],
             after=(first,),
             options={**DETECTION, **variant.options, **self.options},
         )
 
-    def compare(self, workers, **report):
+    def compare(self, workers: int | None, **report: Any) -> Comparison:
         """Train and compare the detectors with BN's."""
         trainings = list(self.trainings.values())
-        failed = train_missing(trainings, self.costs, workers)
+        failed = train_missing(trainings, workers)
         return compare_runs(
             [training.work_dir for training in trainings if training.after],
             failed=failed,
             **{'test': True, **report},
         )
 
-    def _add(self, what, arm, seed, variant, cost, **settings):
+    def _add(self, what: str, arm: str, seed: int, variant: str, **settings: Any) -> Training:
         name = f'{what} {", ".join(filter(None, [NAMES[arm], variant]))}, seed {seed}'
         if name not in self.trainings:
             stem = f'{PREFIX[what]}mbv2_{arm}_digits'
@@ -225,5 +226,4 @@ class _Plan:
                 seed,
                 **settings,
             )
-            self.costs[name] = float(cost)
         return self.trainings[name]

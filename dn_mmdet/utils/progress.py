@@ -4,6 +4,7 @@ import shutil
 import sys
 import threading
 import time
+from collections.abc import Mapping
 
 __all__ = ['Progress', 'Step']
 
@@ -14,12 +15,12 @@ class Progress:
     """Steps of known relative cost, shown on one line that is written over on a terminal.
 
     Args:
-        costs (dict[str, float]): step to its expected seconds on some machine; only their
+        costs (Mapping[str, float]): Step to its expected seconds on some machine; only their
             proportions matter once a step has been timed here.
-        workers (int): steps that run at a time. Default: 1.
+        workers (int): Steps that run at a time. Defaults to 1.
     """
 
-    def __init__(self, costs: dict, workers: int = 1):
+    def __init__(self, costs: Mapping[str, float], workers: int = 1):
         self.costs = dict(costs)
         self.workers = workers
         self._names = list(costs)
@@ -30,7 +31,7 @@ class Progress:
         self._lock = threading.RLock()
 
     def start(self, name: str) -> 'Step':
-        """Begin a step; it is told how far it is, and when it ends."""
+        """Begin a step, which is then told how far it is, and when it ends."""
         with self._lock:
             step = Step(self, name)
             self._began = step.began if self._began is None else self._began
@@ -39,18 +40,18 @@ class Progress:
             return step
 
     def skip(self, name: str, why: str) -> None:
-        """A step that needs no work, or cannot be done."""
+        """Leave out a step that needs no work, or cannot be done."""
         with self._lock:
             self.costs[name] = 0.0
             self._print(f'{self._place(name)}: {why}')
 
-    def _finish(self, step, status, seconds):
+    def _finish(self, step: 'Step', status: str, seconds: float) -> None:
         self._running.remove(step)
         self._expected += self.costs[step.name] * step.done_here
         self.costs[step.name] = 0.0
         self._print(f'{self._place(step.name)}: {status} ({_clock(seconds)})')
 
-    def _show(self, force=False):
+    def _show(self, force: bool = False) -> None:
         now = time.monotonic()
         tty = sys.stdout.isatty()
         if not tty and not force and now - self._shown < EVERY:
@@ -70,13 +71,13 @@ class Progress:
         room = max(shutil.get_terminal_size().columns - 1 - len(left), 10)
         print(f'\r\x1b[K{" | ".join(steps)[:room]}{left}', end='', flush=True)
 
-    def _print(self, line):
+    def _print(self, line: str) -> None:
         print(f'{chr(13)}\x1b[K{line}' if sys.stdout.isatty() else line, flush=True)
 
-    def _place(self, name):
+    def _place(self, name: str) -> str:
         return f'[{self._names.index(name) + 1}/{len(self._names)}] {name}'
 
-    def _left(self, now):
+    def _left(self, now: float) -> float:
         expected = self._expected + sum(
             self.costs[step.name] * step.done_here for step in self._running
         )
@@ -105,7 +106,12 @@ class Step:
         return max(self.share - (self._first or 0.0), 0.0)
 
     def show(self, share: float, status: str) -> None:
-        """Tell how far the step is: ``share`` from 0 to 1, and a few words."""
+        """Tell how far the step is.
+
+        Args:
+            share (float): From 0 to 1.
+            status (str): A few words.
+        """
         with self._progress._lock:
             if self._first is None:
                 self._first = share
@@ -113,14 +119,19 @@ class Step:
             self._progress._show(force=share >= 1)
 
     def finish(self, status: str = 'done', whole: bool = True) -> None:
-        """End the step; ``whole`` is False where it did not come to its end."""
+        """End the step.
+
+        Args:
+            status (str): A few words on how it ended. Defaults to 'done'.
+            whole (bool): Whether it came to its end. Defaults to True.
+        """
         with self._progress._lock:
             if whole:
                 self.share = 1.0
             self._progress._finish(self, status, time.monotonic() - self.began)
 
 
-def _clock(seconds):
+def _clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f'{hours}:{minutes:02d}:{seconds:02d}' if hours else f'{minutes}:{seconds:02d}'

@@ -1,5 +1,5 @@
 from dn_mmdet.analysis import Complexity
-from dn_mmdet.experiments.demo import METRICS, table
+from dn_mmdet.experiments.demo import METRICS, results_table
 
 
 def test_table_holds_every_metric_and_the_ratio():
@@ -11,7 +11,7 @@ def test_table_holds_every_metric_and_the_ratio():
         )
         for name, value, seconds in (('BN', 0.41, 0.5), ('DN-B', 0.47, 0.6))
     }
-    text = table(rows)
+    text = results_table(rows)
     head, rule, bn, dnb = text.splitlines()
     assert [c.strip() for c in head.split('|')[1:-1]] == [
         'norm',
