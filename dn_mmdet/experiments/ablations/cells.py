@@ -1,20 +1,23 @@
 """What is trained: the cells of the paper's Tables 1, 2, 4, 6, 7 and 8, in small."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from ...paths import configs_root
 
 __all__ = [
+    'AblationCell',
     'BASE_BATCH',
     'BASE_LR',
     'CONFIG',
-    'Cell',
     'HIGH_LR',
     'ITERATIONS',
     'PAPER',
+    'SC_VARIANTS',
     'TEST_BATCHES',
-    'VARIANTS',
+    'Tables',
     'plan',
 ]
 
@@ -33,7 +36,7 @@ TEST_BATCHES = (1, 2, 32)
 PAPER, SLOW = "start='paper'", 'SC learning rate x 0.1'
 
 # Ways to change the SC-Module that the layer and the optimizer offer, as options of the config.
-VARIANTS = {
+SC_VARIANTS = {
     'SC input normalised': {'model.backbone.norm_cfg.sc_input': 'normalized'},
     'gradient stopped at g': {'model.backbone.norm_cfg.detach_gap': True},
     SLOW: {'optim_wrapper.paramwise_cfg': dict(custom_keys={'.sc.': dict(lr_mult=0.1)})},
@@ -43,7 +46,7 @@ VARIANTS = {
     PAPER: {'model.backbone.norm_cfg.start': 'paper'},
 }
 
-LABELS = {'BN': 'BN', 'SEBN': 'SE + BN', 'DNC': 'DN-C', 'DNB': 'DN-B'}
+NAMES = {'BN': 'BN', 'SEBN': 'SE + BN', 'DNC': 'DN-C', 'DNB': 'DN-B'}
 
 BN = dict(norm='BN')
 
@@ -62,19 +65,19 @@ CONFIG = configs_root() / 'digits' / 'mbv2_ablation_digits.py'
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One training.
+class AblationCell:
+    """One training of the ablations.
 
     Attributes:
-        norm (str): type of the norm layer.
-        r (int | None): its reduction ratio, where it has one.
-        g (int | str | None): its channels of a group, where it has groups.
-        fuse (str | None): where DN-C adds its branches.
-        variant (str | None): one of ``VARIANTS``.
-        lr (float): learning rate at the start.
-        batch_size (int): images of a training step.
-        iterations (int): training steps.
-        seed (int): of weights, order and crops.
+        norm (str): Type of the norm layer. Defaults to 'BN'.
+        r (int, optional): Its reduction ratio, where it has one.
+        g (int | str, optional): Its channels of a group, where it has groups.
+        fuse (str, optional): Where DN-C adds its branches.
+        variant (str, optional): One of ``SC_VARIANTS``.
+        lr (float): Learning rate at the start. Defaults to 0.05.
+        batch_size (int): Images of a training step. Defaults to 64.
+        iterations (int): Training steps. Defaults to 400.
+        seed (int): Of weights, order and crops. Defaults to 0.
     """
 
     norm: str = 'BN'
@@ -88,7 +91,7 @@ class Cell:
     seed: int = 0
 
     @property
-    def name(self):
+    def name(self) -> str:
         """Name of the cell's folder."""
         parts = [self.norm.lower()]
         parts += [f'{key}{getattr(self, key)}' for key in ('r', 'g') if getattr(self, key)]
@@ -96,31 +99,33 @@ class Cell:
         return '_'.join([*parts, f'lr{self.lr:g}', f'b{self.batch_size}', f'seed{self.seed}'])
 
     @property
-    def module(self):
+    def module(self) -> str:
         """The norm as the tables of the paper write it, with what sets it apart."""
         where = [f'after {self.fuse.upper()}'] if self.fuse else []
-        return ', '.join([LABELS[self.norm], *where, *([self.variant] if self.variant else [])])
+        return ', '.join(
+            [NAMES.get(self.norm, self.norm), *where, *([self.variant] if self.variant else [])]
+        )
 
     @property
-    def label(self):
+    def label(self) -> str:
         """The norm with its arguments."""
         arguments = ', '.join(str(a) for a in (self.r, self.g) if a is not None)
         return self.module + (f' ({arguments})' if arguments else '')
 
     @property
-    def baseline(self):
+    def baseline(self) -> 'AblationCell':
         """BN at the same learning rate, batch size and seed."""
-        return Cell(
+        return AblationCell(
             lr=self.lr, batch_size=self.batch_size, iterations=self.iterations, seed=self.seed
         )
 
     @property
-    def setting(self):
+    def setting(self) -> tuple:
         """The cell without its seed, as a tuple: cells of one setting are averaged."""
         return tuple(value for key, value in asdict(self).items() if key != 'seed')
 
     @property
-    def options(self):
+    def options(self) -> dict[str, Any]:
         """What ``--cfg-options`` makes the configuration this cell."""
         keys = {key: getattr(self, key) for key in ('r', 'g', 'fuse')}
         norm = {'type': self.norm, **{k: v for k, v in keys.items() if v is not None}}
@@ -134,19 +139,22 @@ class Cell:
             'param_scheduler.0.end': self.iterations,
             'param_scheduler.0.T_max': self.iterations,
             'randomness.seed': self.seed,
-            **VARIANTS.get(self.variant, {}),
+            **SC_VARIANTS.get(self.variant, {}),
         }
 
 
-def plan(seeds=(0, 1, 2)):
+# Table to its cells in the order of its rows; a cell may stand in several.
+Tables = Mapping[str, Sequence[AblationCell]]
+
+
+def plan(seeds: Sequence[int] = (0, 1, 2)) -> Tables:
     """All cells, seed by seed, so that an early stop leaves whole seeds.
 
     Args:
-        seeds (Sequence[int]): default: (0, 1, 2).
+        seeds (Sequence[int]): Seeds of every setting. Defaults to (0, 1, 2).
 
     Returns:
-        dict[str, list[Cell]]: table to its cells in the order of its rows; a cell may stand in
-        several.
+        Tables: Table to its cells in the order of its rows; a cell may stand in several.
     """
     settings = {  # every cell's BN at the same learning rate and batch size is among them
         'module': [
@@ -171,11 +179,11 @@ def plan(seeds=(0, 1, 2)):
         'variant': [
             dict(norm, **at, variant=variant)
             for norm, at in ((DNB, dict(lr=HIGH_LR)), (DNB_OUP, SMALL_BATCH))
-            for variant in (None, *VARIANTS)
+            for variant in (None, *SC_VARIANTS)
             if variant != PAPER
         ],
     }
     return {
-        table: [Cell(**setting, seed=seed) for seed in seeds for setting in rows]
+        table: [AblationCell(**setting, seed=seed) for seed in seeds for setting in rows]
         for table, rows in settings.items()
     }

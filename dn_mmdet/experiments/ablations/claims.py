@@ -1,20 +1,23 @@
 """The paper's claims beside what the cells say of them."""
 
-from ...compare.statistics import compare, summarise
-from .cells import BASE_BATCH, BASE_LR, PAPER, TEST_BATCHES
+from collections.abc import Iterator, Sequence
 
-__all__ = ['claims']
+from ...compare.statistics import Difference, compare, summarise
+from .cells import BASE_BATCH, BASE_LR, PAPER, TEST_BATCHES, AblationCell, Tables
+from .results import AblationResults
+
+__all__ = ['paper_claims']
 
 
-def claims(results, tables):
+def paper_claims(results: AblationResults, tables: Tables) -> list[str]:
     """Judge each claim by the finished cells.
 
     Args:
-        results (Results): finished cells.
-        tables (dict[str, list[Cell]]): what :func:`.cells.plan` returns.
+        results (AblationResults): Finished cells.
+        tables (Tables): What :func:`.cells.plan` returns.
 
     Returns:
-        list[str]: a sentence for each claim, with the figures that it rests on.
+        list[str]: A sentence for each claim, with the figures that it rests on.
     """
     return [
         *_dnc(results, tables),
@@ -26,7 +29,7 @@ def claims(results, tables):
     ]
 
 
-def _dnc(results, tables):
+def _dnc(results: AblationResults, tables: Tables) -> Iterator[str]:
     """Under both starts: the paper's letter, and the one that begins as BN."""
     for variant, start in ((None, 'started as BN'), (PAPER, 'started as in the paper')):
         cells = [c for c in tables['module'] if c.norm == 'DNC' and c.variant == variant]
@@ -36,7 +39,7 @@ def _dnc(results, tables):
         yield f'DN-C, {start}, does not train (Table 1: NaN) - {verdict}: val {"; ".join(told)}.'
 
 
-def _better_than_bn(results, tables):
+def _better_than_bn(results: AblationResults, tables: Tables) -> Iterator[str]:
     for label, cells in _settings(tables['module']):
         if cells[0].norm == 'DNB':
             difference = _against_bn(results, cells)
@@ -47,7 +50,7 @@ def _better_than_bn(results, tables):
             )
 
 
-def _robust(results, tables):
+def _robust(results: AblationResults, tables: Tables) -> Iterator[str]:
     for table, what in (
         ('learning rate', 'at a high learning rate (Table 8)'),
         ('batch size', 'at a small batch (Table 4)'),
@@ -74,7 +77,7 @@ def _robust(results, tables):
             )
 
 
-def _reduction(results, tables):
+def _reduction(results: AblationResults, tables: Tables) -> str:
     told = [f'r={cells[0].r} {_val(results, cells)}' for _, cells in _settings(tables['r'])]
     means = [summarise(results.of_all(cells), 'val').mean for _, cells in _settings(tables['r'])]
     verdict = 'in that order' if sorted(means, reverse=True) == means else 'not in that order'
@@ -84,7 +87,7 @@ def _reduction(results, tables):
     )
 
 
-def _test_batch(results, tables):
+def _test_batch(results: AblationResults, tables: Tables) -> str:
     changes = []
     for cell in tables['test batch size']:
         whole = results.of_all([cell])
@@ -103,7 +106,7 @@ def _test_batch(results, tables):
     )
 
 
-def _target(results, tables):
+def _target(results: AblationResults, tables: Tables) -> Iterator[str]:
     """Each form of DN-B against BN, over all learning rates and batch sizes."""
     forms = {}
     for label, cells in _settings([*tables['learning rate'], *tables['batch size']]):
@@ -123,7 +126,7 @@ def _target(results, tables):
         )
 
 
-def _settings(cells):
+def _settings(cells: Sequence[AblationCell]) -> list[tuple[str, list[AblationCell]]]:
     """The settings among cells, each as its label and the cells of all its seeds."""
     settings = {}
     for cell in dict.fromkeys(cells):
@@ -131,16 +134,16 @@ def _settings(cells):
     return [(group[0].label, group) for group in settings.values()]
 
 
-def _against_bn(results, cells):
+def _against_bn(results: AblationResults, cells: Sequence[AblationCell]) -> Difference:
     bn = summarise(results.of_all([cell.baseline for cell in cells]), 'val')
     return compare(bn, summarise(results.of_all(cells), 'val'))
 
 
-def _val(results, cells):
+def _val(results: AblationResults, cells: Sequence[AblationCell]) -> str:
     return str(summarise(results.of_all(cells), 'val'))
 
 
-def _holds(differences):
+def _holds(differences: Sequence[Difference]) -> str:
     """Whether DN-B is above BN, as a claim says, in each of these cells."""
     verdicts = {difference.verdict for difference in differences}
     if verdicts == {'higher'}:

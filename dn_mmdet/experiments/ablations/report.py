@@ -1,6 +1,8 @@
 """The ablations' tables, in the shape of the paper's, and the verdict on its claims."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmengine.config import Config
 from mmengine.registry import MODELS
@@ -8,10 +10,14 @@ from mmengine.registry import MODELS
 from ...analysis import count_complexity
 from ...compare.statistics import compare, summarise
 from ...figures.curves import STYLES
-from ...utils.files import atomic_write
+from ...utils.files import atomic_write, write_text
 from ...utils.text import markdown_table
-from .cells import BASE_BATCH, BASE_LR, CONFIG, TEST_BATCHES
-from .claims import claims
+from .cells import BASE_BATCH, BASE_LR, CONFIG, TEST_BATCHES, AblationCell, Tables
+from .claims import paper_claims
+from .results import AblationResults
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ['plot_robustness', 'write_report']
 
@@ -29,16 +35,16 @@ TITLES = {
 }
 
 
-def write_report(results, tables, out):
+def write_report(results: AblationResults, tables: Tables, out: str | Path) -> str:
     """Write ``ablations.md`` and ``ablations.png``.
 
     Args:
-        results (Results): finished cells.
-        tables (dict[str, list[Cell]]): what :func:`.cells.plan` returns.
-        out (Path): folder.
+        results (AblationResults): Finished cells.
+        tables (Tables): What :func:`.cells.plan` returns.
+        out (str | Path): Folder.
 
     Returns:
-        str: the Markdown.
+        str: The Markdown.
     """
     seeds = sorted({cell.seed for cells in tables.values() for cell in cells})
     sizes = _sizes(tables)
@@ -56,16 +62,21 @@ def write_report(results, tables, out):
         title, columns = TITLES[name]
         parts.append(f'## {title}\n\n{_table(name, cells, columns, results, sizes)}\n')
     parts.append('## What the paper claims, and what was measured here\n')
-    parts.append('\n'.join(f'- {line}' for line in claims(results, tables)) + '\n')
+    parts.append('\n'.join(f'- {line}' for line in paper_claims(results, tables)) + '\n')
     parts.append('![accuracy against learning rate and batch size](ablations.png)\n')
     text = '\n'.join(parts)
-    with atomic_write(Path(out) / 'ablations.md') as file:
-        file.write(text.encode())
+    write_text(Path(out) / 'ablations.md', text)
     plot_robustness(results, tables, Path(out) / 'ablations.png')
     return text
 
 
-def _table(name, cells, columns, results, sizes):
+def _table(
+    name: str,
+    cells: Sequence[AblationCell],
+    columns: Sequence[str],
+    results: AblationResults,
+    sizes: Mapping[tuple, tuple[str, str]],
+) -> str:
     header = [
         'Module',
         'r',
@@ -86,7 +97,13 @@ def _table(name, cells, columns, results, sizes):
     return markdown_table(lines)
 
 
-def _row(group, columns, test_batch, results, sizes):
+def _row(
+    group: Sequence[AblationCell],
+    columns: Sequence[str],
+    test_batch: int | None,
+    results: AblationResults,
+    sizes: Mapping[tuple, tuple[str, str]],
+) -> list[str]:
     cell = group[0]
     rows = results.of_all(group, test_batch)
     values = dict(
@@ -115,7 +132,7 @@ def _row(group, columns, test_batch, results, sizes):
     ]
 
 
-def _sizes(tables):
+def _sizes(tables: Tables) -> dict[tuple, tuple[str, str]]:
     """Parameters and multiply-adds of each norm in the ablations' network, from the modules."""
     sizes = {}
     for cell in dict.fromkeys(cell for cells in tables.values() for cell in cells):
@@ -129,21 +146,21 @@ def _sizes(tables):
     return sizes
 
 
-def _size_key(cell):
+def _size_key(cell: AblationCell) -> tuple:
     return cell.norm, cell.r, cell.g, cell.fuse, cell.variant
 
 
-def _text(value):
+def _text(value: object) -> str:
     return '' if value is None else str(value)
 
 
-def plot_robustness(results, tables, file):
+def plot_robustness(results: AblationResults, tables: Tables, file: str | Path) -> None:
     """Draw one panel for the learning rates and one for the batch sizes.
 
     Args:
-        results (Results): finished cells.
-        tables (dict[str, list[Cell]]): what :func:`.cells.plan` returns.
-        file (Path): the picture, .png, .svg or .pdf. A run that diverged counts as 0.
+        results (AblationResults): Finished cells; a run that diverged counts as 0.
+        tables (Tables): What :func:`.cells.plan` returns.
+        file (str | Path): The picture, .png, .svg or .pdf.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -166,7 +183,7 @@ def plot_robustness(results, tables, file):
         figure.savefig(picture, format=Path(file).suffix[1:])
 
 
-def _draw(axes, results, cells, key):
+def _draw(axes: 'Axes', results: AblationResults, cells: Sequence[AblationCell], key: str) -> None:
     lines = {}
     for cell in cells:
         lines.setdefault(cell.label, {}).setdefault(getattr(cell, key), []).append(cell)

@@ -5,51 +5,63 @@ import os
 import shutil
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Collection, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
 from ...datasets import build_digits_coco
+from ...runs import Job, run_all
+from ...runs.schedule import Report
 from ...utils.errors import UserError
-from .cells import CONFIG, TEST_BATCHES, plan
+from .cells import CONFIG, TEST_BATCHES, AblationCell, Tables, plan
 from .report import write_report
-from .results import Results
+from .results import AblationResults
 
 __all__ = ['begin_worker', 'run_ablations', 'run_cell']
 
+# A cell, and the test batch sizes that it is asked for.
+Asked = tuple[AblationCell, Collection[int]]
 
-def run_ablations(out='work_dirs/ablations', seeds=(0, 1, 2), workers=None):
+
+def run_ablations(
+    out: str | os.PathLike = 'work_dirs/ablations',
+    seeds: Sequence[int] = (0, 1, 2),
+    workers: int | None = None,
+) -> Path:
     """Train and test every cell that the CSV file does not hold yet, then write the tables.
 
     Each cell trains on one thread, and as many cells as ``workers`` at a time. A finished cell is
     in the CSV file at once; an interrupted one begins anew.
 
     Args:
-        out (str | Path): folder of ``ablations.csv``, ``ablations.md``, ``ablations.png`` and the
-            work folders of the cells. Default: 'work_dirs/ablations'.
-        seeds (Sequence[int]): default: (0, 1, 2).
-        workers (int, optional): processes. Default: the cores that this process may use.
+        out (str | PathLike): Folder of ``ablations.csv``, ``ablations.md``, ``ablations.png`` and
+            the work folders of the cells. Defaults to 'work_dirs/ablations'.
+        seeds (Sequence[int]): Seeds of every setting. Defaults to (0, 1, 2).
+        workers (int, optional): Processes. Defaults to the cores that this process may use.
 
     Returns:
         Path: ``out``.
 
     Raises:
-        UserError: a cell failed for another reason than a diverging loss.
-        KeyboardInterrupt: with how to go on.
+        UserError: A cell failed for another reason than a diverging loss.
+        KeyboardInterrupt: With how to go on.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     build_digits_coco('data/digits')
     tables = plan(seeds)
-    results = Results(out / 'ablations.csv', _recipe())
+    results = AblationResults(out / 'ablations.csv', _recipe())
     if results.set_aside:
         print(f'rows of another recipe or data are now in {results.set_aside}')
-    jobs = [job for job in _jobs(tables) if not results.has(*job)]
-    if jobs:
+    missing = [asked for asked in _asked(tables) if not results.has(*asked)]
+    if missing:
         try:
-            _train(jobs, results, out, workers or len(os.sched_getaffinity(0)))
+            _train(missing, results, out, workers or len(os.sched_getaffinity(0)))
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f'{len(results.rows)} rows are in {results.file}; the same '
@@ -60,13 +72,13 @@ def run_ablations(out='work_dirs/ablations', seeds=(0, 1, 2), workers=None):
     return out
 
 
-def _recipe():
+def _recipe() -> str:
     """What decides a result beside the cell: configuration and data."""
     return Config.fromfile(CONFIG).pretty_text + Path('data/digits/digits.json').read_text()
 
 
-def _jobs(tables):
-    """Each cell once, seed by seed, with the test batch sizes that it is asked for."""
+def _asked(tables: Tables) -> list[Asked]:
+    """Each cell once, seed by seed."""
     cells = dict.fromkeys(cell for cells in tables.values() for cell in cells)
     tested = set(tables['test batch size'])
     return [
@@ -75,32 +87,61 @@ def _jobs(tables):
     ]
 
 
-def _train(jobs, results, out, workers):
-    began = time.monotonic()
-    total, done = sum(map(_cost, jobs)), 0.0
-    print(f'{len(jobs)} cells to train, {workers} at a time; their logs are in {out}/', flush=True)
+def _train(missing: Sequence[Asked], results: AblationResults, out: Path, workers: int) -> None:
+    print(
+        f'{len(missing)} cells to train, {workers} at a time; their logs are in {out}/', flush=True
+    )
+    # Importing everything takes longer than a short training: the processes serve many cells.
     context = multiprocessing.get_context('spawn')
     pool = ProcessPoolExecutor(workers, context, begin_worker, (str(out),))
     try:
-        futures = {pool.submit(run_cell, job[0], str(out), job[1]): job for job in jobs}
-        for count, future in enumerate(as_completed(futures), 1):
-            job = futures[future]
-            results.add(job[0], _rows(future, job[0], out))
-            done += _cost(job)
-            left = (time.monotonic() - began) * (total / done - 1)
-            print(
-                f'[{count}/{len(jobs)}] {_describe(results.of(job[0])[0], job[0])}  '
-                f'({round(left) // 60}:{round(left) % 60:02d} left)',
-                flush=True,
-            )
+        jobs = [_CellJob.of(cell, batches, results, out, pool) for cell, batches in missing]
+        run_all(jobs, workers, keep_going=False)
     finally:
-        # What still runs would only be trained again.
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
-            child.terminate()
+        _end(pool)
 
 
-def _rows(future, cell, out):
+def _end(pool: ProcessPoolExecutor) -> None:
+    # What still runs would only be trained again.
+    pool.shutdown(wait=False, cancel_futures=True)
+    for child in multiprocessing.active_children():
+        child.terminate()
+
+
+@dataclass(eq=False)
+class _CellJob(Job):
+    """A cell that one of the worker processes trains."""
+
+    cell: AblationCell
+    test_batches: Collection[int]
+    results: AblationResults
+    out: Path
+    pool: ProcessPoolExecutor
+
+    @classmethod
+    def of(cls, cell: AblationCell, test_batches: Collection[int], *context: Any) -> '_CellJob':
+        """With its name, and the seconds that it takes on some machine."""
+        name = f'{cell.label}, lr {cell.lr:g}, batch {cell.batch_size}, seed {cell.seed}'
+        step = 0.025 + 0.0012 * cell.batch_size
+        factor = 1.0 if cell.norm == 'BN' else 1.4
+        cost = 2 + factor * (step * cell.iterations + (25 if test_batches else 0))
+        return cls(name, cell, test_batches, *context, cost=cost)
+
+    def run(self, report: Report, threads: int | None = None) -> str:
+        """Wait for a worker to train and test it, and save its rows."""
+        future = self.pool.submit(run_cell, self.cell, str(self.out), bool(self.test_batches))
+        rows = _rows(future, self.cell, self.out)
+        self.results.add(self.cell, rows)
+        if rows[0]['diverged_at'] is not None:
+            return f'loss not finite at iteration {rows[0]["diverged_at"]}'
+        return f'val {rows[0]["val"]:.1f} %, train {rows[0]["train"]:.1f} %'
+
+    def stop(self, grace: float | None = None) -> None:
+        """End all cells: they share their processes."""
+        _end(self.pool)
+
+
+def _rows(future: Future, cell: AblationCell, out: Path) -> list[dict[str, Any]]:
     try:
         return future.result()
     except BrokenProcessPool as error:
@@ -117,25 +158,12 @@ def _rows(future, cell, out):
         ) from error
 
 
-def _cost(job):
-    """Expected seconds of a cell, on some machine: only their proportions count."""
-    cell, test_batches = job
-    step = 0.025 + 0.0012 * cell.batch_size
-    factor = 1.0 if cell.norm == 'BN' else 1.4
-    return 2 + factor * (step * cell.iterations + (25 if test_batches else 0))
+def begin_worker(folder: str) -> None:
+    """Give the worker one thread, and its words a file: cells run side by side.
 
-
-def _describe(row, cell):
-    where = f'{cell.label}, lr {cell.lr:g}, batch {cell.batch_size}, seed {cell.seed}'
-    if row['diverged_at'] is not None:
-        return f'{where}: loss not finite at iteration {row["diverged_at"]}'
-    return f'{where}: val {row["val"]:.1f} %, train {row["train"]:.1f} %'
-
-
-def begin_worker(folder):
-    """Give the worker one thread, and its words a file: cells run side by side."""
-    import os
-
+    Args:
+        folder (str): Where ``worker_<process>.log`` is written.
+    """
     import torch
 
     torch.set_num_threads(1)
@@ -143,21 +171,21 @@ def begin_worker(folder):
     sys.stdout = sys.stderr = log
 
 
-def run_cell(cell, folder, test_batches=False):
+def run_cell(cell: AblationCell, folder: str, test_batches: bool = False) -> list[dict[str, Any]]:
     """Train a cell from its start and evaluate it on the held-out crops.
 
     A training whose loss ceases to be finite is a result, not an error.
 
     Args:
-        cell (Cell): the cell.
-        folder (str): where its work folder is made; an unfinished one is replaced.
-        test_batches (bool): evaluate also at each of ``TEST_BATCHES``. Default: False.
+        cell (AblationCell): The cell.
+        folder (str): Where its work folder is made; an unfinished one is replaced.
+        test_batches (bool): Evaluate also at each of ``TEST_BATCHES``. Defaults to False.
 
     Returns:
-        list[dict]: a row for each test batch size, with ``test_batch_size``; ``train``, the top-1
-        accuracy in percent over the last 50 training iterations, and ``val``, on the held-out
-        crops (both None where the run diverged); ``diverged_at``, an iteration or None; and the
-        ``seconds`` of the training.
+        list[dict[str, Any]]: A row for each test batch size, with ``test_batch_size``; ``train``,
+        the top-1 accuracy in percent over the last 50 training iterations, and ``val``, on the
+        held-out crops (both None where the run diverged); ``diverged_at``, an iteration or None;
+        and the ``seconds`` of the training.
     """
     from ...engine import test, train
     from ...engine.hooks.divergence import DivergedError

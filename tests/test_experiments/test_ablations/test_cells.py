@@ -7,8 +7,8 @@ from dn_mmdet.experiments.ablations.cells import (
     CONFIG,
     HIGH_LR,
     ITERATIONS,
-    VARIANTS,
-    Cell,
+    SC_VARIANTS,
+    AblationCell,
     plan,
 )
 
@@ -52,7 +52,7 @@ def test_names_are_unique():
 def test_a_cell_changes_the_configuration_where_it_says():
     config = Config.fromfile(CONFIG)
     before = config.to_dict()
-    cell = Cell('DNB', r=8, g='oup', lr=0.3, batch_size=4, iterations=7, seed=2)
+    cell = AblationCell('DNB', r=8, g='oup', lr=0.3, batch_size=4, iterations=7, seed=2)
     config.merge_from_dict(cell.options)
     assert config.model.backbone.norm_cfg == dict(type='DNB', r=8, g='oup', eps=1e-3)
     assert config.optim_wrapper.optimizer.lr == 0.3 and config.randomness.seed == 2
@@ -66,7 +66,7 @@ def test_a_cell_changes_the_configuration_where_it_says():
         config.default_hooks.checkpoint.interval,
     } == {7}
     # Put back, nothing else differs.
-    config.merge_from_dict(Cell(lr=0.05).options)
+    config.merge_from_dict(AblationCell(lr=0.05).options)
     after = config.to_dict()
     del after['randomness']
     for key in ('r', 'g'):
@@ -85,9 +85,9 @@ def test_the_norms_of_all_cells_can_be_built():
 
 def test_a_variant_reaches_the_layers_or_the_optimizer():
     found = {}
-    for name in VARIANTS:
+    for name in SC_VARIANTS:
         config = Config.fromfile(CONFIG)
-        config.merge_from_dict(Cell('DNB', r=16, g=1, variant=name).options)
+        config.merge_from_dict(AblationCell('DNB', r=16, g=1, variant=name).options)
         model = MODELS.build(config.model)
         groups = build_optim_wrapper(model, config.optim_wrapper).param_groups
         layer = model.backbone.conv1.bn

@@ -2,8 +2,8 @@ import pytest
 
 from dn_mmdet.experiments.ablations import report
 from dn_mmdet.experiments.ablations.cells import BASE_LR, HIGH_LR, plan
-from dn_mmdet.experiments.ablations.claims import claims
-from dn_mmdet.experiments.ablations.results import Results
+from dn_mmdet.experiments.ablations.claims import paper_claims
+from dn_mmdet.experiments.ablations.results import AblationResults
 
 
 def accuracy(cell):
@@ -20,7 +20,7 @@ def accuracy(cell):
 
 @pytest.fixture
 def results(tmp_path):
-    found = Results(tmp_path / 'ablations.csv', '')
+    found = AblationResults(tmp_path / 'ablations.csv', '')
     row = dict(train=99.0, diverged_at=None, seconds=1.0)
     tables = plan()
     for cell in dict.fromkeys(cell for cells in tables.values() for cell in cells):
@@ -62,7 +62,7 @@ def test_the_tables(results, tmp_path, monkeypatch):
 
 
 def test_the_claims(results):
-    told = claims(results, plan())
+    told = paper_claims(results, plan())
 
     def find(beginning):
         return next(line for line in told if line.startswith(beginning))

@@ -1,17 +1,17 @@
 import pytest
 
-from dn_mmdet.experiments.ablations.cells import Cell
-from dn_mmdet.experiments.ablations.results import Results
+from dn_mmdet.experiments.ablations.cells import AblationCell
+from dn_mmdet.experiments.ablations.results import AblationResults
 
-BN, DNB = Cell(), Cell('DNB', r=16, g='oup', seed=1)
+BN, DNB = AblationCell(), AblationCell('DNB', r=16, g='oup', seed=1)
 ROW = dict(test_batch_size=100, train=81.5, val=82.25, diverged_at=None, seconds=61.0)
 
 
 def test_rows_come_back_as_they_were_added(tmp_path):
-    results = Results(tmp_path / 'ablations.csv', 'recipe')
+    results = AblationResults(tmp_path / 'ablations.csv', 'recipe')
     results.add(BN, [ROW, dict(ROW, test_batch_size=1, val=82.0)])
     results.add(DNB, [dict(ROW, train=None, val=None, diverged_at=17)])
-    again = Results(tmp_path / 'ablations.csv', 'recipe')
+    again = AblationResults(tmp_path / 'ablations.csv', 'recipe')
     assert again.rows == results.rows and again.set_aside is None
     assert [row['val'] for row in again.of(BN)] == [82.25, 82.0]
     assert again.of(DNB)[0]['g'] == 'oup' and again.of(DNB)[0]['diverged_at'] == 17
@@ -19,7 +19,7 @@ def test_rows_come_back_as_they_were_added(tmp_path):
 
 
 def test_a_cell_is_finished_at_the_test_batch_sizes_it_was_asked_for(tmp_path):
-    results = Results(tmp_path / 'ablations.csv', 'recipe')
+    results = AblationResults(tmp_path / 'ablations.csv', 'recipe')
     assert not results.has(BN)
     results.add(BN, [ROW, dict(ROW, test_batch_size=1)])
     assert results.has(BN) and results.has(BN, (1,)) and not results.has(BN, (1, 2))
@@ -28,26 +28,26 @@ def test_a_cell_is_finished_at_the_test_batch_sizes_it_was_asked_for(tmp_path):
 
 
 def test_a_cell_trained_again_replaces_its_rows(tmp_path):
-    results = Results(tmp_path / 'ablations.csv', 'recipe')
+    results = AblationResults(tmp_path / 'ablations.csv', 'recipe')
     results.add(BN, [ROW])
     results.add(BN, [dict(ROW, val=90.0), dict(ROW, test_batch_size=1)])
-    assert [row['val'] for row in Results(tmp_path / 'ablations.csv', 'recipe').of(BN)] == [
+    assert [row['val'] for row in AblationResults(tmp_path / 'ablations.csv', 'recipe').of(BN)] == [
         90.0,
         82.25,
     ]
 
 
 def test_rows_of_another_recipe_are_set_aside_and_kept(tmp_path):
-    Results(tmp_path / 'ablations.csv', 'old recipe').add(BN, [ROW])
-    results = Results(tmp_path / 'ablations.csv', 'new recipe')
+    AblationResults(tmp_path / 'ablations.csv', 'old recipe').add(BN, [ROW])
+    results = AblationResults(tmp_path / 'ablations.csv', 'new recipe')
     assert results.rows == [] and not results.has(BN)
-    assert Results(results.set_aside, 'old recipe').has(BN)
+    assert AblationResults(results.set_aside, 'old recipe').has(BN)
 
 
 def test_a_write_that_breaks_off_loses_nothing(tmp_path, monkeypatch):
-    results = Results(tmp_path / 'ablations.csv', 'recipe')
+    results = AblationResults(tmp_path / 'ablations.csv', 'recipe')
     results.add(BN, [ROW])
     monkeypatch.setattr('os.replace', lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         results.add(DNB, [ROW])
-    assert Results(tmp_path / 'ablations.csv', 'recipe').has(BN)
+    assert AblationResults(tmp_path / 'ablations.csv', 'recipe').has(BN)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from dn_mmdet.experiments.ablations import run
-from dn_mmdet.experiments.ablations.cells import TEST_BATCHES, Cell
-from dn_mmdet.experiments.ablations.results import Results
+from dn_mmdet.experiments.ablations.cells import TEST_BATCHES, AblationCell
+from dn_mmdet.experiments.ablations.results import AblationResults
 from dn_mmdet.experiments.ablations.run import run_cell
 from dn_mmdet.utils.errors import UserError
 
@@ -35,7 +35,7 @@ def inside(folder, monkeypatch):
 
 
 def test_a_cell_is_trained_and_tested_at_every_batch_size(tmp_path):
-    cell = Cell('DNB', r=16, g='oup', seed=3, **SHORT)
+    cell = AblationCell('DNB', r=16, g='oup', seed=3, **SHORT)
     rows = run_cell(cell, str(tmp_path), test_batches=True)
     assert [row['test_batch_size'] for row in rows] == [100, *TEST_BATCHES]
     assert {row['diverged_at'] for row in rows} == {None}
@@ -48,28 +48,33 @@ def test_a_cell_is_trained_and_tested_at_every_batch_size(tmp_path):
 
 
 def test_a_diverging_cell_is_a_result(tmp_path):
-    (row,) = run_cell(Cell(lr=1e30, **{**SHORT, 'iterations': 5}), str(tmp_path), test_batches=True)
+    (row,) = run_cell(
+        AblationCell(lr=1e30, **{**SHORT, 'iterations': 5}), str(tmp_path), test_batches=True
+    )
     assert row['val'] is None and row['train'] is None and 1 < row['diverged_at'] <= 5
 
 
 def test_cells_are_trained_by_workers_and_saved_as_they_come(tmp_path, capsys):
-    jobs = [(Cell(seed=seed, **SHORT), ()) for seed in (0, 1)]
-    results = Results(tmp_path / 'ablations.csv', 'recipe')
+    jobs = [(AblationCell(seed=seed, **SHORT), ()) for seed in (0, 1)]
+    results = AblationResults(tmp_path / 'ablations.csv', 'recipe')
     run._train(jobs, results, tmp_path, workers=1)
-    again = Results(tmp_path / 'ablations.csv', 'recipe')
+    again = AblationResults(tmp_path / 'ablations.csv', 'recipe')
     assert all(again.has(*job) for job in jobs)
     told = capsys.readouterr().out.splitlines()
     assert told[0].startswith('2 cells to train, 1 at a time')
-    assert told[1].startswith('[1/2] BN, lr 0.05, batch 4, seed 0: val ')
-    assert told[2].endswith('(0:00 left)')
+    done = [line for line in told if ': val ' in line]
+    assert done[0].startswith('[1/2] BN, lr 0.05, batch 4, seed 0: val ')
+    assert done[1].startswith('[2/2] BN, lr 0.05, batch 4, seed 1: val ') and len(done) == 2
+    assert told[1].startswith('[1/2] BN, lr 0.05, batch 4, seed 0  (')
+    assert all(line.endswith(' left in all)') for line in told[1:] if line not in done)
 
 
 def test_a_cell_that_fails_is_named_and_the_finished_ones_stay(tmp_path, monkeypatch):
-    good, bad = Cell(seed=0, **SHORT), Cell('NoSuchNorm', **SHORT)
-    results = Results(tmp_path / 'ablations.csv', 'recipe')
+    good, bad = AblationCell(seed=0, **SHORT), AblationCell('NoSuchNorm', **SHORT)
+    results = AblationResults(tmp_path / 'ablations.csv', 'recipe')
     with pytest.raises(UserError, match='nosuchnorm_lr0.05_b4_seed0.*NoSuchNorm'):
         run._train([(good, ()), (bad, ())], results, tmp_path, workers=1)
-    assert Results(tmp_path / 'ablations.csv', 'recipe').has(good)
+    assert AblationResults(tmp_path / 'ablations.csv', 'recipe').has(good)
 
 
 def test_what_is_in_the_csv_file_is_not_trained_again(folder, tmp_path, monkeypatch):
