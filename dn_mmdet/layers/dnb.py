@@ -1,4 +1,4 @@
-"""DN-B: batch normalisation with scale and shift made per sample and channel."""
+"""DN-B: batch normalization with scale and shift made per sample and channel."""
 
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from ..ops.dispatch import runs_eagerly
 from ..ops.functional import run_unchecked
 from ..ops.precision import cast, without_autocast
 from ..ops.reference import modulate
+from ..ops.sc import SCWeights
 from .dynamic_norm import Affine, DynamicNorm
 from .inner_bn import count_batch, is_known, running_statistics, sharing_group_of
 from .validation import check_choice, check_flag
@@ -65,6 +66,8 @@ class DNB(DynamicNorm):
         TypeError: An argument is not of the type above.
         ValueError: An argument is out of range.
     """
+
+    _kind = 'DNB'
 
     def __init__(
         self,
@@ -144,7 +147,7 @@ class DNB(DynamicNorm):
             return self._with_offsets(alpha, shift, hidden)
 
     def _uses_operator(self, x: Tensor) -> bool:
-        # A foreign BatchNorm normalises otherwise, hooks and tracers look at the members.
+        # A foreign BatchNorm normalizes otherwise, hooks and tracers look at the members.
         bn, sc = self.bn, self.sc
         hooked = (
             bn._forward_hooks or bn._forward_pre_hooks or sc._forward_hooks or sc._forward_pre_hooks
@@ -157,7 +160,9 @@ class DNB(DynamicNorm):
         return run_unchecked(
             x,
             *running_statistics(bn),
-            (sc.fc1_weight, sc.fc1_bias, sc.fc2_weight, self.alpha_offset, self.lambda_offset),
+            SCWeights(
+                sc.fc1_weight, sc.fc1_bias, sc.fc2_weight, self.alpha_offset, self.lambda_offset
+            ),
             self._uses_batch_statistics,
             count_batch(bn),
             bn.eps,
@@ -165,6 +170,7 @@ class DNB(DynamicNorm):
             self.detach_gap,
             self.activation,
             sharing_group_of(bn),
+            eager=True,  # _uses_operator has asked.
         )
 
     def _compose(self, x: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.fx import Proxy
 
+from .sc import SCWeights
+
 __all__ = ['check_arguments', 'check_device']
 
 FLOAT = torch.float32
@@ -15,11 +17,7 @@ def check_arguments(
     x: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
-    fc1_weight: Tensor,
-    fc1_bias: Tensor,
-    fc2_weight: Tensor,
-    alpha_offset: Tensor,
-    lambda_offset: Tensor,
+    weights: SCWeights,
     training: bool,
     eps: float,
     sc_input: str,
@@ -57,6 +55,7 @@ def check_arguments(
         raise ValueError(f'dynamic_batch_norm eps must be positive, but got {eps}')
     if sc_input not in SC_INPUTS:
         raise ValueError(f"sc_input must be 'raw' or 'normalized', got {sc_input!r}")
+    fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset = weights
     mean, var = running_mean, running_var
     if mean is None or var is None:
         if not training:

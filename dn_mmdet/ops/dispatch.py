@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from .backends import cpp, triton_launch
+from .backends import KERNELS, cpp, triton_launch
+from .backends.kernels import DTYPES
 
-__all__ = ['PATHS', 'choose_path', 'runs_eagerly', 'use_path']
+__all__ = ['PATHS', 'choose_path', 'eager_path', 'runs_eagerly', 'use_path']
 
-PATHS = ('auto', 'reference', 'aten', 'cpp', 'triton')
+PATHS = ('auto', 'reference', *KERNELS)
 VARIABLE = 'DN_MMDET_OPS'
 
 
@@ -35,7 +36,12 @@ def choose_path(x: Tensor, shared: bool = False) -> str:
         ValueError: ``DN_MMDET_OPS`` names no path.
         RuntimeError: ``DN_MMDET_OPS`` names 'cpp' or 'triton', which cannot be used.
     """
-    if not runs_eagerly(x) or (x.numel() == 0 and not shared):
+    return eager_path(x, shared) if runs_eagerly(x) else 'reference'
+
+
+def eager_path(x: Tensor, shared: bool = False) -> str:
+    """:func:`choose_path` for an input of which :func:`runs_eagerly` is known."""
+    if x.numel() == 0 and not shared:
         return 'reference'
     requested = _forced or _check(os.environ.get(VARIABLE, 'auto'), VARIABLE)
     if requested == 'auto':
@@ -79,7 +85,7 @@ _forced: str | None = None
 
 
 def _best(x: Tensor) -> str:
-    if x.device.type == 'cuda' and x.dtype in triton_launch.DTYPES:
+    if x.device.type == 'cuda' and x.dtype in DTYPES:
         # Without Triton not 'aten', which was composed for a CPU: its sums loop over the samples.
         available = triton_launch.is_available(x.device)
         return 'triton' if available and triton_launch.supports(x) else 'reference'
@@ -90,7 +96,7 @@ def _best(x: Tensor) -> str:
 
 def _supports(path: str, x: Tensor) -> bool:
     if path == 'cpp':
-        return x.device.type == 'cpu' and x.dtype in cpp.DTYPES
+        return x.device.type == 'cpu' and x.dtype in DTYPES
     return path != 'triton' or triton_launch.supports(x)
 
 

@@ -1,7 +1,6 @@
-"""The one entry to every implementation of dynamic batch normalisation."""
+"""The one entry to every implementation of dynamic batch normalization."""
 
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -9,11 +8,13 @@ from torch import Tensor
 from .activation import bounds_of
 from .arguments import check_arguments
 from .autograd import ClosedFormBatchNorm, Options
-from .backends import aten, cpp, empty, triton
-from .dispatch import choose_path
+from .backends import KERNELS, empty
+from .backends.kernels import Kernels
+from .dispatch import eager_path, runs_eagerly
 from .precision import cast, compute_dtype, to_dense, without_autocast
 from .recompute import is_recomputing
 from .reference import reference_dynamic_batch_norm
+from .sc import SCWeights
 from .sync import sharing_group, update_running_statistics
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def dynamic_batch_norm(
     activation: str | None = None,
     group: 'ProcessGroup | None' = None,
 ) -> Tensor:
-    """Batch normalisation with scale and shift from the SC-Module (equations 6 and 7).
+    """Batch normalization with scale and shift from the SC-Module (equations 6 and 7).
 
     ``Y = (X - E[X]) / sqrt(Var[X] + eps) * alpha + lambda`` with
     ``alpha, lambda = offsets + split(W2 sigmoid(W1 g + b1))`` and g the spatial mean of X.
@@ -86,14 +87,13 @@ def dynamic_batch_norm(
     """
     if group is not None:
         group = sharing_group(group) if training else None
+    weights = SCWeights(fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset)
     check_arguments(
-        x, running_mean, running_var, fc1_weight, fc1_bias, fc2_weight, alpha_offset,
-        lambda_offset, training, eps, sc_input, group is not None,
-    )  # fmt: skip
+        x, running_mean, running_var, weights, training, eps, sc_input, group is not None
+    )
     return run_unchecked(
-        x, running_mean, running_var,
-        (fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset),
-        training, momentum, eps, sc_input, detach_gap, activation, group,
+        x, running_mean, running_var, weights, training, momentum, eps, sc_input, detach_gap,
+        activation, group, runs_eagerly(x),
     )  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def run_unchecked(
     x: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
-    parameters: tuple[Tensor, ...],
+    weights: SCWeights,
     training: bool,
     momentum: float,
     eps: float,
@@ -109,68 +109,78 @@ def run_unchecked(
     detach_gap: bool,
     activation: str | None,
     group: 'ProcessGroup | None',
+    eager: bool,
 ) -> Tensor:
     """:func:`dynamic_batch_norm` for arguments that are known to fit, as a layer's own do.
 
-    ``parameters`` are the five from fc1_weight to lambda_offset; ``group`` has several processes
-    or is None. A call costs microseconds of Python, which count where maps are small.
+    A call costs microseconds of Python, which count where maps are small.
+
+    Args:
+        x (Tensor): As there, and so are all that are not named here.
+        weights (SCWeights): The five of them.
+        group (ProcessGroup, optional): It has several processes.
+        eager (bool): What :func:`.dispatch.runs_eagerly` says of ``x``.
     """
     bounds = bounds_of(activation)
-    path = choose_path(x, group is not None)
-    dtype = parameters[3].dtype
+    path = eager_path(x, group is not None) if eager else 'reference'
+    dtype = weights.alpha_offset.dtype
     if x.dtype != dtype or dtype != torch.float32:
         dtype = compute_dtype(torch.promote_types(x.dtype, dtype))
-    parameters = [tensor if tensor.dtype == dtype else cast(tensor, dtype) for tensor in parameters]
+    for weight in weights:
+        if weight.dtype != dtype:
+            weights = SCWeights._make(cast(weight, dtype) for weight in weights)
+            break
     with without_autocast(x):
         if path == 'reference' or (path != 'aten' and dtype != torch.float32):
             return _run_reference(
-                x, running_mean, running_var, parameters, training=training, momentum=momentum,
-                eps=eps, sc_input=sc_input, detach_gap=detach_gap, activation=activation,
-                group=group,
+                x, running_mean, running_var, weights, training, momentum, eps, sc_input,
+                detach_gap, activation, group,
             )  # fmt: skip
         kernels = KERNELS[path] if x.numel() else empty
         needs_gradient = torch.is_grad_enabled() and (
-            x.requires_grad or any(tensor.requires_grad for tensor in parameters)
+            x.requires_grad or any(weight.requires_grad for weight in weights)
         )
+        normalized = sc_input == 'normalized'
+        if not training:
+            frozen = cast(running_mean, dtype), cast(running_var, dtype)
+            if kernels.EVALUATES and not needs_gradient:
+                return kernels.evaluate(to_dense(x), *frozen, weights, eps, normalized, bounds)
         recompute = needs_gradient and is_recomputing()
-        options = Options(eps, sc_input == 'normalized', detach_gap, bounds, recompute, group)
+        options = Options(eps, normalized, detach_gap, bounds, recompute, group)
         if training:
-            return _train(kernels, x, running_mean, running_var, parameters, momentum, options)
-        frozen = cast(running_mean, dtype), cast(running_var, dtype)
-        if kernels.EVALUATES and not needs_gradient:
-            return kernels.evaluate(to_dense(x), *frozen, *parameters, options)
-        return ClosedFormBatchNorm.apply(kernels, x, *parameters, *frozen, options)[0]
-
-
-KERNELS = {'aten': aten, 'cpp': cpp, 'triton': triton}
+            return _train(kernels, x, running_mean, running_var, weights, momentum, options)
+        return ClosedFormBatchNorm.apply(kernels, options, *frozen, x, *weights)[0]
 
 
 def _train(
-    kernels: ModuleType,
+    kernels: Kernels,
     x: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
-    parameters: list[Tensor],
+    weights: SCWeights,
     momentum: float,
     options: Options,
 ) -> Tensor:
-    y, mean, var, _, _, count = ClosedFormBatchNorm.apply(
-        kernels, x, *parameters, None, None, options
-    )
+    y, mean, var, _, _, count = ClosedFormBatchNorm.apply(kernels, options, None, None, x, *weights)
     if running_mean is not None:
         count = x.numel() // x.shape[1] if count is None else count
         update_running_statistics(running_mean, running_var, mean, var, count, momentum)
     return y
 
 
-def _run_reference(x, running_mean, running_var, parameters, *, training, **options):
-    dtype = parameters[0].dtype
+def _run_reference(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weights: SCWeights,
+    training: bool,
+    *options: Any,
+) -> Tensor:
+    dtype = weights.fc1_weight.dtype
     statistics = [
         buffer if buffer is None else cast(buffer, dtype) for buffer in (running_mean, running_var)
     ]
-    y = reference_dynamic_batch_norm(
-        cast(x, dtype), *statistics, *parameters, training=training, **options
-    )
+    y = reference_dynamic_batch_norm(cast(x, dtype), *statistics, weights, training, *options)
     if training and running_mean is not None and running_mean.dtype != dtype:
         running_mean.copy_(statistics[0])
         running_var.copy_(statistics[1])

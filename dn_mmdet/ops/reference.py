@@ -1,18 +1,17 @@
-"""Dynamic batch normalisation in plain PyTorch, differentiated by autograd.
+"""Dynamic batch normalization in plain PyTorch, differentiated by autograd.
 
 It runs for every dtype and device, can be differentiated twice, traced and exported, and is
 what the faster paths are tested against.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from .activation import activate
-from .sc import scale_shift
+from .sc import SCWeights, scale_shift
 from .sync import shared_batch_norm
 
 if TYPE_CHECKING:
@@ -25,11 +24,7 @@ def reference_dynamic_batch_norm(
     x: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
-    fc1_weight: Tensor,
-    fc1_bias: Tensor,
-    fc2_weight: Tensor,
-    alpha_offset: Tensor,
-    lambda_offset: Tensor,
+    weights: SCWeights,
     training: bool,
     momentum: float,
     eps: float,
@@ -45,14 +40,13 @@ def reference_dynamic_batch_norm(
         )
     else:
         normalized = shared_batch_norm(x, running_mean, running_var, momentum, eps, group)
-    sc = partial(
-        scale_shift,
-        fc1_weight=fc1_weight,
-        fc1_bias=fc1_bias,
-        fc2_weight=fc2_weight,
-        groups=fc1_weight.shape[0] // fc2_weight.shape[1],
+
+    def sc(context: Tensor) -> tuple[Tensor, Tensor]:
+        return scale_shift(context, weights)[:2]
+
+    y = modulate(
+        x, normalized, sc, weights.alpha_offset, weights.lambda_offset, sc_input, detach_gap
     )
-    y = modulate(x, normalized, sc, alpha_offset, lambda_offset, sc_input, detach_gap)
     return activate(y, activation)
 
 
@@ -65,21 +59,21 @@ def modulate(
     sc_input: str = 'raw',
     detach_gap: bool = False,
 ) -> Tensor:
-    """Scale and shift a normalised map per sample and channel (equation 7).
+    """Scale and shift a normalized map per sample and channel (equation 7).
 
     Args:
         x (Tensor): The raw input, shape (N, C, H, W).
-        normalized (Tensor): The normalised input, same shape.
+        normalized (Tensor): The normalized input, same shape.
         sc (Callable): Maps (N, C) to the changes of alpha and lambda, each (N, C).
         alpha_offset (Tensor): Shape (C,).
         lambda_offset (Tensor): Shape (C,).
-        sc_input (str): 'raw' pools ``x``, 'normalized' pools ``normalized``.
-        detach_gap (bool): Stop the gradient at the pooled values.
+        sc_input (str): 'raw' pools ``x``, 'normalized' pools ``normalized``. Defaults to 'raw'.
+        detach_gap (bool): Stop the gradient at the pooled values. Defaults to False.
 
     Returns:
         Tensor: Shape (N, C, H, W).
     """
-    # The mean of the normalised map is (g - E[X]) / sqrt(Var[X] + eps).
+    # The mean of the normalized map is (g - E[X]) / sqrt(Var[X] + eps).
     context = (normalized if sc_input == 'normalized' else x).mean((2, 3))
     if detach_gap:
         context = context.detach()

@@ -1,7 +1,13 @@
-"""The SC-Module between the two passes over a map, forward and backward, on (N, C) numbers.
+"""The arithmetic of the SC-Module (section 3 of the paper), forward and backward.
 
-With S = H W, M = N S, r = (var + eps)^-1/2, mu the mean, g the means per sample and channel, dg
-their gradient, S1 and S2 the sums and products of the backward's first pass:
+It works on numbers per sample and channel, (N, C), between the two passes over a map. With W1, b1,
+W2 the weights of its two layers, W2 in groups and without bias, and g the spatial means of the map:
+
+    h = sigmoid(W1 g + b1)
+    alpha, lambda = offsets + split(W2 h)
+
+With S = H W, M = N S, r = (var + eps)^-1/2, mu the mean, dg the gradient of g, S1 and S2 the sums
+and products of the backward's first pass:
 
     scale = alpha r,  shift = lambda - scale mu
     d lambda = S1,  d alpha = r S2
@@ -21,11 +27,46 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ['ScGradients', 'grouped_linear', 'sc_backward', 'sc_forward', 'scale_shift']
+__all__ = [
+    'SCGradients',
+    'SCWeights',
+    'grouped_linear',
+    'sc_backward',
+    'sc_forward',
+    'scale_shift',
+]
 
 
-class ScGradients(NamedTuple):
-    """Gradients of what is trained, and what the gradient of the map is made of."""
+class SCWeights(NamedTuple):
+    """What makes scale and shift of a map from its means.
+
+    Attributes:
+        fc1_weight (Tensor): W1, shape (H, C).
+        fc1_bias (Tensor): b1, shape (H,).
+        fc2_weight (Tensor): W2, shape (2C, g), in H // g groups; the rows of alpha come first.
+        alpha_offset (Tensor): Shape (C,).
+        lambda_offset (Tensor): Shape (C,).
+    """
+
+    fc1_weight: Tensor
+    fc1_bias: Tensor
+    fc2_weight: Tensor
+    alpha_offset: Tensor
+    lambda_offset: Tensor
+
+
+class SCGradients(NamedTuple):
+    """Gradients of the weights, and what the gradient of the map is made of.
+
+    Attributes:
+        fc1_weight (Tensor): Shape (H, C).
+        fc1_bias (Tensor): Shape (H,).
+        fc2_weight (Tensor): Shape (2C, g).
+        alpha_offset (Tensor): Shape (C,).
+        lambda_offset (Tensor): Shape (C,).
+        slope (Tensor): Shape (C,).
+        offset (Tensor): Shape (N, C).
+    """
 
     fc1_weight: Tensor
     fc1_bias: Tensor
@@ -36,39 +77,46 @@ class ScGradients(NamedTuple):
     offset: Tensor
 
 
+def scale_shift(context: Tensor, weights: SCWeights) -> tuple[Tensor, Tensor, Tensor]:
+    """What the SC-Module adds to the offsets of alpha and lambda.
+
+    Args:
+        context (Tensor): Shape (N, C), one number per sample and channel.
+        weights (SCWeights): Of the dtype of ``context``.
+
+    Returns:
+        tuple[Tensor, Tensor, Tensor]: The changes of alpha and of lambda, each (N, C), and the
+        hidden units behind them, (N, H).
+    """
+    hidden = F.linear(context, weights.fc1_weight, weights.fc1_bias).sigmoid()
+    groups = _groups(weights.fc1_weight, weights.fc2_weight)
+    alpha, shift = grouped_linear(hidden, weights.fc2_weight, groups).chunk(2, dim=1)
+    return alpha, shift, hidden
+
+
 def sc_forward(
-    means: Tensor,
-    mean: Tensor,
-    var: Tensor,
-    fc1_weight: Tensor,
-    fc1_bias: Tensor,
-    fc2_weight: Tensor,
-    alpha_offset: Tensor,
-    lambda_offset: Tensor,
-    eps: float,
-    normalized: bool,
+    means: Tensor, mean: Tensor, var: Tensor, weights: SCWeights, eps: float, normalized: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """r of shape (C,), hidden units (N, H), and scale and shift of the affine map, each (N, C).
+    """Scale and shift of the map itself, and what the backward needs.
 
     Args:
         means (Tensor): Means of the map per sample and channel, (N, C).
         mean (Tensor): Of the statistics, (C,).
         var (Tensor): Biased variance of the statistics, (C,).
-        fc1_weight (Tensor): (H, C).
-        fc1_bias (Tensor): (H,).
-        fc2_weight (Tensor): (2C, g), in H // g groups.
-        alpha_offset (Tensor): (C,).
-        lambda_offset (Tensor): (C,).
+        weights (SCWeights): Of the dtype of ``means``.
         eps (float): Added to the variance.
         normalized (bool): Whether the SC-Module sees ``(means - mean) * r``.
+
+    Returns:
+        tuple[Tensor, Tensor, Tensor, Tensor]: r, (C,); hidden units, (N, H); scale and shift, each
+        (N, C).
     """
     rstd = torch.rsqrt(var + eps)
     context = (means - mean) * rstd if normalized else means
-    hidden = F.linear(context, fc1_weight, fc1_bias).sigmoid_()
-    groups = fc1_weight.shape[0] // fc2_weight.shape[1]
-    alpha, shift = grouped_linear(hidden, fc2_weight, groups).chunk(2, dim=1)
-    scale = (alpha + alpha_offset) * rstd
-    return rstd, hidden, scale, (shift + lambda_offset).addcmul_(scale, mean, value=-1)
+    alpha, shift, hidden = scale_shift(context, weights)
+    scale = (alpha + weights.alpha_offset) * rstd
+    shift = (shift + weights.lambda_offset).addcmul_(scale, mean, value=-1)
+    return rstd, hidden, scale, shift
 
 
 def sc_backward(
@@ -86,14 +134,14 @@ def sc_backward(
     normalized: bool,
     detach_gap: bool,
     reduce: Callable[[Tensor], Tensor] | None = None,
-) -> ScGradients:
+) -> SCGradients:
     """All gradients but that of the map itself.
 
     Args:
         sums (Tensor): S1, (N, C).
-        products (Tensor): S2 / r, (N, C).
-        means (Tensor): As in the forward.
-        mean (Tensor): As in the forward.
+        products (Tensor): S2, (N, C).
+        means (Tensor): As in :func:`sc_forward`.
+        mean (Tensor): As in :func:`sc_forward`.
         rstd (Tensor): r, (C,).
         hidden (Tensor): (N, H).
         scale (Tensor): (N, C).
@@ -101,14 +149,19 @@ def sc_backward(
         fc2_weight (Tensor): (2C, g).
         places (int): S.
         count (float | Tensor): M over all processes, or 0 where statistics are frozen.
-        normalized (bool): As in the forward.
+        normalized (bool): As in :func:`sc_forward`.
         detach_gap (bool): Whether no gradient passes the input of the SC-Module.
-        reduce (Callable, optional): Sums T1 and T2, stacked to (2, C), over processes.
+        reduce (Callable, optional): Sums T1 and T2, stacked to (2, C), over processes. Defaults to
+            None, for this process alone.
+
+    Returns:
+        SCGradients: Of the dtype of ``means``.
     """
     dalpha = products * rstd
-    groups = fc1_weight.shape[0] // fc2_weight.shape[1]
     ddelta = torch.cat((dalpha, sums), dim=1)
-    dhidden, dfc2_weight = _grouped_linear_backward(ddelta, hidden, fc2_weight, groups)
+    dhidden, dfc2_weight = _grouped_linear_backward(
+        ddelta, hidden, fc2_weight, _groups(fc1_weight, fc2_weight)
+    )
     dlogit = dhidden * (hidden - hidden * hidden)
     context = (means - mean) * rstd if normalized else means
     dcontext = torch.zeros_like(means) if detach_gap else dlogit @ fc1_weight
@@ -124,7 +177,7 @@ def sc_backward(
         t1, t2 = totals if reduce is None else reduce(totals)
         slope = rstd * t2 / -count
         offset -= (t1 / count).addcmul_(slope, mean)
-    return ScGradients(
+    return SCGradients(
         dlogit.t() @ context,
         dlogit.sum(0),
         dfc2_weight,
@@ -133,42 +186,6 @@ def sc_backward(
         slope,
         offset,
     )
-
-
-def _grouped_linear_backward(
-    dout: Tensor, hidden: Tensor, weight: Tensor, groups: int
-) -> tuple[Tensor, Tensor]:
-    """Gradients of the hidden numbers and of the weight."""
-    if groups == 1:
-        return dout @ weight, dout.t() @ hidden
-    n, inputs = len(hidden), weight.shape[1]
-    dout = dout.view(n, groups, len(weight) // groups)
-    hidden = hidden.view(n, groups, inputs)
-    if inputs == 1:
-        dweight = (dout * hidden).sum(0).view_as(weight)
-        return (dout * weight.view(groups, -1)).sum(2), dweight
-    weights = weight.view(groups, -1, inputs)
-    dhidden = torch.einsum('ngo,goi->ngi', dout, weights).flatten(1)
-    return dhidden, torch.einsum('ngo,ngi->goi', dout, hidden).reshape_as(weight)
-
-
-def scale_shift(
-    context: Tensor, fc1_weight: Tensor, fc1_bias: Tensor, fc2_weight: Tensor, groups: int
-) -> tuple[Tensor, Tensor]:
-    """What the SC-Module adds to the offsets of scale and shift.
-
-    Args:
-        context (Tensor): Shape (N, C), one number per sample and channel.
-        fc1_weight (Tensor): Shape (H, C).
-        fc1_bias (Tensor): Shape (H,).
-        fc2_weight (Tensor): Shape (2C, H // groups).
-        groups (int): Number of groups of the second layer.
-
-    Returns:
-        tuple[Tensor, Tensor]: The changes of alpha and of lambda, each (N, C).
-    """
-    hidden = F.linear(context, fc1_weight, fc1_bias).sigmoid()
-    return grouped_linear(hidden, fc2_weight, groups).chunk(2, dim=1)
 
 
 def grouped_linear(hidden: Tensor, weight: Tensor, groups: int) -> Tensor:
@@ -191,3 +208,24 @@ def grouped_linear(hidden: Tensor, weight: Tensor, groups: int) -> Tensor:
     hidden = hidden.view(hidden.shape[0], groups, weight.shape[1])
     weight = weight.view(groups, -1, weight.shape[1])
     return torch.einsum('ngi,goi->ngo', hidden, weight).flatten(1)
+
+
+def _grouped_linear_backward(
+    dout: Tensor, hidden: Tensor, weight: Tensor, groups: int
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the hidden numbers and of the weight."""
+    if groups == 1:
+        return dout @ weight, dout.t() @ hidden
+    n, inputs = len(hidden), weight.shape[1]
+    dout = dout.view(n, groups, len(weight) // groups)
+    hidden = hidden.view(n, groups, inputs)
+    if inputs == 1:
+        dweight = (dout * hidden).sum(0).view_as(weight)
+        return (dout * weight.view(groups, -1)).sum(2), dweight
+    weights = weight.view(groups, -1, inputs)
+    dhidden = torch.einsum('ngo,goi->ngi', dout, weights).flatten(1)
+    return dhidden, torch.einsum('ngo,ngi->goi', dout, hidden).reshape_as(weight)
+
+
+def _groups(fc1_weight: Tensor, fc2_weight: Tensor) -> int:
+    return fc1_weight.shape[0] // fc2_weight.shape[1]

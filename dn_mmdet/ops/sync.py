@@ -1,4 +1,4 @@
-"""What processes exchange to normalise their batches as one, with torch.distributed alone.
+"""What processes exchange to normalize their batches as one, with torch.distributed alone.
 
 Forward: one all-gather of mean, variance and count (2 C + 1 numbers of each process), merged by
 Chan's formula. Backward: one all-reduce of two sums per channel. Counts stay on the device.
@@ -7,6 +7,7 @@ Chan's formula. Backward: one all-reduce of two sums per channel. Counts stay on
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 from .precision import cast
 
@@ -85,7 +86,9 @@ class SharedMoments(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, group: 'dist.ProcessGroup') -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        ctx: FunctionCtx, x: Tensor, group: 'dist.ProcessGroup'
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """See :func:`merge_moments`; x is of shape (N, C, H, W)."""
         dims = (0, 2, 3)
         zeros = x.new_zeros(x.shape[1])
@@ -97,7 +100,7 @@ class SharedMoments(torch.autograd.Function):
         return mean, var, count
 
     @staticmethod
-    def backward(ctx, dmean: Tensor, dvar: Tensor, _) -> tuple[Tensor, None]:
+    def backward(ctx: FunctionCtx, dmean: Tensor, dvar: Tensor, _: Tensor) -> tuple[Tensor, None]:
         """Gradient of x."""
         x, mean, count = ctx.saved_tensors
         dmean, dvar = _SumOver.apply(torch.stack((dmean, dvar)), ctx.group) / count
@@ -131,23 +134,6 @@ def shared_batch_norm(
     return (x - mean[:, None, None]) * torch.rsqrt(var + eps)[:, None, None]
 
 
-class _SumOver(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, totals: Tensor, group: 'dist.ProcessGroup') -> Tensor:
-        ctx.group = group
-        return sum_over(totals.clone(), group)
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        return _SumOver.apply(gradient, ctx.group), None
-
-
-def _all_gather(every: Tensor, own: Tensor, group: 'dist.ProcessGroup') -> None:
-    # The newer name of the same; the older one warns where both exist.
-    gather = getattr(dist, 'all_gather_single', None) or dist.all_gather_into_tensor
-    gather(every, own, group=group)
-
-
 def update_running_statistics(
     running_mean: Tensor,
     running_var: Tensor,
@@ -176,3 +162,20 @@ def update_running_statistics(
             unbiased = torch.where(some, unbiased, running_var)
         running_mean.lerp_(mean, momentum)
         running_var.lerp_(unbiased, momentum)
+
+
+class _SumOver(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, totals: Tensor, group: 'dist.ProcessGroup') -> Tensor:
+        ctx.group = group
+        return sum_over(totals.clone(), group)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+        return _SumOver.apply(gradient, ctx.group), None
+
+
+def _all_gather(every: Tensor, own: Tensor, group: 'dist.ProcessGroup') -> None:
+    # The newer name of the same; the older one warns where both exist.
+    gather = getattr(dist, 'all_gather_single', None) or dist.all_gather_into_tensor
+    gather(every, own, group=group)

@@ -7,8 +7,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dn_mmdet.ops import functional as dynamic_batch_norm
-from dn_mmdet.ops import recompute_outputs, use_path
+from dn_mmdet.ops import dynamic_batch_norm, recompute_outputs, use_path
 from dn_mmdet.ops.activation import ACTIVATIONS
 from tests.helpers.tolerances import SUMMED
 

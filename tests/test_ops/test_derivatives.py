@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from dn_mmdet.layers import DNB
-from dn_mmdet.ops import functional as dynamic_batch_norm
-from dn_mmdet.ops import use_path
+from dn_mmdet.ops import dynamic_batch_norm, use_path
 from dn_mmdet.ops.activation import ACTIVATIONS
 from tests.helpers.library import NEEDS_LIBRARY
 

@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from dn_mmdet.ops import functional as dynamic_batch_norm
-from dn_mmdet.ops import use_path
+from dn_mmdet.ops import dynamic_batch_norm, use_path
 from tests.helpers.library import NEEDS_LIBRARY
 from tests.helpers.tolerances import assert_near
 

@@ -1,14 +1,16 @@
-"""Sums and affine maps per sample and channel, made of ATen's batch-norm kernels.
+"""The kernels made of ATen's batch-norm kernels, for maps of float32 or float64.
 
-Maps are float32 or float64, (N, C, H, W), and contiguous or channels_last; numbers per sample and
-channel are (N, C). A contiguous map is for the kernels one sample of N * C channels. No sum of
-uncentred squares is taken: float32 would lose the variance when the mean is large.
+To these a contiguous map is one sample of N * C channels. No sum of uncentered squares is taken:
+float32 would lose the variance when the mean is large.
+
+What each function takes and returns: :class:`.kernels.Kernels`.
 """
 
 import torch
 from torch import Tensor
 
 from ..sc import sc_backward, sc_forward
+from .kernels import widen
 
 __all__ = [
     'EVALUATES',
@@ -24,9 +26,7 @@ __all__ = [
     'widen',
 ]
 
-# Whether `evaluate` does the whole layer at once, where no gradient is asked for.
 EVALUATES = False
-# An activation behind these kernels is a map of its own, in the backward too: `gated`.
 GATES_FROM_OUTPUT = True
 
 # Numbers of a chunk whose centred copy stays in the cache.
@@ -39,18 +39,13 @@ _hardtanh_backward = torch.ops.aten.hardtanh_backward.default
 _batch_norm_backward = torch.ops.aten.native_batch_norm_backward.default
 
 
-def widen(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """``x`` in the dtype of the numbers that go with it, which the kernels ask for."""
-    return x.to(dtype)
-
-
 def plane_means(x: Tensor) -> Tensor:
-    """Mean over H and W, (N, C)."""
+    """See Kernels."""
     return x.mean((2, 3))
 
 
 def plane_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Means per sample and channel (N, C), mean and biased variance per channel, both (C,)."""
+    """See Kernels."""
     n, c, h, w = x.shape
     means = plane_means(x)
     mean = means.mean(0)
@@ -68,18 +63,18 @@ def plane_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def plane_affine(
     x: Tensor, scale: Tensor, shift: Tensor, bounds: tuple[float, float] | None = None
 ) -> Tensor:
-    """``x * scale + shift``, clamped to the bounds, in the layout of ``x``."""
+    """See Kernels."""
     y = _affine(x, scale, shift)
     return y.clamp_(*bounds) if bounds else y
 
 
 def gated(dy: Tensor, y: Tensor, bounds: tuple[float, float]) -> Tensor:
-    """``dy`` where the activation of output ``y`` lets it pass."""
+    """See Kernels."""
     return _hardtanh_backward(dy, y.to(dy.dtype), *bounds)
 
 
 def plane_products(dy: Tensor, x: Tensor, mean: Tensor, gate: None = None) -> tuple[Tensor, Tensor]:
-    """``sum dy`` and ``sum dy (x - mean)`` over H and W, each (N, C); ``mean`` is (C,)."""
+    """See Kernels."""
     n, c, h, w = x.shape
     if x.is_contiguous():
         planes, centers = (1, n * c, h, w), mean.expand(n, c).contiguous().view(-1)
@@ -96,7 +91,7 @@ def plane_products(dy: Tensor, x: Tensor, mean: Tensor, gate: None = None) -> tu
 def plane_gradient(
     dy: Tensor, x: Tensor, scale: Tensor, slope: Tensor | None, offset: Tensor, gate: None = None
 ) -> Tensor:
-    """``dy * scale + x * slope + offset``; ``slope`` is (C,) or None for 0, the others (N, C)."""
+    """See Kernels."""
     dx = _affine(dy, scale, offset)
     return dx if slope is None else dx.addcmul_(x, slope[:, None, None])
 

@@ -1,21 +1,23 @@
-"""The kernels of aten.py in C++, for a CPU: one pass each, threads, no temporary map.
+"""The kernels in C++, for a CPU: one pass each, threads, no temporary map.
 
 The library is built from csrc/ when the package is installed, and used where it is there. Maps
 are float32, bfloat16 or float16, sums and numbers per sample and channel float32.
+
+What each function takes and returns: :class:`.kernels.Kernels`.
 """
 
 import logging
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..activation import Gate
-from ..autograd import Options
-from ..sc import ScGradients
+from ..sc import SCGradients, SCWeights
+from .kernels import DTYPES
+from .kernels import leave as widen
 
 __all__ = [
     'DTYPES',
@@ -35,10 +37,9 @@ __all__ = [
     'widen',
 ]
 
-# As in aten.py.
 EVALUATES = True
 GATES_FROM_OUTPUT = False
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
 LIBRARY = Path(__file__).with_name('_cpp.so')
 HOW_TO_BUILD = (
     "install a C++ compiler and run 'pip install --no-build-isolation --no-deps .' in the "
@@ -90,40 +91,27 @@ def why_absent() -> str:
     return '' if built == present else f'{LIBRARY} was built for torch {built}, this is {present}'
 
 
-def _version(text: str) -> str:
-    """The numbers alone, which is what the library knows of the torch it was built for."""
-    return '.'.join(re.findall(r'\d+', text)[:3])
-
-
-def widen(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """``x`` as it is: the kernels read half precision themselves."""
-    return x
-
-
 def plane_means(x: Tensor) -> Tensor:
-    """Mean over H and W, (N, C)."""
+    """See Kernels."""
     return _operators.plane_means(x)
 
 
 def plane_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Means per sample and channel (N, C), mean and biased variance per channel, both (C,)."""
+    """See Kernels."""
     return _operators.plane_moments(x)
 
 
 def plane_affine(
     x: Tensor, scale: Tensor, shift: Tensor, bounds: tuple[float, float] | None = None
 ) -> Tensor:
-    """``x * scale + shift``, clamped to the bounds, in the layout and dtype of ``x``."""
+    """See Kernels."""
     return _operators.plane_affine(x, scale, shift, bounds)
 
 
 def plane_products(
     dy: Tensor, x: Tensor, mean: Tensor, gate: Gate | None = None
 ) -> tuple[Tensor, Tensor]:
-    """``sum dy`` and ``sum dy (x - mean)`` over H and W, each (N, C), of what the gate lets pass.
-
-    ``mean`` is (C,).
-    """
+    """See Kernels."""
     if gate is None:
         return _operators.plane_products(dy, x, mean)
     return _operators.plane_products(dy, x, mean, gate.scale, gate.shift, gate.bounds)
@@ -137,10 +125,7 @@ def plane_gradient(
     offset: Tensor,
     gate: Gate | None = None,
 ) -> Tensor:
-    """``dy * scale + x * slope + offset`` like ``x``; ``slope`` is (C,) or None, the others (N, C).
-
-    The scale of the gate is ``scale``.
-    """
+    """See Kernels."""
     if slope is None:
         return _operators.plane_affine(dy, scale, offset)
     if gate is None:
@@ -148,38 +133,50 @@ def plane_gradient(
     return _operators.plane_gradient(dy, x, scale, slope, offset, gate.shift, gate.bounds)
 
 
-def sc_forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """As :func:`dn_mmdet.ops.sc.sc_forward`."""
-    return _operators.sc_forward(*arguments)
+def sc_forward(
+    means: Tensor, mean: Tensor, var: Tensor, weights: SCWeights, eps: float, normalized: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """See Kernels."""
+    return _operators.sc_forward(means, mean, var, *weights, eps, normalized)
 
 
-def sc_backward(*arguments: Any) -> ScGradients:
-    """As :func:`dn_mmdet.ops.sc.sc_backward`, of one process."""
-    return ScGradients(*_operators.sc_backward(*arguments))
+def sc_backward(
+    sums: Tensor,
+    products: Tensor,
+    means: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+    hidden: Tensor,
+    scale: Tensor,
+    fc1_weight: Tensor,
+    fc2_weight: Tensor,
+    places: int,
+    count: float,
+    normalized: bool,
+    detach_gap: bool,
+) -> SCGradients:
+    """See Kernels."""
+    return SCGradients._make(
+        _operators.sc_backward(
+            sums, products, means, mean, rstd, hidden, scale, fc1_weight, fc2_weight,
+            places, count, normalized, detach_gap,
+        )
+    )  # fmt: skip
 
 
 def evaluate(
     x: Tensor,
     mean: Tensor,
     var: Tensor,
-    fc1_weight: Tensor,
-    fc1_bias: Tensor,
-    fc2_weight: Tensor,
-    alpha_offset: Tensor,
-    lambda_offset: Tensor,
-    options: Options,
+    weights: SCWeights,
+    eps: float,
+    normalized: bool,
+    bounds: tuple[float, float] | None,
 ) -> Tensor:
     """The layer with frozen statistics, sample by sample while it is in the cache."""
-    return _operators.evaluate(
-        x,
-        mean,
-        var,
-        fc1_weight,
-        fc1_bias,
-        fc2_weight,
-        alpha_offset,
-        lambda_offset,
-        options.eps,
-        options.normalized,
-        options.bounds,
-    )
+    return _operators.evaluate(x, mean, var, *weights, eps, normalized, bounds)
+
+
+def _version(text: str) -> str:
+    """The numbers alone, which is what the library knows of the torch it was built for."""
+    return '.'.join(re.findall(r'\d+', text)[:3])

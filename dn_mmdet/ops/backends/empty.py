@@ -1,7 +1,9 @@
-"""The kernels of aten.py for a map without values.
+"""The kernels for a map without values.
 
 A process without a sample runs the closed form with these, since the others wait for its part of
 the exchanges, in the order in which they make theirs.
+
+What each function takes and returns: :class:`.kernels.Kernels`.
 """
 
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor
 
 from ..activation import Gate
 from ..sc import sc_backward, sc_forward
+from .kernels import widen
 
 __all__ = [
     'EVALUATES',
@@ -23,37 +26,31 @@ __all__ = [
     'widen',
 ]
 
-# As in aten.py.
 EVALUATES = False
 GATES_FROM_OUTPUT = False
 
 
-def widen(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """``x`` in the dtype of the numbers that go with it."""
-    return x.to(dtype)
-
-
 def plane_means(x: Tensor) -> Tensor:
-    """Zeros, (N, C)."""
+    """See Kernels."""
     return x.new_zeros(x.shape[:2])
 
 
 def plane_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Zeros, (N, C), (C,) and (C,)."""
+    """See Kernels."""
     return plane_means(x), x.new_zeros(x.shape[1]), x.new_zeros(x.shape[1])
 
 
 def plane_affine(
     x: Tensor, scale: Tensor, shift: Tensor, bounds: tuple[float, float] | None = None
 ) -> Tensor:
-    """A map without values, in the layout of ``x``."""
+    """See Kernels."""
     return torch.empty_like(x)
 
 
 def plane_products(
     dy: Tensor, x: Tensor, mean: Tensor, gate: Gate | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Zeros, (N, C) and (N, C)."""
+    """See Kernels."""
     return plane_means(x), plane_means(x)
 
 
@@ -65,5 +62,5 @@ def plane_gradient(
     offset: Tensor,
     gate: Gate | None = None,
 ) -> Tensor:
-    """A map without values, in the layout of ``x``."""
+    """See Kernels."""
     return torch.empty_like(x)

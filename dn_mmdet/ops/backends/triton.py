@@ -1,4 +1,4 @@
-"""The kernels of aten.py in Triton, for NVIDIA GPUs: one pass each, no temporary map.
+"""The kernels in Triton, for NVIDIA GPUs: one pass each, no temporary map.
 
 Triton comes with the CUDA builds of PyTorch for Linux, and is imported when it is first wanted.
 Maps are float32, bfloat16 or float16, sums and numbers per sample and channel float32.
@@ -7,6 +7,8 @@ A layer is four launches forward and four backward; a map of few samples and cha
 are shared by several programs, has one more backward. Sizes of blocks follow from shapes alone:
 nothing is tuned at run time and nothing waits for the device, so a CUDA graph can record a layer
 that has run once.
+
+What each function takes and returns: :class:`.kernels.Kernels`.
 """
 
 import math
@@ -16,8 +18,8 @@ import torch
 from torch import Tensor
 
 from ..activation import Gate
-from ..autograd import Options
-from ..sc import ScGradients
+from ..sc import SCGradients, SCWeights
+from .kernels import leave as widen
 from .triton_kernels.tiling import ceil_div, power_of_2, tile
 from .triton_launch import launch
 
@@ -35,9 +37,7 @@ __all__ = [
     'widen',
 ]
 
-# As in aten.py.
 EVALUATES = True
-
 GATES_FROM_OUTPUT = False
 
 # Moments of parts that a program merges at once, of so many channels: 32 bytes side by side.
@@ -51,13 +51,8 @@ TILE, OF_A_WARP = 4096, 256
 CHANNELS, SAMPLES, UNITS = 16, 64, 64
 
 
-def widen(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """``x`` as it is: the kernels read half precision themselves."""
-    return x
-
-
 def plane_means(x: Tensor) -> Tensor:
-    """Mean over H and W, (N, C)."""
+    """See Kernels."""
     cut = tile(x, summed=True)
     parts = _empty(x, len(x), cut.parts, cut.channels)
     launch(
@@ -68,7 +63,7 @@ def plane_means(x: Tensor) -> Tensor:
 
 
 def plane_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Means per sample and channel (N, C), mean and biased variance per channel, both (C,)."""
+    """See Kernels."""
     cut = tile(x, summed=True)
     n, c = len(x), cut.channels
     part_means, part_squares = _empty(x, 2, n, cut.parts, c).unbind()
@@ -91,7 +86,7 @@ def plane_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def plane_affine(
     x: Tensor, scale: Tensor, shift: Tensor, bounds: tuple[float, float] | None = None
 ) -> Tensor:
-    """``x * scale + shift``, clamped to the bounds, in the layout and dtype of ``x``."""
+    """See Kernels."""
     cut, y = tile(x), torch.empty_like(x)
     launch(
         x, 'maps.affine', cut.programs,
@@ -104,10 +99,7 @@ def plane_affine(
 def plane_products(
     dy: Tensor, x: Tensor, mean: Tensor, gate: Gate | None = None
 ) -> tuple[Tensor, Tensor]:
-    """``sum dy`` and ``sum dy (x - mean)`` over H and W, each (N, C), of what the gate lets pass.
-
-    ``mean`` is (C,).
-    """
+    """See Kernels."""
     cut = tile(x, summed=True)
     parts = _empty(x, 2, len(x), cut.parts, cut.channels)
     # Without a gate they are not read.
@@ -129,10 +121,7 @@ def plane_gradient(
     offset: Tensor,
     gate: Gate | None = None,
 ) -> Tensor:
-    """``dy * scale + x * slope + offset`` like ``x``; ``slope`` is (C,) or None, the others (N, C).
-
-    The scale of the gate is ``scale``.
-    """
+    """See Kernels."""
     if slope is None:
         return plane_affine(dy, scale, offset)
     cut, dx = tile(x), torch.empty_like(x)
@@ -145,54 +134,18 @@ def plane_gradient(
     return dx
 
 
-def evaluate(
-    x: Tensor,
-    mean: Tensor,
-    var: Tensor,
-    fc1_weight: Tensor,
-    fc1_bias: Tensor,
-    fc2_weight: Tensor,
-    alpha_offset: Tensor,
-    lambda_offset: Tensor,
-    options: Options,
-) -> Tensor:
-    """The layer with frozen statistics in three launches; nothing is kept, so nothing copied."""
-    weights = fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset
-    _, _, scale, shift = sc_forward(
-        plane_means(x), mean, var, *weights, options.eps, options.normalized
-    )
-    return plane_affine(x, scale, shift, options.bounds)
-
-
-def _empty(x: Tensor, *size: int) -> Tensor:
-    return x.new_empty(size, dtype=torch.float32)
-
-
-def _activation(bounds: tuple[float, float] | None) -> dict[str, Any]:
-    low, high = bounds or (-math.inf, math.inf)
-    return {'BOUNDED': bounds is not None, 'LOW': low, 'HIGH': high}
-
-
 def sc_forward(
-    means: Tensor,
-    mean: Tensor,
-    var: Tensor,
-    fc1_weight: Tensor,
-    fc1_bias: Tensor,
-    fc2_weight: Tensor,
-    alpha_offset: Tensor,
-    lambda_offset: Tensor,
-    eps: float,
-    normalized: bool,
+    means: Tensor, mean: Tensor, var: Tensor, weights: SCWeights, eps: float, normalized: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """As :func:`dn_mmdet.ops.sc.sc_forward`."""
-    (n, c), units = means.shape, len(fc1_weight)
-    given = means, mean, var, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset
+    """See Kernels."""
+    (n, c), units = means.shape, len(weights.fc1_weight)
     rstd, hidden = mean.new_empty(c), means.new_empty(n, units)
     scale, shift = means.new_empty(n, c), means.new_empty(n, c)
     launch(
-        means, 'sc.forward', n, *(tensor.contiguous() for tensor in given),
-        rstd, hidden, scale, shift, eps, c, *_sizes(fc1_weight, fc2_weight),
+        means, 'sc.forward', n,
+        *(tensor.contiguous() for tensor in (means, mean, var, *weights)),
+        rstd, hidden, scale, shift, eps, c,
+        *_sizes(weights.fc1_weight, weights.fc2_weight),
         NORMALIZED=normalized, **_blocks(units, c),
     )  # fmt: skip
     return rstd, hidden, scale, shift
@@ -209,11 +162,11 @@ def sc_backward(
     fc1_weight: Tensor,
     fc2_weight: Tensor,
     places: int,
-    count: int,
+    count: float,
     normalized: bool,
     detach_gap: bool,
-) -> ScGradients:
-    """As :func:`dn_mmdet.ops.sc.sc_backward`, of one process."""
+) -> SCGradients:
+    """See Kernels."""
     (n, c), units = means.shape, len(fc1_weight)
     sizes = _sizes(fc1_weight, fc2_weight)
     mean, fc1_weight, fc2_weight = (
@@ -224,7 +177,7 @@ def sc_backward(
         means, 'sc.backward_of_samples', n,
         sums, products, rstd, hidden, fc2_weight, dlogit, c, *sizes, **_blocks(units, c),
     )  # fmt: skip
-    gradients = ScGradients(
+    gradients = SCGradients(
         fc1_weight=torch.empty_like(fc1_weight),
         fc1_bias=fc1_weight.new_empty(units),
         fc2_weight=torch.empty_like(fc2_weight),
@@ -242,6 +195,29 @@ def sc_backward(
         BLOCK_N=block_n, BLOCK_C=CHANNELS, BLOCK_H=block_h,
     )  # fmt: skip
     return gradients
+
+
+def evaluate(
+    x: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    weights: SCWeights,
+    eps: float,
+    normalized: bool,
+    bounds: tuple[float, float] | None,
+) -> Tensor:
+    """The layer with frozen statistics in three launches; nothing is kept, so nothing copied."""
+    _, _, scale, shift = sc_forward(plane_means(x), mean, var, weights, eps, normalized)
+    return plane_affine(x, scale, shift, bounds)
+
+
+def _empty(x: Tensor, *size: int) -> Tensor:
+    return x.new_empty(size, dtype=torch.float32)
+
+
+def _activation(bounds: tuple[float, float] | None) -> dict[str, Any]:
+    low, high = bounds or (-math.inf, math.inf)
+    return {'BOUNDED': bounds is not None, 'LOW': low, 'HIGH': high}
 
 
 def _sizes(fc1_weight: Tensor, fc2_weight: Tensor) -> tuple[int, int, int]:

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ['DTYPES', 'is_available', 'supports', 'launch', 'require', 'why_absent']
+from .kernels import DTYPES
 
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+__all__ = ['DTYPES', 'is_available', 'launch', 'require', 'supports', 'why_absent']
+
 # Of the device: the least that Triton compiles for, and the least with conversions of bfloat16.
 CAPABILITY, CAPABILITY_BFLOAT16 = (7, 0), (8, 0)
 

@@ -1,4 +1,4 @@
-// The kernels of ../aten.py for a CPU: maps of float, bfloat16 or half, (N, C, H, W) and
+// The kernels of ../backends/aten.py for a CPU: maps of float, bfloat16 or half, (N, C, H, W) and
 // contiguous or channels_last; numbers per sample and channel are float, (N, C).
 
 #include <ATen/ops/empty_like.h>

@@ -1,4 +1,4 @@
-// The kernels of ../sc_aten.py for a CPU: the SC-Module on float numbers per sample and channel,
+// The kernels of ../sc.py for a CPU: the SC-Module on float numbers per sample and channel,
 // (N, C), and what is made of its outputs. The matrices are small: calls of a library, which wakes
 // threads for them, would take longer than the products.
 

@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from dn_mmdet.ops import choose_path, use_path
-from dn_mmdet.ops import functional as dynamic_batch_norm
+from dn_mmdet.ops import choose_path, dynamic_batch_norm, use_path
 from dn_mmdet.ops.backends import cpp
 from tests.helpers.library import NEEDS_LIBRARY
 from tests.helpers.tolerances import assert_near

@@ -14,7 +14,6 @@ import torch
 
 from dn_mmdet.ops import choose_path, dispatch, use_path
 from dn_mmdet.ops.backends import triton, triton_launch
-from dn_mmdet.ops.backends import triton as sc_triton
 from tests.test_ops.test_backends.test_cpp import forward_backward, maps, numbers
 
 INTERPRETED = Path(__file__).with_name('triton_interpreted.py')
@@ -50,8 +49,7 @@ def test_compiles_without_a_gpu(dtype, layout, capability, monkeypatch):
         target = GPUTarget('cuda', capability, 32)
         compiled.append(_compile(source, target=target, options={'num_warps': num_warps}))
 
-    for module in (triton, sc_triton):
-        monkeypatch.setattr(module, 'launch', launch)
+    monkeypatch.setattr(triton, 'launch', launch)
     monkeypatch.setattr(triton_launch, 'supports', lambda x: True)
     tensors, dy = [maps((2, 8, 8, 8), dtype, layout), *numbers(8)], maps((2, 8, 8, 8), dtype)
     forward_backward('triton', tensors, dy, True, activation='ReLU6')
@@ -136,7 +134,7 @@ def test_where_it_cannot_be_used_the_reference_serves_and_says_so_once(
     if what == 'no Triton':
         # Also where the kernels have been imported already.
         for name in list(sys.modules):
-            if name.startswith('dn_mmdet.ops.triton_kernels.'):
+            if name.startswith('dn_mmdet.ops.backends.triton_kernels.'):
                 monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, 'triton', None)
         reason = 'triton'

@@ -7,8 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dn_mmdet.ops import choose_path, use_path
-from dn_mmdet.ops import functional as dynamic_batch_norm
+from dn_mmdet.ops import choose_path, dynamic_batch_norm, use_path
 from dn_mmdet.ops.backends import triton, triton_launch
 from tests.helpers import operator_cases as cases
 from tests.helpers.tolerances import assert_near

@@ -14,12 +14,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from triton.runtime import interpreter
 
-from dn_mmdet.ops import choose_path, use_path
-from dn_mmdet.ops import functional as dynamic_batch_norm
-from dn_mmdet.ops import sc as sc_aten
+from dn_mmdet.ops import choose_path, dynamic_batch_norm, sc, use_path
 from dn_mmdet.ops.activation import Gate
 from dn_mmdet.ops.backends import triton, triton_launch
-from dn_mmdet.ops.backends import triton as sc_triton
 from dn_mmdet.ops.backends.triton_kernels import tiling
 from tests.helpers import operator_cases as cases
 from tests.test_ops.test_backends import test_paths
@@ -166,8 +163,7 @@ def test_launches(monkeypatch):
         names.append(kernel)
         triton_launch.launch(like, kernel, *args, **constants)
 
-    for module in (triton, sc_triton):
-        monkeypatch.setattr(module, 'launch', launch)
+    monkeypatch.setattr(triton, 'launch', launch)
     tensors, dy = [maps((1, 2, 2, 3)), *numbers(2)], maps((1, 2, 2, 3), seed=2)
     forward_backward('triton', tensors, dy, True, activation='ReLU')
     assert names == [
@@ -182,24 +178,24 @@ def test_launches(monkeypatch):
 
 @pytest.mark.parametrize(('groups', 'normalized'), [(1, True), (2, False), (34, True)])
 def test_sc_module_in_several_blocks(groups, normalized, monkeypatch):
-    monkeypatch.setattr(sc_triton, 'TILE', 64 * 32)
-    monkeypatch.setattr(sc_triton, 'SAMPLES', 16)
-    monkeypatch.setattr(sc_triton, 'UNITS', 16)
+    monkeypatch.setattr(triton, 'TILE', 64 * 32)
+    monkeypatch.setattr(triton, 'SAMPLES', 16)
+    monkeypatch.setattr(triton, 'UNITS', 16)
     n, c, h = 18 if groups == 1 else 2, 34, 34
     draw = torch.Generator().manual_seed(0)
     weights, numbers = (h, c), (2 * c, h // groups)
     shapes = [(n, c), (c,), (c,), weights, (h,), numbers, (c,), (c,)]
-    given = [torch.randn(shape, generator=draw) / 3 for shape in shapes]
-    given[2].exp_()
-    forward = sc_aten.sc_forward(*given, 1e-5, normalized)
-    for found, expected in zip(sc_triton.sc_forward(*given, 1e-5, normalized), forward,
-                               strict=True):  # fmt: skip
+    drawn = [torch.randn(shape, generator=draw) / 3 for shape in shapes]
+    means, mean, var, weights = *drawn[:2], drawn[2].exp(), sc.SCWeights(*drawn[3:])
+    given = means, mean, var, weights, 1e-5, normalized
+    forward = sc.sc_forward(*given)
+    for found, expected in zip(triton.sc_forward(*given), forward, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
-    means, mean, _, fc1, _, fc2, *_ = given
     rstd, hidden, scale, _ = forward
     sums = [torch.randn(n, c, generator=draw) for _ in range(2)]
-    given = *sums, means, mean, rstd, hidden, scale, fc1, fc2, 6, 6 * n, normalized, False
-    found, expected = sc_triton.sc_backward(*given), sc_aten.sc_backward(*given)
+    given = (*sums, means, mean, rstd, hidden, scale, weights.fc1_weight, weights.fc2_weight,
+             6, 6 * n, normalized, False)  # fmt: skip
+    found, expected = triton.sc_backward(*given), sc.sc_backward(*given)
     for name, value in found._asdict().items():
         torch.testing.assert_close(value, getattr(expected, name), rtol=1e-4, atol=1e-5, msg=name)
 

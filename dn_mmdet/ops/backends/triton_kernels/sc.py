@@ -1,4 +1,4 @@
-"""Kernels of the SC-Module, on (N, C) numbers; the formulas are in sc_aten.py.
+"""Kernels of the SC-Module, on (N, C) numbers; the formulas are in ops/sc.py.
 
 The second layer, in groups, is computed as a full one whose other weights are 0: they are not
 read, and the hidden units are few. W2 has 2C rows of ``inputs`` weights, the alphas' first, and
