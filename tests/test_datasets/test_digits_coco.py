@@ -72,10 +72,10 @@ def test_annotations_are_whole(data, split):
     assert {'description', 'url', 'version', 'year', 'contributor', 'date_created'} <= set(
         document['info']
     )
-    licences = {licence['id'] for licence in document['licenses']}
+    licenses = {license_['id'] for license_ in document['licenses']}
     images = {image['id']: image for image in document['images']}
     assert len(images) == len(document['images'])
-    assert all(image['license'] in licences for image in images.values())
+    assert all(image['license'] in licenses for image in images.values())
     assert len({a['id'] for a in document['annotations']}) == len(document['annotations'])
     labels = load_glyphs()[split]
     written = dict(zip(labels.indices.tolist(), labels.labels.tolist(), strict=True))

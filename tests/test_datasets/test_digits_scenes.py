@@ -13,7 +13,7 @@ from dn_mmdet.datasets.digits import (
     random_background,
     render_glyph,
 )
-from dn_mmdet.datasets.digits.glyphs import ink_box, light_colour, paint
+from dn_mmdet.datasets.digits.glyphs import ink_box, light_color, paint
 from dn_mmdet.datasets.digits.scenes import _leaves_visible
 
 # A scene in which a digit would be hidden by more than a third if only boxes were looked at.
@@ -152,7 +152,7 @@ def test_ink_stands_out_from_the_photograph(scenes):
         luma = scene.image / 255 @ LUMA
         hidden = np.zeros((160, 160), bool)
         for mask in scene.masks[::-1]:
-            # More than half of every digit's visible ink is in full colour; a gap in a stroke or
+            # More than half of every digit's visible ink is in full color; a gap in a stroke or
             # the shadow of the digit above may be darker.
             assert np.median(luma[mask & ~hidden]) > 0.7
             hidden |= mask
@@ -162,9 +162,9 @@ def test_ink_stands_out_from_the_photograph(scenes):
 
 def test_colours_are_light_and_backgrounds_dark(photographs):
     rng = np.random.default_rng(0)
-    colours = np.array([light_colour(rng) for _ in range(300)])
-    assert (colours @ LUMA).min() > 0.77 and colours.max() <= 1
-    assert np.ptp(colours, axis=1).max() > 0.2
+    colors = np.array([light_color(rng) for _ in range(300)])
+    assert (colors @ LUMA).min() > 0.77 and colors.max() <= 1
+    assert np.ptp(colors, axis=1).max() > 0.2
     seen = {}
     for _ in range(100):
         name, pixels = random_background(photographs['train'], 64, rng)
@@ -176,9 +176,9 @@ def test_colours_are_light_and_backgrounds_dark(photographs):
 
 def test_paint_blends_and_casts_a_shadow_round_the_ink():
     canvas = np.full((100, 100, 3), 0.5, np.float32)
-    colour = np.array([1, 0.9, 0.8], np.float32)
-    paint(canvas, np.ones((60, 30), np.float32), 0, 40, colour)
-    np.testing.assert_allclose(canvas[40:, :30], np.broadcast_to(colour, (60, 30, 3)), rtol=1e-6)
+    color = np.array([1, 0.9, 0.8], np.float32)
+    paint(canvas, np.ones((60, 30), np.float32), 0, 40, color)
+    np.testing.assert_allclose(canvas[40:, :30], np.broadcast_to(color, (60, 30, 3)), rtol=1e-6)
     # A Gaussian of 1.5 pixels, half a pixel outside a straight edge, is 0.37: 0.5 (1 - 0.7 * 0.37).
     np.testing.assert_allclose(canvas[50:90, 30], 0.37, atol=0.02)
     np.testing.assert_allclose(canvas[39, 5:25], 0.37, atol=0.02)

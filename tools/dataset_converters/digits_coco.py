@@ -5,10 +5,14 @@ scikit-image. Validation has digits and photographs of its own.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
-from dn_mmdet.datasets import DigitsSpec, build_digits_coco
-from dn_mmdet.utils.errors import user_errors
+try:
+    from dn_mmdet.datasets import DigitsSpec, build_digits_coco
+    from dn_mmdet.utils.errors import user_errors
+except ImportError as error:  # a missing package or an unsupported version
+    sys.exit(f'error: {error}')
 
 
 def parse_args() -> argparse.Namespace:

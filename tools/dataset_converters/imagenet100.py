@@ -7,10 +7,14 @@ out, counted, and named in imagenet100.json. Interrupted, the same command goes 
 """
 
 import argparse
+import sys
 from pathlib import Path
 
-from dn_mmdet.datasets import build_imagenet100
-from dn_mmdet.utils.errors import user_errors
+try:
+    from dn_mmdet.datasets import build_imagenet100
+    from dn_mmdet.utils.errors import user_errors
+except ImportError as error:  # a missing package or an unsupported version
+    sys.exit(f'error: {error}')
 
 
 def parse_args() -> argparse.Namespace:

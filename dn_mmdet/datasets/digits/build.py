@@ -1,7 +1,6 @@
 """Make the whole data set, or find that it is there."""
 
 import json
-import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ...utils.errors import UserError
-from ...utils.files import whole_folder
+from ...utils.files import whole_folder, write_json
 from .coco import add_scene, box_sizes, new_document
 from .contact_sheet import check_picture_name, draw_contact_sheet
 from .glyphs import Glyphs, load_glyphs
@@ -51,9 +50,9 @@ def build_digits_coco(
 
     Args:
         out (str | Path): Folder to make.
-        spec (DigitsSpec | None): What to make. Default None: ``DigitsSpec()``.
-        force (bool): Replace a data set that this tool made. Default False.
-        preview (str | Path | None): Picture file for a contact sheet. Default None: no picture.
+        spec (DigitsSpec, optional): What to make. Defaults to ``DigitsSpec()``.
+        force (bool): Replace a data set that this tool made. Defaults to False.
+        preview (str | Path, optional): Picture file for a contact sheet. Defaults to none.
 
     Returns:
         dict: The stamp: ``recipe``, ``arguments``, ``versions`` and ``counts``.
@@ -117,13 +116,20 @@ def _summary(counts: dict) -> str:
 
 
 def write_stamp(folder: Path, spec: DigitsSpec, counts: dict) -> dict:
-    """Write the stamp, in one step, and return its content."""
+    """Write the stamp, in one step, and return its content.
+
+    Args:
+        folder (Path): Folder of the data set.
+        spec (DigitsSpec): What was made.
+        counts (dict): Split to what :func:`write_scenes` counted, and the numbers of crops.
+
+    Returns:
+        dict: ``recipe``, ``arguments``, ``versions`` and ``counts``.
+    """
     packages = ('numpy', 'pillow', 'scikit-learn', 'scikit-image')
     versions = {'python': platform.python_version(), **{name: version(name) for name in packages}}
     stamp = {'recipe': _RECIPE, 'arguments': asdict(spec), 'versions': versions, 'counts': counts}
-    temporary = folder / (_NAME + '.tmp')
-    temporary.write_text(json.dumps(stamp, indent=2) + '\n')
-    os.replace(temporary, folder / _NAME)
+    write_json(folder / _NAME, stamp, indent=2)
     return stamp
 
 
@@ -268,9 +274,18 @@ def write_crops(
     photographs: dict[str, Image.Image],
     advance: Callable[[], object],
 ) -> int:
-    """Write ``crops/{split}/{0..9}/*.jpg`` below ``out``, and return how many.
+    """Write ``crops/{split}/{0..9}/*.jpg`` below ``out``; the classes take turns.
 
-    Arguments as in :func:`write_scenes`. The classes take turns, so they are balanced.
+    Args:
+        out (Path): Existing folder.
+        split (str): ``'train'`` or ``'val'``.
+        spec (DigitsSpec): Count, crop size and seed.
+        glyphs (Glyphs): Digits of the split.
+        photographs (dict[str, Image.Image]): Photographs of the split, by name.
+        advance (Callable[[], object]): Called after every crop.
+
+    Returns:
+        int: How many were written.
     """
     # Every class gets its folder, even if fewer than ten crops are asked for: the sorted names of
     # the folders are the classes.

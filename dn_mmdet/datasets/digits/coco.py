@@ -12,7 +12,7 @@ _DIGITS = (
     'Learning Repository, 1998, in the copy that scikit-learn (BSD-3-Clause) ships'
 )
 _DIGITS_URL = 'https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits'
-_LICENCES = sorted({photo.licence for photo in PHOTOGRAPHS})
+_LICENSES = sorted({photo.license for photo in PHOTOGRAPHS})
 _SMALL, _LARGE = 32**2, 96**2  # COCO's limits, square pixels
 
 
@@ -27,7 +27,7 @@ def new_document(split: str, seed: int) -> dict:
         dict: ``info``, ``licenses``, ``categories`` (ids 1 to 10), ``images``, ``annotations``.
     """
     credits = '; '.join(
-        f'{photo.name}: {photo.credit} ({photo.licence[0]})'
+        f'{photo.name}: {photo.credit} ({photo.license[0]})'
         for photo in PHOTOGRAPHS
         if photo.held_out == (split == 'val')
     )
@@ -44,7 +44,7 @@ def new_document(split: str, seed: int) -> dict:
     return {
         'info': info,
         'licenses': [
-            {'id': i, 'name': name, 'url': url} for i, (name, url) in enumerate(_LICENCES, 1)
+            {'id': i, 'name': name, 'url': url} for i, (name, url) in enumerate(_LICENSES, 1)
         ],
         'categories': [
             {'id': i, 'name': name, 'supercategory': 'digit'} for i, name in enumerate(CLASSES, 1)
@@ -67,14 +67,14 @@ def add_scene(document: dict, scene: Scene, file_name: str) -> None:
     """
     image_id = len(document['images']) + 1
     height, width = scene.image.shape[:2]
-    licence = next(photo.licence for photo in PHOTOGRAPHS if photo.name == scene.photograph)
+    license_ = next(photo.license for photo in PHOTOGRAPHS if photo.name == scene.photograph)
     document['images'].append(
         {
             'id': image_id,
             'file_name': file_name,
             'width': width,
             'height': height,
-            'license': _LICENCES.index(licence) + 1,
+            'license': _LICENSES.index(license_) + 1,
             'photograph': scene.photograph,
         }
     )

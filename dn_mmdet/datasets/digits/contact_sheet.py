@@ -1,18 +1,19 @@
 """A contact sheet: what is on disk, with its boxes, to look at."""
 
 import json
-import os
+from io import BytesIO
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 from ...utils.errors import UserError
+from ...utils.files import atomic_write
 
 __all__ = ['check_picture_name', 'draw_contact_sheet']
 
 _TILE, _GAP, _HEADING = 224, 6, 26  # pixels
 _COLUMNS, _ROWS = 6, {'train': 3, 'val': 2}
-_COLOURS = (
+_COLORS = (
     '#e6194b',
     '#3cb44b',
     '#ffe119',
@@ -70,13 +71,10 @@ def draw_contact_sheet(folder: str | Path, file: str | Path) -> None:
             with Image.open(path) as image:
                 sheet.paste(image.resize((crop, crop)), (_GAP + place * (crop + _GAP), top))
         top += crop + _GAP
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f'.{os.getpid()}.{file.name}')
-    try:
-        sheet.save(temporary)
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = BytesIO()  # some formats are read again while they are written
+    sheet.save(content, Image.registered_extensions()[file.suffix.lower()])
+    with atomic_write(file) as picture:
+        picture.write(content.getvalue())
 
 
 def _draw_scene(folder: Path, image: dict, document: dict) -> Image.Image:
@@ -89,21 +87,21 @@ def _draw_scene(folder: Path, image: dict, document: dict) -> Image.Image:
             x, y, width, height = (scale * value for value in annotation['bbox'])
             category = annotation['category_id'] - 1
             # The line runs just outside the box, so that the ink's edge stays to be seen.
-            pen.rectangle((x - 1, y - 1, x + width, y + height), outline=_COLOURS[category])
+            pen.rectangle((x - 1, y - 1, x + width, y + height), outline=_COLORS[category])
             _write(
                 tile,
                 (x + 1, max(y - 14, 0)),
                 document['categories'][category]['name'],
-                _COLOURS[category],
+                _COLORS[category],
             )
     return tile
 
 
 def _write(
-    picture: Image.Image, place: tuple[float, float], text: str, colour: str = 'white'
+    picture: Image.Image, place: tuple[float, float], text: str, color: str = 'white'
 ) -> None:
     ImageDraw.Draw(picture).text(
-        place, text, fill=colour, font=ImageFont.load_default(), stroke_width=1, stroke_fill='black'
+        place, text, fill=color, font=ImageFont.load_default(), stroke_width=1, stroke_fill='black'
     )
 
 

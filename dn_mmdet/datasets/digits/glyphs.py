@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 
 from ...utils.errors import UserError
 
-__all__ = ['Glyphs', 'ink_box', 'light_colour', 'load_glyphs', 'paint', 'render_glyph', 'to_uint8']
+__all__ = ['Glyphs', 'ink_box', 'light_color', 'load_glyphs', 'paint', 'render_glyph', 'to_uint8']
 
 # Coverage of a scanned cell at which the pen's edge is taken to run, and alpha is one half. Round
 # it alpha rises at most this steeply: harder edges would break thin strokes and fill small holes.
@@ -122,16 +122,16 @@ def _warp(cells: np.ndarray, scale: float, angle: float, shear: float, aspect: f
     reach = cells.shape[0] / 2 + 1
     width, height = ceil(2 * reach * (abs(a) + abs(b))), ceil(2 * reach * (abs(c) + abs(d)))
     padded = np.pad(cells, _PAD)
-    centre = padded.shape[0] / 2
+    center = padded.shape[0] / 2
     det = a * d - b * c
     ia, ib, ic, id_ = d / det, -b / det, -c / det, a / det
     inverse = (
         ia,
         ib,
-        centre - ia * width / 2 - ib * height / 2,
+        center - ia * width / 2 - ib * height / 2,
         ic,
         id_,
-        centre - ic * width / 2 - id_ * height / 2,
+        center - ic * width / 2 - id_ * height / 2,
     )
     coverage = np.asarray(
         Image.fromarray(padded).transform(
@@ -143,16 +143,16 @@ def _warp(cells: np.ndarray, scale: float, angle: float, shear: float, aspect: f
     return np.clip(0.5 + (coverage - _EDGE) * min(scale, _STEEPEST), 0, 1)
 
 
-def light_colour(rng: np.random.Generator) -> np.ndarray:
-    """A near-white RGB colour, (3,), float32, of luma 0.78 to 1, slightly tinted."""
+def light_color(rng: np.random.Generator) -> np.ndarray:
+    """A near-white RGB color, (3,), float32, of luma 0.78 to 1, slightly tinted."""
     hue = np.array(colorsys.hsv_to_rgb(rng.random(), 1, 1))
     strength = rng.uniform(0, 0.3)
-    colour = 1 - strength + strength * hue
-    return np.clip(colour / (_LUMA @ colour) * rng.uniform(0.8, 1.0), 0, 1).astype(np.float32)
+    color = 1 - strength + strength * hue
+    return np.clip(color / (_LUMA @ color) * rng.uniform(0.8, 1.0), 0, 1).astype(np.float32)
 
 
-def paint(canvas: np.ndarray, alpha: np.ndarray, left: int, top: int, colour: np.ndarray) -> None:
-    """Blend ``colour`` into ``canvas`` (H, W, 3) in place, with ``alpha`` (h, w) at (left, top).
+def paint(canvas: np.ndarray, alpha: np.ndarray, left: int, top: int, color: np.ndarray) -> None:
+    """Blend ``color`` into ``canvas`` (H, W, 3) in place, with ``alpha`` (h, w) at (left, top).
 
     A soft shadow round the ink keeps overlapping light digits apart.
     """
@@ -167,7 +167,7 @@ def paint(canvas: np.ndarray, alpha: np.ndarray, left: int, top: int, colour: np
     area = canvas[up : top + alpha.shape[0] + border, back : left + alpha.shape[1] + border]
     area *= factor[up - top + border :, back - left + border :][: area.shape[0], : area.shape[1]]
     ink = canvas[top : top + alpha.shape[0], left : left + alpha.shape[1]]
-    ink += alpha[..., None] * (colour - ink)
+    ink += alpha[..., None] * (color - ink)
 
 
 def to_uint8(canvas: np.ndarray) -> np.ndarray:

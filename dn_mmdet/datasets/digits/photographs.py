@@ -28,21 +28,21 @@ class Photograph:
         name (str): Short name, unique.
         package (str): Package whose folder holds the file.
         file (str): Path below that package.
-        licence (tuple[str, str]): Name and address, as the package states them.
+        license (tuple[str, str]): Name and address, as the package states them.
         credit (str): Author or source, as the package states it.
-        held_out (bool): Whether it belongs to val. Default False.
+        held_out (bool): Whether it belongs to val. Defaults to False.
     """
 
     name: str
     package: str
     file: str
-    licence: tuple[str, str]
+    license: tuple[str, str]
     credit: str
     held_out: bool = False
 
 
-# Pages of text and pictures with written digits (page, text) would be unlabelled objects; what is
-# no photograph (logo, phantom, ...) or has no stated licence (moon, motorcycle) is left out too.
+# Pages of text and pictures with written digits (page, text) would be unlabeled objects; what is
+# no photograph (logo, phantom, ...) or has no stated license (moon, motorcycle) is left out too.
 PHOTOGRAPHS = (
     Photograph(
         'china',
@@ -114,7 +114,7 @@ def random_background(
     pixels = np.asarray(cut, np.float32) / 255
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]
-    # A slight colour cast as well: several photographs are grey.
+    # A slight color cast as well: several photographs are gray.
     gain = rng.uniform(0.25, 0.55) * rng.uniform(0.8, 1.0, 3)
     return name, pixels * gain.astype(np.float32)
 

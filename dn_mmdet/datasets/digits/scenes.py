@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from .glyphs import Glyphs, ink_box, light_colour, paint, render_glyph, to_uint8
+from .glyphs import Glyphs, ink_box, light_color, paint, render_glyph, to_uint8
 from .photographs import random_background
 
 __all__ = ['Scene', 'compose_crop', 'compose_scene']
@@ -70,7 +70,7 @@ def compose_scene(
             place = _find_place(scene, alpha, rng)
             if place is not None:
                 left, top, box, mask = place
-                paint(canvas, alpha, left, top, light_colour(rng))
+                paint(canvas, alpha, left, top, light_color(rng))
                 scene.labels.append(int(glyphs.labels[chosen]))
                 scene.digits.append(int(glyphs.indices[chosen]))
                 scene.boxes.append(box)
@@ -153,5 +153,5 @@ def compose_crop(
     alpha = render_glyph(cells, size, round(size * rng.uniform(0.55, 1.0)), rng)
     left = int(rng.integers(size - alpha.shape[1] + 1))
     top = int(rng.integers(size - alpha.shape[0] + 1))
-    paint(canvas, alpha, left, top, light_colour(rng))
+    paint(canvas, alpha, left, top, light_color(rng))
     return to_uint8(canvas)

@@ -27,15 +27,15 @@ class DigitsSpec:
     first images stay the same when the counts change.
 
     Args:
-        train (int): Scenes for training. Default 3000.
-        val (int): Scenes for validation, of held-out digits and photographs. Default 500.
-        crops_train (int): Single-digit crops for pretraining. Default 8000.
-        crops_val (int): Single-digit crops of held-out digits and photographs. Default 1000.
+        train (int): Scenes for training. Defaults to 3000.
+        val (int): Scenes for validation, of held-out digits and photographs. Defaults to 500.
+        crops_train (int): Single-digit crops for pretraining. Defaults to 8000.
+        crops_val (int): Single-digit crops of held-out digits and photographs. Defaults to 1000.
         image_size (int): Side of the square scenes in pixels, 64 to 2048. Digits scale with it.
-            Default 160, which gives boxes of all three COCO sizes.
-        crop_size (int): Side of the square crops in pixels, 32 to 2048. Default 80.
+            Defaults to 160, which gives boxes of all three COCO sizes.
+        crop_size (int): Side of the square crops in pixels, 32 to 2048. Defaults to 80.
         seed (int): Seed of everything but the held-out split, which is always the same.
-            Default 0.
+            Defaults to 0.
 
     Raises:
         UserError: A value lies outside its range.

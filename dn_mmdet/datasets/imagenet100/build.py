@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ...utils.errors import UserError
-from ...utils.files import atomic_write
+from ...utils.files import remove_leftovers, write_json
 from ...utils.text import first_few
 from ..files.images import THREADS, image_problem
 from .lists import FILES, make_lists, write_lists
@@ -47,13 +46,15 @@ def build_imagenet100(
 
     Args:
         root (str | Path): Folder of ILSVRC-2012; see :func:`find_images`.
-        out (str | Path): Folder for the lists. Default ``'data/imagenet100'``.
-        classes (str | Path | None): A class list. Default None: the one that is shipped.
-        val_list (str | Path | None): Labels of the validation images. Default None: looked for.
-        val_share (float): Share of each class's training images that is val. Default 0.2.
-        seed (int): Seed of that draw, which each class makes on its own. Default 0.
+        out (str | Path): Folder for the lists. Defaults to 'data/imagenet100'.
+        classes (str | Path, optional): A class list. Defaults to the one that is shipped.
+        val_list (str | Path, optional): Labels of the validation images. Defaults to the first
+            that is found in the usual places.
+        val_share (float): Share of each class's training images that is val. Defaults to 0.2.
+        seed (int): Seed of that draw, which each class makes on its own. Defaults to 0.
         strict (bool): End with an error if an image was left out, with the lists written.
-        force (bool): Make lists anew that this tool made.
+            Defaults to False.
+        force (bool): Make lists anew that this tool made. Defaults to False.
 
     Returns:
         dict: The content of ``imagenet100.json``.
@@ -194,8 +195,7 @@ def _read(progress: Path, root: Path) -> dict:
 
 
 def _write(progress: Path, root: Path, groups: Mapping) -> None:
-    with atomic_write(progress) as file:
-        file.write(json.dumps({'root': str(root.resolve()), 'groups': groups}).encode())
+    write_json(progress, {'root': str(root.resolve()), 'groups': groups}, indent=None)
 
 
 def check_out(out: Path, arguments: Mapping[str, Any], force: bool) -> dict | None:
@@ -251,10 +251,12 @@ def check_out(out: Path, arguments: Mapping[str, Any], force: bool) -> dict | No
 
 
 def write_summary(out: Path, summary: Mapping[str, Any]) -> None:
-    """Write the summary, which says that the lists are whole; the check's progress may go now."""
-    with atomic_write(out / NAME) as file:
-        file.write((json.dumps(summary, indent=2) + '\n').encode())
+    """Write the summary, which says that the lists are whole; the check's progress may go now.
+
+    Args:
+        out (Path): Folder of the lists.
+        summary (Mapping[str, Any]): See :func:`build_imagenet100`.
+    """
+    write_json(out / NAME, summary, indent=2)
     (out / PROGRESS).unlink(missing_ok=True)
-    # Named only by processes that were killed.
-    for leftover in out.glob(f'{PROGRESS}.*.tmp'):
-        os.unlink(leftover)
+    remove_leftovers(out, PROGRESS)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ...utils.errors import UserError
-from ...utils.files import atomic_write
+from ...utils.files import write_text
 from ...utils.text import first_few
 
 __all__ = ['FILES', 'SPLITS', 'draw', 'make_lists', 'write_lists']
@@ -83,8 +83,7 @@ def write_lists(out: Path, lists: Mapping[str, Mapping[str, Sequence[str]]]) -> 
 
 
 def _write(path: Path, lines: Sequence[str]) -> None:
-    with atomic_write(path) as file:
-        file.write(''.join(f'{line}\n' for line in lines).encode())
+    write_text(path, ''.join(f'{line}\n' for line in lines))
 
 
 def draw(names: Iterable[str], number: int, key: str) -> set[str]:

@@ -19,7 +19,7 @@ def draw_classes(seed: int = 0) -> list[str]:
     """Draw 100 of the 1000 synsets of ILSVRC-2012, the paper's four named ones among them.
 
     Args:
-        seed (int): Seed of the draw. Default 0: the list that is shipped, ``classes.txt``.
+        seed (int): Seed of the draw. Defaults to 0: the list that is shipped, ``classes.txt``.
 
     Returns:
         list[str]: 100 synset ids, sorted.
@@ -37,7 +37,7 @@ def read_classes(path: Path = SHIPPED) -> list[str]:
     """Read a class list: a synset id a line; what follows it, empty lines and # do not count.
 
     Args:
-        path (Path): Text file. Default: the shipped list.
+        path (Path): Text file. Defaults to the shipped list.
 
     Returns:
         list[str]: The synset ids, sorted as a folder of class folders would be.

@@ -23,8 +23,8 @@ def find_images(
     Args:
         root (Path): Folder with ``train/`` and ``val/``, or Kaggle's with ``ILSVRC/``.
         classes (Sequence[str]): Synset ids.
-        val_list (Path | None): Labels of a ``val/`` without class folders. Default None: looked
-            for in the usual places; see :func:`find_validation_labels`.
+        val_list (Path, optional): Labels of a ``val/`` without class folders. Defaults to the
+            first that is found in the usual places; see :func:`find_validation_labels`.
 
     Returns:
         dict[str, dict[str, list[str]]]: For ``'train'`` and ``'test'``, the paths of each class

@@ -47,7 +47,7 @@ def find_validation_labels(
         root (Path): Folder of ILSVRC-2012, in which the file is looked for.
         val (Path): Folder of the images.
         images (Sequence[str]): File names in it.
-        path (Path | None): The file. Default None: the first found in the usual places.
+        path (Path, optional): The file. Defaults to the first found in the usual places.
 
     Returns:
         dict[str, str]: File name without its suffix, to synset id.
@@ -138,11 +138,11 @@ def _check_fit(path: Path, labels: Mapping[str, str], val: Path, images: Sequenc
             f'first is {next(iter(labels))}); unpack the validation images into it, or '
             'give its own list with --val-list.'
         )
-    unlabelled = sorted(stems - set(labels))
-    if unlabelled:
+    unlabeled = sorted(stems - set(labels))
+    if unlabeled:
         raise UserError(
-            f'{path} labels {len(labels)} images, but {len(unlabelled)} of the '
-            f'{len(stems)} images in {val} are not among them: {first_few(unlabelled)}; '
+            f'{path} labels {len(labels)} images, but {len(unlabeled)} of the '
+            f'{len(stems)} images in {val} are not among them: {first_few(unlabeled)}; '
             'give the whole list with --val-list.'
         )
 
