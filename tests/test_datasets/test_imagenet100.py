@@ -15,12 +15,12 @@ from scipy.io import savemat
 from dn_mmdet.datasets import build_imagenet100
 from dn_mmdet.datasets.imagenet100 import (
     NAMED,
-    build,
     draw,
     draw_classes,
     ilsvrc2012_synsets,
     read_classes,
 )
+from dn_mmdet.datasets.imagenet100 import build as builder
 from dn_mmdet.utils.errors import UserError
 
 TOOL = Path(__file__).parents[2] / 'tools/dataset_converters/imagenet100.py'
@@ -269,7 +269,7 @@ def looked_at(monkeypatch):
     class Watch(list):
         stop_at = None
 
-    watch, check = Watch(), build.image_problem
+    watch, check = Watch(), builder.image_problem
 
     def problem(path):
         if watch.stop_at and watch.stop_at in path:
@@ -277,7 +277,7 @@ def looked_at(monkeypatch):
         watch.append('/'.join(Path(path).parts[-2:]))
         return check(path)
 
-    monkeypatch.setattr(build, 'image_problem', problem)
+    monkeypatch.setattr(builder, 'image_problem', problem)
     return watch
 
 
