@@ -9,13 +9,10 @@ from pathlib import Path
 
 import torch
 
+from ..utils.errors import UserError
 from ..version import __version__
 
-__all__ = ['LAYOUTS', 'MODES', 'describe_environment', 'process_settings']
-
-LAYOUTS = {'contiguous': torch.contiguous_format, 'channels_last': torch.channels_last}
-# 'train' is forward and backward, 'eval' the forward pass in evaluation mode without gradients.
-MODES = ('train', 'eval')
+__all__ = ['describe_environment', 'process_settings', 'usable_device']
 
 # Variables by which a user changes which kernels run, or how.
 PREFIXES = ('OMP_', 'GOMP_', 'KMP_', 'MKL_', 'ONEDNN_', 'DNNL_', 'ATEN_', 'TORCH_ALLOW_',
@@ -70,7 +67,7 @@ def process_settings(threads: int | None = None) -> Iterator[None]:
     norm.
 
     Args:
-        threads (int, optional): Default: as they are.
+        threads (int, optional): Defaults to as many as torch has now.
     """
     before, flushed = torch.get_num_threads(), _flushes_denormals()
     torch.set_flush_denormal(True)
@@ -81,6 +78,28 @@ def process_settings(threads: int | None = None) -> Iterator[None]:
     finally:
         torch.set_num_threads(before)
         torch.set_flush_denormal(flushed)
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of that name, once it has held a tensor.
+
+    Args:
+        name (str): 'cpu', 'cuda' or 'cuda:N'.
+
+    Raises:
+        UserError: There is no such device, or it cannot be used.
+    """
+    try:
+        device = torch.device(name)
+        if device.type not in ('cpu', 'cuda'):
+            raise UserError(f'--device must be cpu or cuda, got {name!r}.')
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            f'--device {name} cannot be used ({str(error).splitlines()[0]}): choose cpu, or '
+            'install the torch that fits the device.'
+        ) from error
+    return device
 
 
 def _flushes_denormals() -> bool:

@@ -1,8 +1,7 @@
-"""One norm layer, BN against DN-B on each of its paths."""
+"""One norm layer: BN against DN-B on each of its paths."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from functools import partial
 
 import torch
@@ -10,54 +9,52 @@ from torch import Tensor, nn
 
 from ..layers import DNB
 from ..ops.dispatch import PATHS, choose_path, use_path
-from .environment import LAYOUTS, MODES
-from .memory import measure_memory
-from .timing import choose_number, summarise_times, time_interleaved
+from .case import LAYOUTS, Case
+from .measure import Subject, measure_subjects
 
-__all__ = ['ACTIVATIONS', 'Case', 'available_paths', 'benchmark_layer']
+__all__ = ['ACTIVATIONS', 'LayerCase', 'available_paths', 'benchmark_layer']
 
-BASELINE = 'BN'
 ACTIVATIONS = ('ReLU6', 'ReLU')
 # The detectors' form.
 SC_MODULE = dict(r=16, g='oup')
 
 
 @dataclass(frozen=True)
-class Case:
-    """An input, and what follows the norm.
+class LayerCase(Case):
+    """An input, and what follows the norm; see :class:`Case` for the rest.
 
     Attributes:
         shape (tuple[int, int, int, int]): N, C, H, W.
-        dtype (str): 'float32', 'bfloat16' or 'float16'; the layer's own numbers are float32.
-        layout (str): 'contiguous' or 'channels_last'.
-        mode (str): 'train' for forward and backward, 'eval' for the forward pass in evaluation.
         activation (str, optional): 'ReLU6' or 'ReLU' behind the norm. DN-B folds it in.
         device (str): 'cpu' or 'cuda'.
+
+    The dtype is that of the input; the layer's own numbers are float32.
     """
 
     shape: tuple[int, ...]
-    dtype: str = 'float32'
-    layout: str = 'contiguous'
-    mode: str = 'train'
+    _: KW_ONLY
     activation: str | None = None
     device: str = 'cpu'
+    repeats: int = 15
+    warmup: int = 3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if len(self.shape) != 4 or min(self.shape) < 1:
             raise ValueError(f'shape must be 4 numbers of 1 or more, got {self.shape}')
         if self.mode == 'train' and self.shape[0] * self.shape[2] * self.shape[3] == 1:
             raise ValueError(
                 f'shape must have more than 1 value per channel for training, got {self.shape}'
             )
-        for name, choices in (('layout', LAYOUTS), ('mode', MODES)):
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f'{name} must be one of {", ".join(choices)}, got {getattr(self, name)!r}'
-                )
         if self.activation not in (None, *ACTIVATIONS):
             raise ValueError(
                 f'activation must be one of {", ".join(ACTIVATIONS)}, got {self.activation!r}'
             )
+
+    @property
+    def name(self) -> str:
+        """The case in words."""
+        return f'{"x".join(map(str, self.shape))} {self.mode}, {self.dtype}, {self.layout}'
 
     def make_input(self) -> Tensor:
         """Random numbers, the same each time."""
@@ -66,12 +63,39 @@ class Case:
         return x.to(getattr(torch, self.dtype)).contiguous(memory_format=LAYOUTS[self.layout])
 
 
+def benchmark_layer(
+    case: LayerCase,
+    paths: Sequence[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict:
+    """Time BN and DN-B on one input, interleaved, and measure their memory.
+
+    Args:
+        case (LayerCase): What is measured.
+        paths (Sequence[str], optional): Of DN-B. Defaults to all that run for this input.
+        progress (Callable[[int, int], None], optional): Told the rounds that are done, of all.
+
+    Returns:
+        dict: Attributes of the case; ``rows`` as :func:`measure_subjects` returns them, BN first,
+        then DN-B on each path; ``left_out``, path to the reason for which it is missing.
+    """
+    x = case.make_input()
+    found = available_paths(x, PATHS if paths is None else paths)
+    subjects = {'BN': _subject(case, 'BN', x)}
+    subjects |= {path: _subject(case, 'DN-B', x, path) for path in found}
+    rows = measure_subjects(subjects, case, x.device, progress=progress)
+    left_out = {
+        path: 'not for this input, or not built' for path in paths or () if path not in found
+    }
+    return dict(asdict(case), rows=rows, left_out=left_out)
+
+
 def available_paths(x: Tensor, paths: Sequence[str] = PATHS) -> list[str]:
     """Those of the paths of DN-B that run for this input; 'auto' is not among them.
 
     Args:
         x (Tensor): The input of the layer.
-        paths (Sequence[str]): Which to try. Default: all.
+        paths (Sequence[str]): Which to try. Defaults to all.
 
     Raises:
         ValueError: A path does not exist.
@@ -87,112 +111,46 @@ def available_paths(x: Tensor, paths: Sequence[str] = PATHS) -> list[str]:
     return found
 
 
-def benchmark_layer(
-    case: Case,
-    paths: Sequence[str] | None = None,
-    repeats: int = 15,
-    warmup: int = 3,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[dict]:
-    """Time BN and DN-B on one input, interleaved, and measure their memory.
+def _build(case: LayerCase, norm: str) -> nn.Module:
+    channels = case.shape[1]
+    if norm == 'DN-B':
+        layer = DNB(channels, **SC_MODULE, activation=case.activation)
+    else:
+        layer = nn.BatchNorm2d(channels)
+        if case.activation:
+            layer = nn.Sequential(layer, getattr(nn, case.activation)(inplace=True))
+    return layer.to(case.device).train(case.mode == 'train')
 
-    Args:
-        case (Case): The input.
-        paths (Sequence[str], optional): Of DN-B. Default: all that run for this input.
-        repeats (int): Timed rounds. Defaults to 15.
-        warmup (int): Untimed rounds before. Defaults to 3.
-        progress (Callable[[int, int], None], optional): Told the rounds that are done, of all.
 
-    Returns:
-        list[dict]: BN first, then DN-B on each path: the case, ``norm``, ``path``, the numbers of
-        :class:`Timing`, and ``saved`` and ``peak`` in bytes with their ratios to BN. In
-        evaluation nothing is saved, and ``saved`` is None.
+def _subject(case: LayerCase, norm: str, x: Tensor, path: str | None = None) -> Subject:
+    """A layer and what is measured of it.
+
+    Its time is that of the layer alone. Its memory is measured in the place that it has in a
+    network: there its input was made in the forward pass and nothing else keeps it, and what
+    follows keeps its output, as a convolution does.
     """
-    x = case.make_input()
-    paths = available_paths(x) if paths is None else available_paths(x, paths)
-    layers = {BASELINE: _build_bn(case)} | {f'DN-B {path}': _build_dnb(case) for path in paths}
-    path_of = dict(zip(list(layers)[1:], paths, strict=True))
-
-    def context(label):
-        return use_path(path_of[label]) if label in path_of else nullcontext()
-
-    calls = {label: _call(layer, x, case.mode) for label, layer in layers.items()}
-    times = time_interleaved(
-        calls,
-        repeats=repeats,
-        warmup=warmup,
-        number=choose_number(calls[BASELINE], device=case.device),
-        device=case.device,
-        context=context,
-        progress=progress,
-    )
-    rows = []
-    for label, timing in summarise_times(times, BASELINE).items():
-        with context(label):
-            memory = _measure_memory(layers[label], x, case.mode)
-        base = rows[0] if rows else memory
-        rows.append(
-            {
-                **asdict(case),
-                'norm': 'DN-B' if label in path_of else BASELINE,
-                'path': path_of.get(label),
-                **asdict(timing),
-                **memory,
-                'saved_ratio': _ratio(memory['saved'], base['saved']),
-                'peak_ratio': _ratio(memory['peak'], base['peak']),
-            }
-        )
-    return rows
-
-
-def _build_bn(case: Case) -> nn.Module:
-    layer = nn.BatchNorm2d(case.shape[1])
-    if case.activation:
-        layer = nn.Sequential(layer, getattr(nn, case.activation)(inplace=True))
-    return layer.to(case.device).train(case.mode == 'train')
-
-
-def _build_dnb(case: Case) -> nn.Module:
-    layer = DNB(case.shape[1], **SC_MODULE, activation=case.activation)
-    return layer.to(case.device).train(case.mode == 'train')
-
-
-def _call(layer: nn.Module, x: Tensor, mode: str) -> Callable[[], object]:
-    if mode == 'eval':
-        return partial(_evaluate, layer, x)
+    layer, asked = _build(case, norm), path or 'auto'
+    if case.mode == 'eval':
+        run = partial(_evaluate, layer, x)
+        return Subject(norm, run, run, path=path, asked_path=asked)
     x = x.detach().clone().requires_grad_()
+    weight = torch.ones((), dtype=x.dtype, device=x.device, requires_grad=True)
     inputs = [x, *(p for p in layer.parameters() if p.requires_grad)]
     dy = torch.randn_like(x)
+
     # Gradients are returned, so that none is added to what the call before left.
-    return lambda: torch.autograd.grad(layer(x), inputs, dy)
+    def step() -> tuple[Tensor, ...]:
+        return torch.autograd.grad(layer(x), inputs, dy)
+
+    def forward() -> Tensor:
+        return (layer(x.clone(memory_format=torch.preserve_format)) * weight).sum()
+
+    def backward(loss: Tensor) -> None:
+        torch.autograd.grad(loss, [weight, *inputs])
+
+    return Subject(norm, step, forward, backward, path, asked)
 
 
 @torch.no_grad()
 def _evaluate(layer: nn.Module, x: Tensor) -> Tensor:
     return layer(x)
-
-
-def _measure_memory(layer: nn.Module, x: Tensor, mode: str) -> dict[str, int | None]:
-    """Bytes in the place that the layer has in a network.
-
-    There, its input was made in the forward pass and nothing else keeps it, and what follows keeps
-    its output, as a convolution does.
-    """
-    if mode == 'eval':
-        peak = measure_memory(partial(_evaluate, layer, x), device=x.device).peak
-        return dict(saved=None, peak=peak)
-    x = x.detach().clone().requires_grad_()
-    weight = torch.ones((), dtype=x.dtype, device=x.device, requires_grad=True)
-    inputs = [x, weight, *(p for p in layer.parameters() if p.requires_grad)]
-
-    def forward():
-        return (layer(x.clone(memory_format=torch.preserve_format)) * weight).sum()
-
-    def backward(loss):
-        torch.autograd.grad(loss, inputs)
-
-    return measure_memory(forward, backward, x.device)._asdict()
-
-
-def _ratio(value: int | None, base: int | None) -> float | None:
-    return None if value is None or not base else value / base

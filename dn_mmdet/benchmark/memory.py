@@ -37,11 +37,12 @@ def measure_memory(
     workspaces that stay.
 
     Args:
-        forward (Callable): Returns the loss alone, so that nothing else stays alive.
-        backward (Callable, optional): Takes the loss. Default: none, for evaluation.
+        forward (Callable[[], Tensor]): Returns the loss alone, so that nothing else stays alive.
+        backward (Callable[[Tensor], object], optional): Takes the loss. Defaults to none, for
+            evaluation.
         device (torch.device | str): 'cpu' reads the memory records of torch.profiler, 'cuda' the
-            statistics of the caching allocator, which rounds up to 512 bytes.
-            Defaults to 'cpu'.
+            statistics of the caching allocator, which rounds up to 512 bytes. Defaults to
+            'cpu'.
 
     Returns:
         Memory: Bytes.
@@ -50,7 +51,11 @@ def measure_memory(
     return (_measure_cuda if device.type == 'cuda' else _measure_cpu)(forward, backward, device)
 
 
-def _measure_cuda(forward, backward, device) -> Memory:
+def _measure_cuda(
+    forward: Callable[[], Tensor],
+    backward: Callable[[Tensor], object] | None,
+    device: torch.device,
+) -> Memory:
     torch.cuda.synchronize(device)
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
@@ -62,7 +67,11 @@ def _measure_cuda(forward, backward, device) -> Memory:
     return Memory(saved, torch.cuda.max_memory_allocated(device) - before)
 
 
-def _measure_cpu(forward, backward, device) -> Memory:
+def _measure_cpu(
+    forward: Callable[[], Tensor],
+    backward: Callable[[Tensor], object] | None,
+    device: torch.device,
+) -> Memory:
     # Otherwise libkineto writes two lines to the terminal each time.
     os.environ.setdefault('KINETO_LOG_LEVEL', '99')
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:

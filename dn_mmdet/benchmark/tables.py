@@ -1,52 +1,85 @@
-"""How results are written in a table."""
+"""How results are written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from ..utils.text import markdown_table
 
-__all__ = ['memory_text', 'ratio_text', 'results_table', 'time_text']
+__all__ = ['environment_text', 'group_cells', 'results_table']
+
+Cell = Mapping[str, Any]  # a case, with its rows
 
 HEADER = ('norm', 'path', 'ms (quartiles)', 'time / BN', 'saved MiB', '/ BN', 'peak MiB', '/ BN')
 
 
-def results_table(rows: Sequence[tuple[str, Mapping]], first: str) -> str:
-    """Markdown table of norms.
+def results_table(
+    cells: Sequence[Cell],
+    heading: str,
+    text: Callable[[Cell], str],
+    labels: Mapping[str, str] | None = None,
+) -> str:
+    """Markdown table of cells, a line for each norm, and notes below it.
 
     Args:
-        rows (Sequence[tuple[str, Mapping]]): Text of the first column, and a result with the keys
-            of :func:`dn_mmdet.benchmark.layer.benchmark_layer`.
-        first (str): Heading of the first column.
+        cells (Sequence[Cell]): Cases with their ``rows`` and ``left_out``.
+        heading (str): Heading of the first column.
+        text (Callable[[Cell], str]): Cell to its text in the first column.
+        labels (Mapping[str, str], optional): Norm to its name in the table. Defaults to its own.
     """
-    return markdown_table(
-        [(first, *HEADER)]
-        + [
-            (
-                text,
-                row['norm'],
-                row['path'] or '',
-                time_text(row),
-                ratio_text(row),
-                *memory_text(row, 'saved'),
-                *memory_text(row, 'peak'),
+    labels = labels or {}
+    lines = [(heading, *HEADER)]
+    for cell in cells:
+        for row in cell['rows']:
+            lines.append(
+                (
+                    text(cell),
+                    labels.get(row['norm'], row['norm']),
+                    row['path'] or '',
+                    _time_text(row),
+                    f'{row["ratio"]:.3f} ({row["ratio_q1"]:.3f} to {row["ratio_q3"]:.3f})',
+                    *_memory_texts(row, 'saved'),
+                    *_memory_texts(row, 'peak'),
+                )
             )
-            for text, row in rows
-        ]
+    rounds = sorted({row['rounds'] for cell in cells for row in cell['rows']})
+    left_out = {name: reason for cell in cells for name, reason in cell['left_out'].items()}
+    notes = [f'Rounds: {", ".join(map(str, rounds))}.']
+    notes += [f'Not run: {labels.get(name, name)} ({why}).' for name, why in left_out.items()]
+    return f'{markdown_table(lines)}\n\n{" ".join(notes)}'
+
+
+def group_cells(cells: Iterable[Cell], *keys: str) -> dict[tuple, list[Cell]]:
+    """Cells that are alike in these keys, in the order in which they were measured."""
+    groups: dict[tuple, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(tuple(cell[key] for key in keys), []).append(cell)
+    return groups
+
+
+def environment_text(environment: Mapping[str, Any]) -> str:
+    """A sentence of what :func:`dn_mmdet.benchmark.describe_environment` found."""
+    device, threads = environment['device'], environment['threads']
+    device = (
+        f'{environment["cpu"]}, {threads} thread{"s" * (threads > 1)} on '
+        f'{environment["cores"]} cores, {environment["capability"]}'
+        if device == 'cpu'
+        else f'{device}, CUDA {environment["cuda"]}, cuDNN {environment["cudnn"]}'
+    )
+    variables = ', '.join(f'{name}={value}' for name, value in environment['variables'].items())
+    return (
+        f'{device}; torch {environment["torch"]}, Python {environment["python"]}, dn_mmdet '
+        f'{environment["dn_mmdet"]} ({environment["code"]}); denormals '
+        f'{"flushed" if environment["flush_denormal"] else "kept"}; '
+        f'{variables or "no variables set"}.'
     )
 
 
-def time_text(row: Mapping) -> str:
-    """Milliseconds with quartiles."""
-    texts = [f'{1e3 * row[key]:.4g}' for key in ('seconds', 'seconds_q1', 'seconds_q3')]
-    return '{} ({} to {})'.format(*texts)
+def _time_text(row: Mapping[str, Any]) -> str:
+    median, low, high = (1e3 * row[key] for key in ('seconds', 'seconds_q1', 'seconds_q3'))
+    return f'{median:.4g} ({low:.4g} to {high:.4g})'
 
 
-def ratio_text(row: Mapping) -> str:
-    """Ratio of medians, with the quartiles of the ratios of single rounds."""
-    return f'{row["ratio"]:.3f} ({row["ratio_q1"]:.3f} to {row["ratio_q3"]:.3f})'
-
-
-def memory_text(row: Mapping, key: str) -> tuple[str, str]:
-    """Mebibytes, and the ratio to BN."""
+def _memory_texts(row: Mapping[str, Any], key: str) -> tuple[str, str]:
     value, ratio = row[key], row[f'{key}_ratio']
     return (
         '' if value is None else f'{value / 2**20:.2f}',

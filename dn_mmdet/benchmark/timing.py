@@ -13,7 +13,7 @@ from statistics import median, quantiles
 
 import torch
 
-__all__ = ['Timing', 'choose_number', 'summarise_times', 'time_interleaved']
+__all__ = ['Timing', 'choose_number', 'summarize_times', 'time_interleaved']
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,14 @@ class Timing:
     """Times of one callable, and their ratio to a baseline.
 
     Attributes:
-        seconds (float): median over the rounds, with quartiles ``seconds_q1`` and ``seconds_q3``.
-        ratio (float): median over the baseline's median.
-        ratio_q1 (float), ratio_q3 (float): quartiles over rounds of the ratio to the baseline in
-            the same round.
-        rounds (int): number of timed rounds.
+        seconds (float): Median over the rounds.
+        seconds_q1 (float): Lower quartile.
+        seconds_q3 (float): Upper quartile.
+        ratio (float): Median over the baseline's median.
+        ratio_q1 (float): Lower quartile over rounds of the ratio to the baseline in the same
+            round.
+        ratio_q3 (float): Upper quartile of it.
+        rounds (int): Number of timed rounds.
     """
 
     seconds: float
@@ -66,7 +69,7 @@ def time_interleaved(
         context (Callable): Label to a context manager that is entered around the calls, outside
             the time. Defaults to none.
         progress (Callable[[int, int], None], optional): Told the rounds that are done, of all.
-        clock (Callable[[], float]): Seconds, on a CPU.
+        clock (Callable[[], float]): Seconds, on a CPU. Defaults to ``time.perf_counter``.
 
     Returns:
         dict[str, list[float]]: Label to seconds of the timed rounds, in their order.
@@ -114,6 +117,9 @@ def choose_number(
         at_least (float): Seconds that they should take. Defaults to 0.005.
         device (torch.device | str): As in :func:`time_interleaved`.
         clock (Callable[[], float]): As there.
+
+    Returns:
+        int: The number of calls.
     """
     measure = _stopwatch(device, clock)
     measure(call, 1)  # Allocations and caches of the first call tell nothing.
@@ -123,12 +129,15 @@ def choose_number(
     return number
 
 
-def summarise_times(times: Mapping[str, Sequence[float]], baseline: str) -> dict[str, Timing]:
+def summarize_times(times: Mapping[str, Sequence[float]], baseline: str) -> dict[str, Timing]:
     """Medians, quartiles and ratios of what :func:`time_interleaved` returned.
 
     Args:
         times (Mapping[str, Sequence[float]]): Label to seconds, one for each round.
         baseline (str): The label that the others are compared with.
+
+    Returns:
+        dict[str, Timing]: Label to its numbers.
 
     Raises:
         ValueError: The baseline was not timed.
@@ -166,7 +175,7 @@ def _stopwatch(
     device = torch.device(device)
     if device.type == 'cpu':
 
-        def measure(call, number):
+        def measure(call: Callable[[], object], number: int) -> float:
             start = clock()
             for _ in range(number):
                 call()
@@ -175,7 +184,7 @@ def _stopwatch(
     elif device.type == 'cuda':
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
 
-        def measure(call, number):
+        def measure(call: Callable[[], object], number: int) -> float:
             stream = torch.cuda.current_stream(device)
             # The queue is empty at the start: what the host takes to launch counts too.
             torch.cuda.synchronize(device)

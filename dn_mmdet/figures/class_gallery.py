@@ -5,7 +5,7 @@ from pathlib import Path
 
 import mmcv
 
-from ..utils.files import atomic_write
+from .style import new_figure, save_figure
 
 __all__ = ['draw_gallery']
 
@@ -17,23 +17,16 @@ def draw_gallery(parts: Sequence[tuple[str, Sequence[tuple[str, str]]]], file: s
     """Draw images part by part, four in a row.
 
     Args:
-        parts (Sequence[tuple[str, Sequence[tuple[str, str]]]]): heading, and for each image its
+        parts (Sequence[tuple[str, Sequence[tuple[str, str]]]]): Heading, and for each image its
             file and the text below it, of lines that are about 24 characters long; a part
             without images is left out.
-        file (str | Path): where the picture goes.
+        file (str | Path): The picture, .png, .svg or .pdf.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     parts = [(heading, images) for heading, images in parts if images]
     rows = [-(-len(images) // COLUMNS) for _, images in parts]
     lines = max(text.count('\n') + 1 for _, images in parts for _, text in images)
-    figure = Figure(
-        figsize=(2.6 * COLUMNS, (2.3 + 0.17 * lines) * sum(rows) + 0.4 * len(parts)),
-        dpi=100,
-        layout='constrained',
-    )
-    FigureCanvasAgg(figure)
+    height = (2.3 + 0.17 * lines) * sum(rows) + 0.4 * len(parts)
+    figure = new_figure(2.6 * COLUMNS, height, dpi=100)
     blocks = figure.subfigures(len(parts), 1, squeeze=False, height_ratios=rows)[:, 0]
     for block, (heading, images), count in zip(blocks, parts, rows, strict=True):
         block.suptitle(heading, fontsize=12)
@@ -54,5 +47,4 @@ def draw_gallery(parts: Sequence[tuple[str, Sequence[tuple[str, str]]]], file: s
                 fontsize=9,
                 linespacing=1.3,
             )
-    with atomic_write(file) as picture:
-        figure.savefig(picture, format=Path(file).suffix[1:])
+    save_figure(figure, file)

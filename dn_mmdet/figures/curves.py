@@ -1,33 +1,32 @@
 """Metric against epoch (the paper's Figure 3), one line a run or a band over seeds."""
 
 import math
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..utils.files import atomic_write
+from .style import STYLES, new_figure, plain_axes, save_figure
 
-__all__ = ['STYLES', 'plot_bands', 'plot_curves']
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-# Distinct in colour and, for who cannot tell them apart or prints in grey, in marker and line.
-STYLES = (
-    ('#0072b2', 'o', '-'),
-    ('#d55e00', 's', '--'),
-    ('#009e73', '^', '-.'),
-    ('#cc79a7', 'D', ':'),
-    ('#56b4e9', 'v', '-'),
-    ('#e69f00', 'P', '--'),
-    ('#000000', 'X', '-.'),
-)
+__all__ = ['plot_bands', 'plot_curves']
+
+Curve = tuple[Sequence[int], Sequence[float]]  # steps, and the value at each
 
 
-def plot_curves(curves, file, ylabel='mAP', title=''):
+def plot_curves(
+    curves: Mapping[str, Curve], file: str | Path, ylabel: str = 'mAP', title: str = ''
+) -> None:
     """Draw one line for each run and write the picture.
 
     Args:
-        curves (dict[str, tuple[Sequence[int], Sequence[float]]]): label to epochs and values.
-        file (str | Path): where the picture goes, .png, .svg or .pdf.
-        ylabel (str): what the values are. Default: 'mAP'.
-        title (str): a line above the plot. Default: none.
+        curves (Mapping[str, Curve]): Label to epochs and values.
+        file (str | Path): The picture, .png, .svg or .pdf.
+        ylabel (str): What the values are. Defaults to 'mAP'.
+        title (str): A line above the plot. Defaults to none.
     """
     figure, axes = _figure('epoch', ylabel, title)
     for (label, (epochs, values)), style in zip(curves.items(), cycle(STYLES), strict=False):
@@ -37,27 +36,34 @@ def plot_curves(curves, file, ylabel='mAP', title=''):
             _annotate(axes, epochs[-1], values[-1], color)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, loc='upper left')
-    _save(figure, file)
+    save_figure(figure, file)
 
 
-def plot_bands(curves, file, xlabel='epoch', ylabel='mAP', title='', markers=True):
+def plot_bands(
+    curves: Mapping[str, Sequence[Curve]],
+    file: str | Path,
+    xlabel: str = 'epoch',
+    ylabel: str = 'mAP',
+    title: str = '',
+    markers: bool = True,
+) -> None:
     """Draw the mean over seeds of each setting, and the range of its seeds as a band.
 
     Args:
-        curves (dict[str, Sequence[tuple[Sequence[int], Sequence[float]]]]): label to the steps and
-            values of each seed; a step counts where every seed of the setting has it.
-        file (str | Path): where the picture goes, .png, .svg or .pdf.
-        xlabel (str): what the steps are. Default: 'epoch'.
-        ylabel (str): what the values are. Default: 'mAP'.
-        title (str): a line above the plot. Default: none.
-        markers (bool): mark every step and write the last mean beside it where there is room.
-            Default: True.
+        curves (Mapping[str, Sequence[Curve]]): Label to the curve of each seed; a step counts
+            where every seed of the setting has it.
+        file (str | Path): The picture, .png, .svg or .pdf.
+        xlabel (str): What the steps are. Defaults to 'epoch'.
+        ylabel (str): What the values are. Defaults to 'mAP'.
+        title (str): A line above the plot. Defaults to none.
+        markers (bool): Mark every step and write the last mean beside it where there is room.
+            Defaults to True.
     """
     # Small for its letters, which are read on a phone too.
-    figure, axes = _figure(xlabel, ylabel, title, size=(4.8, 3.0), dpi=200)
+    figure, axes = _figure(xlabel, ylabel, title, (4.8, 3.0), dpi=200)
     ends = []
     for number, (label, seeds) in enumerate(curves.items()):
-        # A colour that comes again comes with another marker and line.
+        # A color that comes again comes with another marker and line.
         turn, place = divmod(number, len(STYLES))
         color, (_, marker, line) = STYLES[place][0], STYLES[(place + turn) % len(STYLES)]
         points = [dict(zip(*seed, strict=True)) for seed in seeds]
@@ -96,29 +102,31 @@ def plot_bands(curves, file, xlabel='epoch', ylabel='mAP', title='', markers=Tru
         rows = -(-len(curves) // 2)
         figure.set_figheight(3.0 + 0.2 * rows)
         figure.legend(frameon=False, loc='outside lower center', ncols=2, fontsize=9)
-    _save(figure, file)
+    save_figure(figure, file)
 
 
-def _figure(xlabel, ylabel, title, size=(6.4, 4.0), dpi=150):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def _figure(
+    xlabel: str,
+    ylabel: str,
+    title: str,
+    size: tuple[float, float] = (6.4, 4.0),
+    dpi: float = 150,
+) -> tuple['Figure', 'Axes']:
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=size, dpi=dpi, layout='constrained')
-    FigureCanvasAgg(figure)
+    figure = new_figure(*size, dpi)
     axes = figure.add_subplot()
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.margins(x=0.1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
-    axes.spines[['top', 'right']].set_visible(False)
+    plain_axes(axes)
     if title:
         axes.set_title(title, fontsize=10)
     return figure, axes
 
 
-def _annotate(axes, x, y, color, at=None):
+def _annotate(axes: 'Axes', x: float, y: float, color: str, at: float | None = None) -> None:
     # Accuracies are in percent, COCO's average precision is a share.
     axes.annotate(
         f'{y:.3f}' if abs(y) <= 1 else f'{y:.2f}',
@@ -128,8 +136,3 @@ def _annotate(axes, x, y, color, at=None):
         textcoords='offset points',
         va='center',
     )
-
-
-def _save(figure, file):
-    with atomic_write(file) as picture:
-        figure.savefig(picture, format=Path(file).suffix[1:])

@@ -16,7 +16,7 @@ from mmdet.visualization import DetLocalVisualizer
 from mmengine.structures import InstanceData
 
 from ..runs.predictions import read_predictions
-from ..utils.files import atomic_write
+from .style import new_figure, save_figure
 
 __all__ = ['draw_detections', 'draw_side_by_side']
 
@@ -37,20 +37,26 @@ PALETTE = (
 )
 
 
-def draw_detections(dataset_cfg, results, file, num_images=4, score_thr=0.3):
+def draw_detections(
+    dataset_cfg: Mapping[str, Any],
+    results: Mapping[str, str | Path],
+    file: str | Path,
+    num_images: int = 4,
+    score_thr: float = 0.3,
+) -> None:
     """Draw one row for each image: the ground truth, then what each model found.
 
     The images are taken evenly from the data set, among those that show anything.
 
     Args:
-        dataset_cfg (dict): config of the test data set.
-        results (dict[str, str | Path]): label to the file that ``tools/test.py --out`` wrote.
-        file (str | Path): where the picture goes.
-        num_images (int): number of rows. Default: 4.
-        score_thr (float): detections below this score are not drawn. Default: 0.3, as in
+        dataset_cfg (Mapping[str, Any]): Config of the test data set.
+        results (Mapping[str, str | Path]): Label to the file that ``tools/test.py --out`` wrote.
+        file (str | Path): The picture, .png, .svg or .pdf.
+        num_images (int): Number of rows. Defaults to 4.
+        score_thr (float): Detections below this score are not drawn. Defaults to 0.3, as in
             mmdet.
     """
-    with redirect_stdout(StringIO()):  # pycocotools tells that it loads
+    with redirect_stdout(StringIO()):  # pycocotools prints that it loads
         dataset = DATASETS.build(dataset_cfg)
     shown = [i for i in range(len(dataset)) if dataset.get_data_info(i)['instances']]
     shown = [shown[i] for i in np.linspace(0, len(shown) - 1, num_images).astype(int)]
@@ -74,24 +80,18 @@ def draw_side_by_side(
     """Draw given images of a data set: the ground truth, then what each model found.
 
     Args:
-        dataset (Any): a built CocoDataset, or one that tells ``img_id`` and ``instances`` too.
-        shown (Sequence[int]): places in the data set, a row each.
-        found (Mapping[str, Mapping[int, Mapping]]): label to image id to ``bboxes`` (N, 4) in
+        dataset (Any): A built CocoDataset, or one that tells ``img_id`` and ``instances`` too.
+        shown (Sequence[int]): Places in the data set, a row each.
+        found (Mapping[str, Mapping[int, Mapping]]): Label to image id to ``bboxes`` (N, 4) in
             pixels, ``labels`` and ``scores``, all tensors.
-        file (str | Path): where the picture goes.
-        titles (Sequence[Sequence[str]]): of each row's pictures, the ground truth first.
-        score_thr (float): detections below this score are not drawn. Default: 0.3, as in
+        file (str | Path): The picture, .png, .svg or .pdf.
+        titles (Sequence[Sequence[str]]): Of each row's pictures, the ground truth first.
+        score_thr (float): Detections below this score are not drawn. Defaults to 0.3, as in
             mmdet.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     classes = dataset.metainfo['classes']
     meta = dict(classes=classes, palette=list(islice(cycle(PALETTE), len(classes))))
-    figure = Figure(
-        figsize=(3 * (1 + len(found)), 3 * len(shown)), dpi=SIDE / 3, layout='constrained'
-    )
-    FigureCanvasAgg(figure)
+    figure = new_figure(3 * (1 + len(found)), 3 * len(shown), dpi=SIDE / 3)
     axes = figure.subplots(len(shown), 1 + len(found), squeeze=False)
     for row, index, texts in zip(axes, shown, titles, strict=True):
         info = dataset.get_data_info(index)
@@ -105,11 +105,10 @@ def draw_side_by_side(
             axis.imshow(picture)
             axis.axis('off')
             axis.set_title(text, fontsize=12)
-    with atomic_write(file) as picture:
-        figure.savefig(picture, format=Path(file).suffix[1:])
+    save_figure(figure, file)
 
 
-def _ground_truth(info):
+def _ground_truth(info: Mapping[str, Any]) -> InstanceData:
     boxes = [instance['bbox'] for instance in info['instances']]
     labels = [instance['bbox_label'] for instance in info['instances']]
     return InstanceData(
@@ -118,7 +117,12 @@ def _ground_truth(info):
     )
 
 
-def _draw(image, instances, meta, score_thr=None):
+def _draw(
+    image: np.ndarray,
+    instances: InstanceData,
+    meta: Mapping[str, Any],
+    score_thr: float | None = None,
+) -> np.ndarray:
     """The image with its boxes, ``score_thr`` being None for the ground truth."""
     height, width = image.shape[:2]
     scale = SIDE / max(height, width)

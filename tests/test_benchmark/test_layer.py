@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,20 +13,27 @@ import torch
 from torch import nn
 
 from dn_mmdet.benchmark import (
+    Case,
     choose_number,
     describe_environment,
     measure_memory,
     process_settings,
-    summarise_times,
+    summarize_times,
     time_interleaved,
 )
 from dn_mmdet.benchmark.__main__ import main
-from dn_mmdet.benchmark.layer import Case, available_paths, benchmark_layer
+from dn_mmdet.benchmark.layer import LayerCase, available_paths, benchmark_layer
+from dn_mmdet.benchmark.measure import Subject, measure_subjects
+from dn_mmdet.benchmark.tables import results_table
+from dn_mmdet.ops.dispatch import choose_path
 from dn_mmdet.utils.files import write_json
 
 ROOT = Path(__file__).parents[2]
+CASE_KEYS = {
+    *('shape', 'dtype', 'layout', 'mode', 'activation', 'device', 'repeats', 'warmup'),
+}
 ROW_KEYS = {
-    *('shape', 'dtype', 'layout', 'mode', 'activation', 'device', 'norm', 'path'),
+    *('norm', 'path'),
     *('seconds', 'seconds_q1', 'seconds_q3', 'ratio', 'ratio_q1', 'ratio_q3', 'rounds'),
     *('saved', 'saved_ratio', 'peak', 'peak_ratio'),
 }
@@ -101,7 +110,7 @@ def test_a_machine_that_slows_down_changes_times_and_not_ratios():
     times = time_interleaved(
         machine.calls, repeats=7, warmup=1, clock=machine.clock, progress=slow_down
     )
-    found = summarise_times(times, 'BN')['other']
+    found = summarize_times(times, 'BN')['other']
     assert found.seconds == pytest.approx(2 * 1.5**4)
     assert found.seconds_q3 / found.seconds_q1 == pytest.approx(1.5**3)
     assert (found.ratio, found.ratio_q1, found.ratio_q3) == pytest.approx((2, 2, 2))
@@ -142,14 +151,14 @@ def test_the_context_is_entered_outside_the_time():
 
 def test_medians_quartiles_and_paired_ratios_by_hand():
     times = {'BN': [1.0, 2.0, 4.0, 8.0, 16.0], 'x': [2.0, 2.0, 2.0, 4.0, 40.0]}
-    found = summarise_times(times, 'BN')
+    found = summarize_times(times, 'BN')
     x = found['x']
     assert (x.seconds, x.seconds_q1, x.seconds_q3) == (2.0, 2.0, 4.0)
     assert x.ratio == 0.5  # 2 / 4
     assert (x.ratio_q1, x.ratio_q3) == (0.5, 2.0)  # of 0.5, 0.5, 1, 2, 2.5
     assert x.rounds == 5
     assert (found['BN'].ratio, found['BN'].ratio_q1, found['BN'].ratio_q3) == (1, 1, 1)
-    assert summarise_times({'BN': [3.0]}, 'BN')['BN'].seconds_q3 == 3.0
+    assert summarize_times({'BN': [3.0]}, 'BN')['BN'].seconds_q3 == 3.0
 
 
 @pytest.mark.parametrize('cost', [1e-6, 3e-4, 0.004, 0.2])
@@ -178,7 +187,7 @@ def test_bad_arguments_of_the_timing(wrong, message):
 
 def test_a_baseline_that_was_not_timed():
     with pytest.raises(ValueError, match="one of a, b, got 'BN'"):
-        summarise_times({'a': [1.0], 'b': [1.0]}, 'BN')
+        summarize_times({'a': [1.0], 'b': [1.0]}, 'BN')
 
 
 N, C, SIDE = 2, 16, 20
@@ -280,25 +289,27 @@ def test_process_settings_hold_inside_and_end():
 
 
 @pytest.fixture(scope='module')
-def rows():
-    case = Case((2, 8, 32, 32), activation='ReLU6')
-    return benchmark_layer(case, repeats=2, warmup=0)
+def cell():
+    return benchmark_layer(LayerCase((2, 8, 32, 32), activation='ReLU6', repeats=2, warmup=0))
 
 
-def test_a_layer_on_every_path(rows):
+def test_a_layer_on_every_path(cell):
+    rows = cell['rows']
     paths = available_paths(torch.empty(2, 8, 32, 32))
     assert {'reference', 'aten'} <= set(paths) and 'auto' not in paths
     assert [(row['norm'], row['path']) for row in rows] == [
         ('BN', None),
         *(('DN-B', path) for path in paths),
     ]
+    assert set(cell) == {*CASE_KEYS, 'rows', 'left_out'} and cell['left_out'] == {}
     assert all(set(row) == ROW_KEYS and row['rounds'] == 2 for row in rows)
     assert rows[0]['ratio'] == rows[0]['saved_ratio'] == rows[0]['peak_ratio'] == 1
     assert all(row['seconds'] > 0 and row['ratio'] > 0 for row in rows)
 
 
-def test_saved_bytes_of_a_layer(rows):
+def test_saved_bytes_of_a_layer(cell):
     """BN and ReLU6 keep the input, ReLU6's copy and, for what follows, the output."""
+    rows = cell['rows']
     size = 2 * 8 * 32 * 32 * 4
     assert 0 <= rows[0]['saved'] - 3 * size <= 1024
     for row in rows[1:]:
@@ -308,10 +319,64 @@ def test_saved_bytes_of_a_layer(rows):
 
 
 def test_evaluation_saves_nothing():
-    rows = benchmark_layer(Case((2, 4, 8, 8), mode='eval'), ['reference'], repeats=1, warmup=0)
+    case = LayerCase((2, 4, 8, 8), mode='eval', repeats=1, warmup=0)
+    rows = benchmark_layer(case, ['reference'])['rows']
     assert [row['norm'] for row in rows] == ['BN', 'DN-B']
     assert all(row['saved'] is None and row['saved_ratio'] is None for row in rows)
     assert 0 <= rows[0]['peak'] - 2 * 4 * 8 * 8 * 4 <= SCALAR < rows[1]['peak'] - rows[0]['peak']
+
+
+def test_a_path_that_does_not_run_is_named(monkeypatch):
+    def refuse():
+        raise RuntimeError('not built')
+
+    monkeypatch.setattr('dn_mmdet.ops.backends.cpp.require', refuse)
+    case = LayerCase((2, 4, 8, 8), mode='eval', repeats=1, warmup=0)
+    cell = benchmark_layer(case, ['cpp', 'aten'])
+    assert [row['path'] for row in cell['rows']] == [None, 'aten']
+    assert cell['left_out'] == {'cpp': 'not for this input, or not built'}
+    table = results_table([cell], 'input', lambda cell: 'here')
+    assert table.endswith('\n\nRounds: 1. Not run: cpp (not for this input, or not built).')
+
+
+def test_each_subject_runs_on_its_path_and_makes_room_for_the_next():
+    seen, alive = [], []
+
+    def subject(path):
+        def step():
+            seen.append(choose_path(torch.empty(1, 1, 1, 1)))
+
+        model = nn.Linear(1, 1)
+        alive.append(weakref.ref(model))
+
+        def forward():
+            step()
+            alive.append(sum(ref() is not None for ref in alive[:2]))
+            return model(torch.zeros(1, 1)).sum()
+
+        return Subject(path, step, forward, asked_path=path)
+
+    subjects = {path: subject(path) for path in ('reference', 'aten')}
+    case = Case(mode='eval', repeats=1, warmup=0)
+    rows = measure_subjects(subjects, case, torch.device('cpu'), number=1, settle=1)
+    assert seen == ['reference'] * 2 + ['aten'] * 2 + ['reference', 'aten']
+    assert alive[2:] == [2, 1] and subjects == {}
+    assert [row['norm'] for row in rows] == ['reference', 'aten']
+
+
+@pytest.mark.parametrize(
+    'wrong, message',
+    [
+        (dict(mode='test'), "mode must be one of train, eval, got 'test'"),
+        (dict(layout='NCHW'), "layout must be one of contiguous, channels_last, got 'NCHW'"),
+        (dict(dtype='float8'), "dtype must be one of float32, bfloat16, float16, got 'float8'"),
+        (dict(activation='GELU'), "activation must be one of ReLU6, ReLU, got 'GELU'"),
+        (dict(shape=(1, 2, 3)), r'shape must be 4 numbers of 1 or more, got \(1, 2, 3\)'),
+    ],
+)
+def test_cases_that_do_not_exist(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        LayerCase(**{'shape': (2, 3, 4, 4), **wrong})
 
 
 @pytest.mark.parametrize(
@@ -323,6 +388,7 @@ def test_evaluation_saves_nothing():
         (['--dtype', 'float8'], "invalid choice: 'float8'"),
         (['--paths', 'fast'], "invalid choice: 'fast'"),
         (['--repeats', '0'], "'0' is not a number of 1 or more"),
+        (['--warmup', '-1'], "'-1' is not a number of 0 or more"),
         (['--device', 'meta'], "--device must be cpu or cuda, got 'meta'"),
         (['--device', 'abacus'], '--device abacus cannot be used'),
     ],
@@ -342,13 +408,15 @@ def test_a_device_that_is_not_there(capsys):
     assert '--device cuda cannot be used (' in capsys.readouterr().err
 
 
-def test_the_command_with_torch_alone(tmp_path):
+@pytest.mark.parametrize('name', ['dn_mmdet.benchmark', 'dn_mmdet.ops.benchmark'])
+def test_the_command_with_torch_alone(name, tmp_path):
+    """By its name, and by the one that scripts of earlier versions know."""
     file = tmp_path / 'layer.json'
     code = (
         'import runpy, sys\n'
-        "for name in ('mmengine', 'mmcv', 'mmdet', 'matplotlib', 'numpy'):\n"
+        "for name in ('mmengine', 'mmcv', 'mmdet', 'matplotlib', 'numpy', 'tqdm'):\n"
         '    sys.modules[name] = None\n'
-        "runpy.run_module('dn_mmdet.ops.benchmark', run_name='__main__', alter_sys=True)\n"
+        f"runpy.run_module('{name}', run_name='__main__', alter_sys=True)\n"
     )
     arguments = ['--shapes', '2x3x4x4', '--repeats', '1', '--warmup', '0', '--paths', 'aten']
     arguments += ['--layout', 'channels_last', '--threads', '1', '--json', str(file)]
@@ -363,7 +431,7 @@ def test_the_command_with_torch_alone(tmp_path):
     assert '[2/2] 2x3x4x4 eval, float32, channels_last' in ended.stderr
     report = json.loads(file.read_text())
     assert report['environment']['threads'] == 1
-    assert [(row['mode'], row['norm']) for row in report['rows']] == [
+    assert [(cell['mode'], row['norm']) for cell in report['cells'] for row in cell['rows']] == [
         ('train', 'BN'),
         ('train', 'DN-B'),
         ('eval', 'BN'),
@@ -373,14 +441,28 @@ def test_the_command_with_torch_alone(tmp_path):
     assert len(lengths) == 1
 
 
+def test_the_former_name_is_the_same_command():
+    helps = [
+        subprocess.run(
+            [sys.executable, '-m', name, '--help'],
+            env=os.environ | {'PYTHONPATH': str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for name in ('dn_mmdet.benchmark', 'dn_mmdet.ops.benchmark')
+    ]
+    assert helps[0] == helps[1] and helps[0].startswith('usage: python -m dn_mmdet.benchmark ')
+
+
 def test_an_interrupted_command_prints_what_it_has(tmp_path, monkeypatch, capsys):
     found = []
 
-    def measure(case, *_):
+    def measure(case, paths):
         if found:
             raise KeyboardInterrupt
         found.append(case)
-        return benchmark_layer(case, ['reference'], repeats=1, warmup=0)
+        return benchmark_layer(replace(case, repeats=1, warmup=0), ['reference'])
 
     monkeypatch.setattr('dn_mmdet.benchmark.__main__.benchmark_layer', measure)
     file = tmp_path / 'layer.json'
@@ -388,4 +470,18 @@ def test_an_interrupted_command_prints_what_it_has(tmp_path, monkeypatch, capsys
         main(['--shapes', '2x3x4x4', '--json', str(file)])
     assert left.value.code == 130
     assert '2x3x4x4 train' in capsys.readouterr().out
-    assert len(json.loads(file.read_text())['rows']) == 2
+    assert [len(cell['rows']) for cell in json.loads(file.read_text())['cells']] == [2]
+
+
+def test_a_case_that_cannot_run_ends_the_command_with_a_line(monkeypatch, capsys):
+    def fail(case, paths):
+        raise RuntimeError('out of memory\nat length')
+
+    monkeypatch.setattr('dn_mmdet.benchmark.__main__.benchmark_layer', fail)
+    with pytest.raises(SystemExit) as left:
+        main(['--shapes', '2x3x4x4', '--modes', 'eval', '--layout', 'contiguous'])
+    assert left.value.code == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        'error: 2x3x4x4 eval, float32, contiguous on cpu cannot be run (out of memory): choose '
+        'another shape, dtype or device.'
+    )

@@ -2,21 +2,33 @@
 
 import json
 import runpy
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from dn_mmdet.benchmark.models import BARS, NORMS, PRESETS, Cell, grid, judge, run_benchmark
+from dn_mmdet.benchmark.models import (
+    LIMITS,
+    NORMS,
+    PRESETS,
+    ModelCase,
+    check_limits,
+    grid,
+    run_benchmark,
+)
 from dn_mmdet.benchmark.models.build import build_subject
-from dn_mmdet.benchmark.models.measure import measure_cell, time_training_steps
-from dn_mmdet.benchmark.models.report import bars_table, plot_ratios
-from dn_mmdet.benchmark.models.results import Results
+from dn_mmdet.benchmark.models.limits import limits_table
+from dn_mmdet.benchmark.models.measure import measure_case, time_training_steps
+from dn_mmdet.benchmark.models.report import plot_ratios, write_report
+from dn_mmdet.benchmark.models.results import ResultFile
 from dn_mmdet.layers import DNB
 from dn_mmdet.paths import configs_root, tools_root
 from dn_mmdet.utils.errors import UserError
 
 CPU = torch.device('cpu')
+ROOT = Path(__file__).parents[2]
 ROW_KEYS = {
     'norm',
     'path',
@@ -64,7 +76,9 @@ def measured(cell, **ratios):
 
 
 def results(tmp_path, *cells, **environment):
-    found = Results(tmp_path / 'benchmark.json', dict(dict(device='cpu', threads=2), **environment))
+    found = ResultFile(
+        tmp_path / 'benchmark.json', dict(dict(device='cpu', threads=2), **environment)
+    )
     for cell in cells:
         found.add(cell)
     return found
@@ -92,7 +106,7 @@ def test_files_of_a_run(run):
         assert bn['ratio'] == bn['peak_ratio'] == 1
         assert naive['peak'] > bn['peak']
     train, evaluation = found['cells']
-    # The naive layer keeps the normalised map too.
+    # The naive layer keeps the normalized map too.
     assert train['rows'][2]['saved'] > 1.2 * train['rows'][0]['saved']
     assert all(each['saved'] is None for each in evaluation['rows'])
     text = (run / 'benchmark.md').read_text()
@@ -103,7 +117,7 @@ def test_files_of_a_run(run):
 
 
 def test_a_finished_cell_is_not_measured_again(run, monkeypatch, capsys):
-    monkeypatch.setattr('dn_mmdet.benchmark.models.run.measure_cell', None)
+    monkeypatch.setattr('dn_mmdet.benchmark.models.run.measure_case', None)
     before = (run / 'benchmark.json').read_bytes()
     assert run_benchmark(grid(norms=('DNB', 'naive'), **TINY), run)
     assert capsys.readouterr().out.count('there already') == 2
@@ -119,13 +133,13 @@ def test_an_interrupted_run_keeps_what_is_finished(tmp_path, monkeypatch):
         seen.append(cell)
         return measured(cell, DNB=0.9)
 
-    monkeypatch.setattr('dn_mmdet.benchmark.models.run.measure_cell', measure)
+    monkeypatch.setattr('dn_mmdet.benchmark.models.run.measure_case', measure)
     cells = grid(layouts=('contiguous',))
-    with pytest.raises(KeyboardInterrupt, match='1 cells are in .*benchmark.json; the same'):
+    with pytest.raises(KeyboardInterrupt, match='1 cases are in .*benchmark.json; the same'):
         run_benchmark(cells, tmp_path)
     seen[:] = ['another start']
     monkeypatch.setattr(
-        'dn_mmdet.benchmark.models.run.measure_cell',
+        'dn_mmdet.benchmark.models.run.measure_case',
         lambda cell, *_: seen.append(cell) or measured(cell, DNB=0.8),
     )
     run_benchmark(cells, tmp_path)
@@ -138,28 +152,41 @@ def test_an_interrupted_run_keeps_what_is_finished(tmp_path, monkeypatch):
 
 
 def test_other_rounds_or_norms_measure_a_cell_again(tmp_path):
-    cell = Cell(norms=('DNB',), repeats=9)
+    cell = ModelCase(norms=('DNB',), repeats=9)
     found = results(tmp_path, measured(cell, DNB=0.9))
     assert found.find(cell)['rows'][1]['ratio'] == 0.9
-    assert found.find(Cell(norms=('BN', 'DNB'), repeats=9))
+    assert found.find(ModelCase(norms=('BN', 'DNB'), repeats=9))
     for other in (
-        Cell(norms=('DNB',), repeats=15),
-        Cell(norms=('GN',)),
-        Cell(norms=('DNB',), optimizer=True),
-        Cell(norms=('DNB',), batch=4),
+        ModelCase(norms=('DNB',), repeats=15),
+        ModelCase(norms=('GN',)),
+        ModelCase(norms=('DNB',), optimizer=True),
+        ModelCase(norms=('DNB',), batch=4),
     ):
         assert found.find(other) is None
-    found.add(measured(Cell(norms=('DNB',), repeats=15), DNB=0.7))
+    found.add(measured(ModelCase(norms=('DNB',), repeats=15), DNB=0.7))
     again = results(tmp_path)
     assert len(again.cells) == 1 and again.at(*cell.place)['rows'][1]['ratio'] == 0.7
 
 
 def test_results_of_another_environment_are_set_aside(tmp_path):
-    cell = Cell()
+    cell = ModelCase()
     results(tmp_path, measured(cell))
     found = results(tmp_path, threads=1)
     assert found.cells == [] and found.set_aside.parent == tmp_path
     assert len(json.loads(found.set_aside.read_text())['cells']) == 1
+
+
+def test_the_shipped_results_are_read_and_reported(tmp_path):
+    """A file of its own environment continues, and its report is what stands in docs/."""
+    file = tmp_path / 'benchmark.json'
+    shutil.copy(ROOT / 'docs/results/benchmark/benchmark.json', file)
+    found = ResultFile(file, json.loads(file.read_text())['environment'])
+    assert found.set_aside is None and len(found.cells) == len(PRESETS['cpu'])
+    assert all(found.find(case) for case in PRESETS['cpu'])
+    assert write_report(found, tmp_path) == (file.parent / 'benchmark.md').read_text()
+    page = ROOT / 'docs/results/benchmark/benchmark.md'
+    assert (file.parent / 'benchmark.md').read_text() == page.read_text()
+    assert '| cpu, eval, contiguous, float32: time, DN-B / BN ' in page.read_text()
 
 
 @pytest.mark.parametrize('text', ['no json', '[]', '{"environment": {}}', '{"cells": 3}'])
@@ -171,9 +198,9 @@ def test_a_foreign_file_is_left_alone(tmp_path, text):
     assert file.read_text() == text
 
 
-def test_bars_that_are_met_and_missed(tmp_path):
+def test_limits_that_are_met_and_missed(tmp_path):
     place = dict(layout='contiguous', mode='train')
-    cell = measured(Cell(**place), DNB=0.9)
+    cell = measured(ModelCase(**place), DNB=0.9)
     cell['rows'] += [
         row('DNB-recompute', 1.3, saved_ratio=0.61),
         row('DNB-aten', 1.11),
@@ -181,9 +208,9 @@ def test_bars_that_are_met_and_missed(tmp_path):
     ]
     found = results(tmp_path, cell)
     verdicts = {
-        (bar.norm, bar.quantity): verdict
-        for bar, _, verdict in judge(found)
-        if bar.device == 'cpu' and (bar.mode, bar.layout) == ('train', 'contiguous')
+        (limit.norm, limit.quantity): verdict
+        for limit, _, verdict in check_limits(found)
+        if limit.device == 'cpu' and (limit.mode, limit.layout) == ('train', 'contiguous')
     }
     assert verdicts == {
         ('DNB', 'ratio'): 'met',
@@ -193,38 +220,38 @@ def test_bars_that_are_met_and_missed(tmp_path):
     }
     others = [
         verdict
-        for bar, value, verdict in judge(found)
-        if bar.device == 'cuda' or (bar.mode, bar.layout) != ('train', 'contiguous')
+        for limit, value, verdict in check_limits(found)
+        if limit.device == 'cuda' or (limit.mode, limit.layout) != ('train', 'contiguous')
     ]
     assert others and all(verdict.startswith('not run: ') for verdict in others)
-    table = bars_table(found)
+    table = limits_table(found)
     assert ('cpu, train, contiguous, float32: time, DN-B / BN', '0.900', '0.9', 'met') in table
-    assert len(table) == len(BARS) + 1
+    assert len(table) == len(LIMITS) + 1
 
 
 @pytest.mark.parametrize(
     'cell, environment, why',
     [
-        (measured(Cell(), DNB=0.5), dict(threads=4), '4 threads, 2 are needed'),
+        (measured(ModelCase(), DNB=0.5), dict(threads=4), '4 threads, 2 are needed'),
         (
-            dict(measured(Cell()), rows=[row('BN'), row('DNB', rounds=8)]),
+            dict(measured(ModelCase()), rows=[row('BN'), row('DNB', rounds=8)]),
             {},
             '8 rounds, at least 9',
         ),
-        (dict(measured(Cell()), left_out={'DNB': 'no such layer'}), {}, 'no such layer'),
-        (measured(Cell(batch=4), DNB=0.5), {}, 'not measured'),
-        (measured(Cell(), DNB=0.5), dict(device='NVIDIA'), 'not on cpu'),
+        (dict(measured(ModelCase()), left_out={'DNB': 'no such layer'}), {}, 'no such layer'),
+        (measured(ModelCase(batch=4), DNB=0.5), {}, 'not measured'),
+        (measured(ModelCase(), DNB=0.5), dict(device='NVIDIA'), 'not on cpu'),
     ],
 )
-def test_bars_that_cannot_be_judged(tmp_path, cell, environment, why):
-    _, value, verdict = judge(results(tmp_path, cell, **environment))[0]
+def test_limits_that_cannot_be_checked(tmp_path, cell, environment, why):
+    _, value, verdict = check_limits(results(tmp_path, cell, **environment))[0]
     assert value is None and verdict.startswith('not run: ') and why in verdict
 
 
-def test_every_bar_has_its_cell_in_a_preset():
-    for bar in BARS:
-        cells = [cell for cell in PRESETS[bar.device] if cell.place == bar.place]
-        assert len(cells) == 1 and bar.norm in cells[0].norms and cells[0].repeats >= 9
+def test_every_limit_has_its_case_in_a_preset():
+    for limit in LIMITS:
+        cells = [cell for cell in PRESETS[limit.device] if cell.place == limit.place]
+        assert len(cells) == 1 and limit.norm in cells[0].norms and cells[0].repeats >= 9
     for cells in PRESETS.values():
         assert len({cell.place for cell in cells}) == len(cells)
     # On two quiet cores, by the guess that the time left starts from.
@@ -263,7 +290,7 @@ def test_what_a_norm_means(norm, fold, path, monkeypatch):
         'dn_mmdet.benchmark.models.build.MobileNetV2DN',
         lambda **kwargs: built.append(MobileNetV2DN(**kwargs, num_blocks=(1,) * 7)) or built[-1],
     )
-    build_subject(Cell(batch=1, size=32, mode='eval'), norm, CPU)
+    build_subject(ModelCase(batch=1, size=32, mode='eval'), norm, CPU)
     assert built[0].fold_activation == fold and NORMS[norm].path == path
     assert isinstance(built[0].conv1.norm, DNB)
 
@@ -271,32 +298,33 @@ def test_what_a_norm_means(norm, fold, path, monkeypatch):
 def test_a_detector_trains_on_boxes_and_an_optimizer_may_step():
     config = str(configs_root() / 'digits/ssdlite_mbv2_dnb_digits.py')
     for optimizer in (False, True):
-        subject = build_subject(Cell(config, batch=2, size=64, optimizer=optimizer), 'BN', CPU)
+        subject = build_subject(ModelCase(config, batch=2, size=64, optimizer=optimizer), 'BN', CPU)
         loss = subject.forward()
         assert loss.requires_grad and 1 < loss.item() < 1000
         subject.step()
-    outputs = build_subject(Cell(config, 'eval', batch=2, size=64), 'SEBN', CPU).forward()
+    outputs = build_subject(ModelCase(config, mode='eval', batch=2, size=64), 'SEBN', CPU).forward()
     assert len(outputs) == 2 and not outputs[0][0].requires_grad
 
 
 def test_models_that_cannot_be_measured(tmp_path):
     def config(text):
         (tmp_path / 'config.py').write_text(text)
-        return Cell(str(tmp_path / 'config.py'), batch=1, size=32, norms=('DNB-recompute',))
+        return ModelCase(str(tmp_path / 'config.py'), batch=1, size=32, norms=('DNB-recompute',))
 
     with pytest.raises(UserError, match='there is no configuration file'):
-        measure_cell(Cell('missing.py'), CPU)
+        measure_case(ModelCase('missing.py'), CPU)
     with pytest.raises(UserError, match='no model.backbone'):
-        measure_cell(config("model = dict(type='ImageClassifier')"), CPU)
+        measure_case(config("model = dict(type='ImageClassifier')"), CPU)
     resnet = "dict(type='ResNetDN', depth=18, base_channels=4, out_indices=(3, ))"
     cell = config(
         f"model = dict(type='ImageClassifier', backbone={resnet}, num_classes=5, in_channels=32)"
     )
     # One value per channel in the last stage.
     with pytest.raises(UserError, match='batch 1 at 32.*does not run .*more than 1 value'):
-        measure_cell(cell, CPU)
-    found = measure_cell(
-        Cell(cell.model, 'eval', batch=1, size=32, norms=cell.norms, repeats=1, warmup=0), CPU
+        measure_case(cell, CPU)
+    found = measure_case(
+        ModelCase(cell.model, mode='eval', batch=1, size=32, norms=cell.norms, repeats=1, warmup=0),
+        CPU,
     )
     assert found['left_out'] == {'DNB-recompute': 'ResNetDN folds no activation into its norms'}
     assert [each['norm'] for each in found['rows']] == ['BN']
@@ -316,7 +344,7 @@ def tool(monkeypatch):
 
     def run(*arguments, met=True):
         monkeypatch.setattr(
-            'dn_mmdet.analysis.benchmark.run_benchmark', lambda *args: calls.append(args) or met
+            'dn_mmdet.benchmark.models.run_benchmark', lambda *args: calls.append(args) or met
         )
         monkeypatch.setattr(sys, 'argv', ['benchmark.py', *arguments])
         with pytest.raises(SystemExit) as left:

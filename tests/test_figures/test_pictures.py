@@ -13,7 +13,7 @@ from dn_mmdet.figures.detections import PALETTE, SIDE, draw_detections
 
 
 def columns_with(picture, color):
-    """Share of the pixels of each third of the picture that have (nearly) the colour."""
+    """Share of the pixels of each third of the picture that have (nearly) the color."""
     pixels = np.asarray(Image.open(picture).convert('RGB')).astype(int)
     close = abs(pixels - color).max(axis=2) < 40
     return [part.mean() for part in np.array_split(close, 3, axis=1)]
@@ -21,7 +21,7 @@ def columns_with(picture, color):
 
 @pytest.fixture
 def scene(tmp_path):
-    """Two grey images with a box of the first class each, and detections of two models."""
+    """Two gray images with a box of the first class each, and detections of two models."""
     (tmp_path / 'val').mkdir()
     images, annotations = [], []
     for i in (1, 2):
@@ -82,7 +82,7 @@ def test_truth_and_detections_are_drawn_side_by_side(scene, tmp_path):
     assert not list(tmp_path.glob('*.tmp')) and SIDE > 80
 
 
-def test_curves_have_one_line_each_in_their_own_colour(tmp_path):
+def test_curves_have_one_line_each_in_their_own_color(tmp_path):
     plot_curves(
         {
             'BN': ([1, 2, 3], [0.1, 0.2, 0.3]),

@@ -1,7 +1,7 @@
 """Time and memory of whole models: BN, DN-B, naive DN-B, SE + BN and GroupNorm side by side.
 
 All norms take turns in one process; medians with quartiles, ratios to BN, saved and peak memory go
-to a table, a JSON file and a picture. Interrupted, the same command goes on.
+to a table, a JSON file and a picture. If it is interrupted, the same command continues.
 """
 
 import argparse
@@ -16,28 +16,42 @@ try:
 except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
+# Options that say what is measured, and what dn_mmdet.benchmark.models.grid calls them.
+CHOICES = dict(
+    models='models',
+    norms='norms',
+    batch='batches',
+    size='sizes',
+    modes='modes',
+    layouts='layouts',
+    dtype='dtypes',
+    repeats='repeats',
+    optimizer='optimizer',
+)
+
 
 def parse_args():
-    from dn_mmdet.benchmark import LAYOUTS, MODES
-    from dn_mmdet.benchmark.models import NORMS, PRESETS
+    from dn_mmdet.benchmark.command_line import add_case_options, whole_number
+    from dn_mmdet.benchmark.models import NORMS, PRESETS, ModelCase
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         '--preset',
         choices=tuple(PRESETS),
-        help='a set of cells in place of the options up to '
-        '--optimizer: cpu takes nine minutes on two quiet cores and runs on two threads',
+        help='a set of cases, in place of the options that say what is measured: cpu takes nine '
+        'minutes on two quiet cores and runs on two threads',
     )
-    parser.add_argument(
+    add(
         '--models',
         nargs='+',
         metavar='MODEL',
-        help='mbv2 (default), or configurations of '
-        'detectors or classifiers, the norms of whose backbone are exchanged',
+        help='mbv2 (default), or configurations of detectors or classifiers, the norms of whose '
+        'backbone are exchanged',
     )
-    parser.add_argument(
+    add(
         '--norms',
         nargs='+',
         choices=tuple(NORMS),
@@ -45,62 +59,38 @@ def parse_args():
         + ', '.join(f'{key} ({norm.label})' for key, norm in NORMS.items()),
         metavar='NORM',
     )
-    parser.add_argument('--batch', nargs='+', type=positive, help='batch sizes (default: 8)')
-    parser.add_argument(
-        '--size', nargs='+', type=positive, help='heights and widths in pixels (default: 224)'
-    )
-    parser.add_argument('--modes', nargs='+', choices=MODES, help='default: both')
-    parser.add_argument('--layouts', nargs='+', choices=tuple(LAYOUTS), help='default: both')
-    parser.add_argument(
-        '--dtype',
+    add('--batch', nargs='+', type=whole_number(1), help='batch sizes (default: 8)')
+    add(
+        '--size',
         nargs='+',
-        choices=('float32', 'bfloat16', 'float16'),
-        help='default: float32; the others by autocast',
+        type=whole_number(1),
+        help='heights and widths in pixels (default: 224)',
     )
-    parser.add_argument('--repeats', type=positive, help='timed rounds (default: 9)')
-    parser.add_argument(
+    add_case_options(
+        parser, ModelCase.repeats, 'other than float32 by autocast', 'that of the preset, or cpu'
+    )
+    add(
         '--optimizer',
         action='store_true',
         default=None,
         help='end the training step with one of SGD',
     )
-    parser.add_argument(
-        '--device', help='cpu, cuda or cuda:N (default: that of the preset, or cpu)'
-    )
-    parser.add_argument('--threads', type=positive, help='of a CPU; default: as torch chooses')
-    parser.add_argument(
+    add(
         '--out',
         default='work_dirs/benchmark',
         metavar='FOLDER',
         help='folder of benchmark.json, benchmark.md and ratios.png (default: %(default)s)',
     )
-    parser.add_argument(
+    add(
         '--check',
         action='store_true',
-        help='exit with 1 where a limit on the cost of DN-B, a bar of the report, is missed',
+        help='exit with 1 where DN-B exceeds a limit of the report',
     )
     args = parser.parse_args()
-    names = (
-        'models',
-        'norms',
-        'batch',
-        'size',
-        'modes',
-        'layouts',
-        'dtype',
-        'repeats',
-        'optimizer',
-    )
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    given = [name for name in CHOICES if getattr(args, name) is not None]
     if args.preset and given:
         parser.error(f'--preset says what is measured: leave out --{" --".join(given)}')
-    return args, given
-
-
-def positive(text):
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is not a number of 1 or more')
-    return int(text)
+    return args, {CHOICES[name]: getattr(args, name) for name in given}
 
 
 def main():
@@ -108,12 +98,10 @@ def main():
         args, given = parse_args()
         from dn_mmdet.benchmark.models import PRESETS, grid, run_benchmark
 
-        names = dict(batch='batches', size='sizes', dtype='dtypes')
-        given = {names.get(name, name): value for name, value in given.items()}
-        cells = PRESETS[args.preset] if args.preset else grid(**given)
+        cases = PRESETS[args.preset] if args.preset else grid(**given)
         device = args.device or args.preset or 'cpu'
         threads = args.threads or (2 if args.preset == 'cpu' else None)
-        met = run_benchmark(cells, args.out, device, threads)
+        met = run_benchmark(cases, args.out, device, threads)
         return 1 if args.check and not met else 0
 
 

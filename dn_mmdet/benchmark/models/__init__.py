@@ -1,7 +1,17 @@
 """Whole models with BN, DN-B and other norms: time and memory side by side."""
 
-from .cells import NORMS, PRESETS, Cell, Norm, grid
-from .report import BARS, Bar, judge
+from .cases import NORMS, PRESETS, ModelCase, Norm, grid
+from .limits import LIMITS, Limit, check_limits
 from .run import run_benchmark
 
-__all__ = ['BARS', 'NORMS', 'PRESETS', 'Bar', 'Cell', 'Norm', 'grid', 'judge', 'run_benchmark']
+__all__ = [
+    'LIMITS',
+    'NORMS',
+    'PRESETS',
+    'Limit',
+    'ModelCase',
+    'Norm',
+    'check_limits',
+    'grid',
+    'run_benchmark',
+]

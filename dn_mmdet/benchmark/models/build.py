@@ -3,85 +3,70 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import Any
 
 import torch
 from mmdet.models.detectors.base import BaseDetector
+from mmengine.config import Config, ConfigDict
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
 from ...backbones import MobileNetV2DN
 from ...engine.config import load_config
-from ...engine.preflight.config import config_mistakes
+from ...engine.preflight.registries import config_mistakes
 from ...ops import choose_path, use_path
 from ...utils.errors import UserError
-from .. import LAYOUTS
-from .cells import MOBILENET, NORMS, Cell, Norm
+from ..case import LAYOUTS
+from ..measure import Subject
+from .cases import MOBILENET, NORMS, ModelCase, Norm
 
-__all__ = ['Subject', 'build_subject', 'why_not']
+__all__ = ['build_subject', 'why_not']
 
 # The backbone that can let DN-B do the activation behind it.
 FOLDING = MobileNetV2DN.__name__
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A model with one norm.
-
-    Attributes:
-        forward (Callable[[], Tensor]): returns the loss, in evaluation the model's output.
-        step (Callable[[], object]): the whole step, which leaves no gradient behind.
-        path (str, optional): of DN-B's operator, the one that in fact runs.
-    """
-
-    forward: Callable[[], Tensor]
-    step: Callable[[], object]
-    path: str | None
-
-
-def why_not(cell: Cell, norm: str) -> str:
-    """Why a norm cannot be had in a cell's model; '' where it can."""
-    if NORMS[norm].fold is None or norm == 'naive':
+def why_not(case: ModelCase, norm: str) -> str:
+    """Why a norm cannot be had in a case's model; '' where it can."""
+    if NORMS[norm].fold is None or norm == 'naive' or case.model == MOBILENET:
         return ''
-    if cell.model == MOBILENET:
-        return ''
-    backbone = _backbone(load_config(cell.model)).get('type')
+    backbone = _backbone(load_config(case.model)).get('type')
     return '' if backbone == FOLDING else f'{backbone} folds no activation into its norms'
 
 
-def build_subject(cell: Cell, norm: str, device: torch.device) -> Subject:
-    """Build a cell's model with a norm; random weights and input are the same each time.
+def build_subject(case: ModelCase, norm: str, device: torch.device) -> Subject:
+    """Build a case's model with a norm; random weights and input are the same each time.
 
     Args:
-        cell (Cell): model, mode and input.
-        norm (str): key of ``NORMS``.
-        device (torch.device): where it runs.
+        case (ModelCase): Model, mode and input.
+        norm (str): Key of ``NORMS``.
+        device (torch.device): Where it runs.
 
     Raises:
-        UserError: the configuration is wrong, or its model cannot have that norm.
+        UserError: The configuration is wrong, or its model cannot have that norm.
     """
     how = NORMS[norm]
-    train = cell.mode == 'train'
+    train = case.mode == 'train'
     with torch.random.fork_rng(devices=[]), _quiet():
         torch.manual_seed(0)
-        model = _mobilenet(how) if cell.model == MOBILENET else _from_config(cell.model, how)
-    model = model.to(device, memory_format=LAYOUTS[cell.layout]).train(train)
-    network = _network(model, cell, device)
-    dtype = getattr(torch, cell.dtype)
+        model = _mobilenet(how) if case.model == MOBILENET else _from_config(case.model, how)
+    model = model.to(device, memory_format=LAYOUTS[case.layout]).train(train)
+    network = _network(model, case, device)
+    dtype = getattr(torch, case.dtype)
     optimizer = None
-    if train and cell.optimizer:
+    if train and case.optimizer:
         # A rate of 0 does all of the work, and the weights stay as they are.
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9, weight_decay=4e-5)
 
-    def forward():
+    def forward() -> Any:
         with (
             torch.set_grad_enabled(train),
             torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
         ):
             return network()
 
-    def step():
+    def step() -> None:
         output = forward()
         if train:
             output.backward()
@@ -89,7 +74,8 @@ def build_subject(cell: Cell, norm: str, device: torch.device) -> Subject:
                 optimizer.step()
             model.zero_grad()
 
-    return Subject(forward, step, _path(how, dtype, device))
+    backward = Tensor.backward if train else None
+    return Subject(norm, step, forward, backward, _path(how, dtype, device), how.path)
 
 
 def _mobilenet(how: Norm) -> nn.Module:
@@ -115,7 +101,7 @@ def _from_config(file: str, how: Norm) -> nn.Module:
         return revert_sync_batchnorm(MODELS.build(cfg.model))
 
 
-def _backbone(cfg) -> Mapping:
+def _backbone(cfg: Config) -> ConfigDict:
     backbone = (cfg.get('model') or {}).get('backbone')
     if not isinstance(backbone, Mapping):
         raise UserError(
@@ -125,35 +111,35 @@ def _backbone(cfg) -> Mapping:
     return backbone
 
 
-def _network(model: nn.Module, cell: Cell, device: torch.device) -> Callable[[], Tensor]:
+def _network(model: nn.Module, case: ModelCase, device: torch.device) -> Callable[[], Any]:
     """What returns the loss, or in evaluation the output."""
-    layout = LAYOUTS[cell.layout]
+    layout = LAYOUTS[case.layout]
     if isinstance(model, BaseDetector):
-        data = _detector_data(model, cell)
+        data = _detector_data(model, case)
         data['inputs'] = data['inputs'].contiguous(memory_format=layout)
-        if cell.mode == 'train':
+        if case.mode == 'train':
             return lambda: model.parse_losses(model(**data, mode='loss'))[0]
         # Without the search for boxes, which depends on the scores alone.
         return lambda: model(**data, mode='tensor')
     generator = torch.Generator(device).manual_seed(1)
-    x = torch.randn(cell.batch, 3, cell.size, cell.size, generator=generator, device=device)
+    x = torch.randn(case.batch, 3, case.size, case.size, generator=generator, device=device)
     x = x.contiguous(memory_format=layout)
-    if cell.mode == 'train':
+    if case.mode == 'train':
         return lambda: sum(y.float().square().mean() for y in _outputs(model(x)))
     return lambda: model(x)
 
 
-def _detector_data(model: nn.Module, cell: Cell) -> dict:
+def _detector_data(model: nn.Module, case: ModelCase) -> dict:
     """Noise with a few boxes, as the data preprocessor hands it to the detector."""
     from mmdet.testing import demo_mm_inputs  # it imports all of mmdet's tests need
 
-    packed = demo_mm_inputs(cell.batch, (3, cell.size, cell.size), num_items=[8] * cell.batch)
+    packed = demo_mm_inputs(case.batch, (3, case.size, case.size), num_items=[8] * case.batch)
     for sample in packed['data_samples']:
         sample.gt_instances.labels.zero_()  # a class that every detector has
     return model.data_preprocessor(packed, training=True)
 
 
-def _outputs(output) -> tuple[Tensor, ...]:
+def _outputs(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return output if isinstance(output, tuple) else (output,)
 
 

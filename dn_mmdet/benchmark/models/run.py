@@ -1,89 +1,75 @@
-"""All cells of a benchmark: what is missing is measured, then table and picture are written."""
+"""All cases of a benchmark: what is missing is measured, then table and picture are written."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from ...utils.errors import UserError
 from ...utils.progress import Progress
-from .. import describe_environment, process_settings
-from .cells import Cell
-from .measure import measure_cell
-from .report import judge, plot_ratios, write_report
-from .results import Results
+from ..environment import describe_environment, process_settings, usable_device
+from .cases import ModelCase
+from .limits import check_limits
+from .measure import measure_case
+from .report import plot_ratios, write_report
+from .results import ResultFile
 
 __all__ = ['run_benchmark']
 
 
 def run_benchmark(
-    cells: Sequence[Cell],
+    cases: Sequence[ModelCase],
     out: str | Path = 'work_dirs/benchmark',
     device: str = 'cpu',
     threads: int | None = None,
 ) -> bool:
-    """Measure every cell that the result file does not hold yet, then write and print the report.
+    """Measure every case that the result file does not hold yet, then write and print the report.
 
-    A finished cell is in the file at once; an interrupted one begins anew. Cells count as finished
+    A finished case is in the file at once; an interrupted one begins anew. Cases count as finished
     when machine, versions, code and process settings are the same.
 
     Args:
-        cells (Sequence[Cell]): what to measure.
-        out (str | Path): folder of ``benchmark.json``, ``benchmark.md`` and ``ratios.png``.
-            Default: 'work_dirs/benchmark'.
-        device (str): 'cpu', 'cuda' or 'cuda:N'. Default: 'cpu'.
-        threads (int, optional): default: as torch chooses.
+        cases (Sequence[ModelCase]): What to measure.
+        out (str | Path): Folder of ``benchmark.json``, ``benchmark.md`` and ``ratios.png``.
+            Defaults to 'work_dirs/benchmark'.
+        device (str): 'cpu', 'cuda' or 'cuda:N'. Defaults to 'cpu'.
+        threads (int, optional): Defaults to as many as torch chooses.
 
     Returns:
-        bool: whether no bar was missed.
+        bool: Whether no limit was missed.
 
     Raises:
-        UserError: a device, model or input that cannot be used, or a foreign file in ``out``.
-        KeyboardInterrupt: with how to go on.
+        UserError: A device, model or input that cannot be used, or a foreign file in ``out``.
+        KeyboardInterrupt: With how to go on.
     """
-    device, out = _device(device), Path(out)
+    device, out = usable_device(device), Path(out)
     with process_settings(threads):
-        results = Results(out / 'benchmark.json', describe_environment(device))
+        results = ResultFile(out / 'benchmark.json', describe_environment(device))
         if results.set_aside:
-            print(f'results of another machine, code or settings are now in {results.set_aside}')
+            print(f'Results of another machine, code or settings are now in {results.set_aside}')
         try:
-            _measure(cells, results, device)
+            _measure(cases, results, device)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f'{len(results.cells)} cells are in {results.file}; the same '
-                'command goes on with the missing ones'
+                f'{len(results.cells)} cases are in {results.file}; the same command continues '
+                'with those that are missing'
             ) from None
     text = write_report(results, out)
     drawn = plot_ratios(results, out / 'ratios.png')
     print(f'\n{text}\nIn {out}/: benchmark.json, benchmark.md{", ratios.png" if drawn else ""}')
-    return all(verdict != 'missed' for _, _, verdict in judge(results))
+    return all(verdict != 'missed' for _, _, verdict in check_limits(results))
 
 
-def _measure(cells, results, device):
-    progress = Progress({cell.name: cell.cost for cell in cells})
-    for cell in cells:
-        if results.find(cell):
-            progress.skip(cell.name, 'there already')
+def _measure(cases: Sequence[ModelCase], results: ResultFile, device: torch.device) -> None:
+    progress = Progress({case.name: case.cost for case in cases})
+    for case in cases:
+        if results.find(case):
+            progress.skip(case.name, 'there already')
             continue
-        step = progress.start(cell.name)
-        measured = measure_cell(
-            cell, device, lambda done, of, step=step: step.show(done / of, f'round {done}/{of}')
+        step = progress.start(case.name)
+        cell = measure_case(
+            case, device, lambda done, of, step=step: step.show(done / of, f'round {done}/{of}')
         )
-        results.add(measured)
+        results.add(cell)
         step.finish(
-            ', '.join(f'{row["norm"]} {row["ratio"]:.2f}' for row in measured['rows'][1:]) or 'done'
+            ', '.join(f'{row["norm"]} {row["ratio"]:.2f}' for row in cell['rows'][1:]) or 'done'
         )
-
-
-def _device(name):
-    try:
-        device = torch.device(name)
-        if device.type not in ('cpu', 'cuda'):
-            raise UserError(f'--device must be cpu or cuda, but got {name}.')
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(
-            f'--device {name} cannot be used ({str(error).splitlines()[0]}): choose '
-            'cpu, or install the torch that fits the device.'
-        ) from error
-    return device

@@ -1,14 +1,25 @@
-"""What can be measured: norms, cells in which they take turns, and the sets of cells."""
+"""What can be measured: norms, cases in which they take turns, and the sets of cases."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from itertools import product
 
-__all__ = ['BASELINE', 'DTYPES', 'MOBILENET', 'NORMS', 'PRESETS', 'SETTLE', 'Cell', 'Norm', 'grid']
+from ..case import LAYOUTS, MODES, Case
+
+__all__ = [
+    'BASELINE',
+    'MOBILENET',
+    'NORMS',
+    'PLACE',
+    'PRESETS',
+    'SETTLE',
+    'ModelCase',
+    'Norm',
+    'grid',
+]
 
 BASELINE = 'BN'
 MOBILENET = 'mbv2'
-DTYPES = ('float32', 'bfloat16', 'float16')
 DNB = dict(type='DNB', r=16, g='oup')
 # Untimed steps of a model before each timed one.
 SETTLE = 1
@@ -19,11 +30,11 @@ class Norm:
     """A norm layer in a model, and how it is to run.
 
     Attributes:
-        label (str): its name in tables.
+        label (str): Its name in tables.
         cfg (dict): ``norm_cfg``.
-        cost (float): expected time of a training step against BN, for the time left alone.
+        cost (float): Expected time of a training step against BN, for the time left alone.
         fold (bool | str | None): ``fold_activation`` of the backbone; None leaves its default.
-        path (str): of DN-B's operator.
+        path (str): Of DN-B's operator.
     """
 
     label: str
@@ -45,45 +56,41 @@ NORMS = {
     # 8 divides every width of MobileNetV2.
     'GN': Norm('GroupNorm, 8 groups', dict(type='GN', num_groups=8), 1.5),
 }
+# What a result is looked up by; the rest of a case says how it is measured.
+PLACE = ('model', 'mode', 'layout', 'dtype', 'batch', 'size')
 
 
 @dataclass(frozen=True)
-class Cell:
-    """Norms that take turns in one model on one input.
+class ModelCase(Case):
+    """Norms that take turns in one model on one input; see :class:`Case` for the rest.
+
+    A dtype other than float32 is by autocast; the layout is that of input and weights. Training
+    is forward, loss and backward.
 
     Attributes:
         model (str): 'mbv2', or the path of a configuration.
-        mode (str): 'train' for forward, loss and backward, 'eval' for the forward pass in
-            evaluation mode without gradients.
-        layout (str): 'contiguous' or 'channels_last', of input and weights.
-        dtype (str): 'float32', or 'bfloat16' or 'float16' by autocast.
-        batch (int), size (int): images, and their height and width in pixels.
-        norms (tuple[str, ...]): keys of ``NORMS``; BN, which the others are compared with, is
+        batch (int): Number of images.
+        size (int): Their height and width in pixels.
+        norms (tuple[str, ...]): Keys of ``NORMS``; BN, which the others are compared with, is
             among them.
-        repeats (int): timed rounds.
-        warmup (int): untimed rounds before.
-        optimizer (bool): a training step ends with one of SGD.
+        optimizer (bool): A training step ends with one of SGD.
     """
 
     model: str = MOBILENET
-    mode: str = 'train'
-    layout: str = 'contiguous'
-    dtype: str = 'float32'
+    _: KW_ONLY
     batch: int = 8
     size: int = 224
     norms: tuple[str, ...] = tuple(NORMS)
-    repeats: int = 9
-    warmup: int = 1
     optimizer: bool = False
 
-    def __post_init__(self):
-        norms = dict.fromkeys((BASELINE, *self.norms))
-        object.__setattr__(self, 'norms', tuple(norms))
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, 'norms', tuple(dict.fromkeys((BASELINE, *self.norms))))
 
     @property
     def place(self) -> tuple:
-        """What a result is looked up by; the rest says how it is measured."""
-        return self.model, self.mode, self.layout, self.dtype, self.batch, self.size
+        """What its result is looked up by."""
+        return tuple(getattr(self, name) for name in PLACE)
 
     @property
     def name(self) -> str:
@@ -95,7 +102,7 @@ class Cell:
 
     @property
     def cost(self) -> float:
-        """Expected seconds on two cores; only proportions count once a cell has been run."""
+        """Expected seconds on two cores; only proportions count once a case has been run."""
         images = self.batch * self.size**2 / (8 * 224**2)
         step = (0.02 + 0.43 * images) if self.mode == 'train' else (0.01 + 0.12 * images)
         # Beside the rounds, a step under the profiler and, for small inputs, building.
@@ -105,28 +112,27 @@ class Cell:
 
 def grid(
     models: Iterable[str] = (MOBILENET,),
-    modes: Iterable[str] = ('train', 'eval'),
-    layouts: Iterable[str] = ('contiguous', 'channels_last'),
+    modes: Iterable[str] = MODES,
+    layouts: Iterable[str] = tuple(LAYOUTS),
     dtypes: Iterable[str] = ('float32',),
     batches: Iterable[int] = (8,),
     sizes: Iterable[int] = (224,),
-    **how,
-) -> list[Cell]:
-    """Every combination as a cell; ``how`` sets further attributes of :class:`Cell`."""
-    return [
-        Cell(*place, **how) for place in product(models, modes, layouts, dtypes, batches, sizes)
-    ]
+    **how: object,
+) -> list[ModelCase]:
+    """Every combination as a case; ``how`` sets further attributes of :class:`ModelCase`."""
+    places = product(models, modes, layouts, dtypes, batches, sizes)
+    return [ModelCase(**dict(zip(PLACE, place, strict=True)), **how) for place in places]
 
 
-def _sweep(cells, norms, repeats):
-    """Cells for the picture: fewer norms, the heavy ones left out."""
-    return [replace(cell, norms=norms, repeats=repeats, warmup=1) for cell in cells]
+def _sweep(cases: list[ModelCase], norms: tuple[str, ...], repeats: int) -> list[ModelCase]:
+    """Cases for the picture: fewer norms, the heavy ones left out."""
+    return [replace(case, norms=norms, repeats=repeats, warmup=1) for case in cases]
 
 
 FLOATS = ('float32', 'bfloat16')
 FEW = (BASELINE, 'DNB', 'naive', 'SEBN')
-# What the bars are about, then batch sizes and resolutions for the picture. `cpu` takes eight or
-# nine minutes on two quiet cores; `cuda` is for one card of 80 GB.
+# What the limits are about, then batch sizes and resolutions for the picture. `cpu` takes eight
+# or nine minutes on two quiet cores; `cuda` is for one card of 80 GB.
 PRESETS = {
     'cpu': [
         *grid(modes=('train',)),
