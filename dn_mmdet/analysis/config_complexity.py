@@ -12,7 +12,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 
 from ..engine.config import load_config
-from ..engine.preflight.config import config_mistakes
+from ..engine.preflight.registries import config_mistakes
 from ..utils.errors import UserError
 from ..utils.text import markdown_table
 from .complexity import Complexity, count_complexity

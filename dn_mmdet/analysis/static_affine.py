@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..engine.config import load_config
-from ..engine.run import as_user_errors, build_runner, prepare_process, run_preflight
+from ..engine.preflight import run_preflight
+from ..engine.run import as_user_errors, build_runner, prepare_process
 from ..layers.dynamic_norm import DynamicNorm
 from ..layers.inspect import watch_affine
 from ..utils.errors import UserError

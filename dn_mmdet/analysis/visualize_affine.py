@@ -14,7 +14,6 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.utils import track_iter_progress
 
 from ..datasets.files.images import EXTENSIONS
-from ..engine.checkpoint_file import read_checkpoint, state_dict_of
 from ..engine.config import load_config
 from ..engine.preflight.checkpoint import check_test_checkpoint
 from ..engine.run import as_user_errors
@@ -119,10 +118,7 @@ def _images(folder):
 def _prepare(cfg: Config, checkpoint: str):
     model = MODELS.build(deepcopy(cfg.model))
     cfg.load_from = checkpoint
-    check_test_checkpoint(checkpoint, model, cfg)
-    model.load_state_dict(
-        state_dict_of(read_checkpoint(checkpoint, 'the command line'), checkpoint), strict=False
-    )
+    model.load_state_dict(check_test_checkpoint(checkpoint, model, cfg), strict=False)
     dataset = cfg.test_dataloader.dataset
     while 'dataset' in dataset:
         dataset = dataset['dataset']

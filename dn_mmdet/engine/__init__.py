@@ -18,8 +18,7 @@ if find_spec('mmengine'):
     from .hooks.checkpoint import AtomicCheckpointHook
     from .hooks.divergence import DivergedError, InvalidLossHook
     from .hooks.resume_lr import ResumeLRHook
-    from .preflight import preflight
-    from .preflight.data import register_dataset_check
+    from .preflight import PlannedDataset, register_dataset_check, run_preflight
     from .test import test
     from .train import train
 
@@ -31,11 +30,12 @@ if find_spec('mmengine'):
         'CfgOptions',
         'DivergedError',
         'InvalidLossHook',
+        'PlannedDataset',
         'ResumeLRHook',
         'load_config',
-        'preflight',
         'register_dataset_check',
         'register_safe_globals',
+        'run_preflight',
         'test',
         'train',
     ]

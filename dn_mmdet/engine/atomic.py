@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under a temporary name, then renamed."""
+"""mmengine's writing to local files, made atomic: checkpoints, dumps, results."""
 
 from pathlib import Path
 
@@ -14,17 +14,17 @@ class AtomicLocalBackend(LocalBackend):
     """mmengine's local file backend with atomic ``put`` and ``put_text``."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write bytes; see :func:`atomic_write`."""
+        """Write bytes; see :func:`dn_mmdet.utils.files.atomic_write`."""
         with atomic_write(filepath) as file:
             file.write(obj)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
-        """Write text; see :func:`atomic_write`."""
+        """Write text, in an encoding that defaults to UTF-8; as :meth:`put`."""
         self.put(obj.encode(encoding), filepath)
 
 
 def use_atomic_writes() -> None:
-    """Make every local write of mmengine in this process atomic: checkpoints, dumps, results."""
+    """Make every local write of mmengine in this process atomic."""
     register_backend('local', AtomicLocalBackend, prefixes='', force=True)
 
 

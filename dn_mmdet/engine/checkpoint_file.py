@@ -1,4 +1,4 @@
-"""Reading a checkpoint file that nobody vouches for."""
+"""Reading a checkpoint file that nobody vouches for: its tensors, and none of its code."""
 
 import os
 import pickletools
@@ -6,6 +6,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pickle import UnpicklingError
 from typing import Any
 
@@ -16,6 +17,7 @@ from mmengine.runner import CheckpointLoader, checkpoint
 from numpy.dtypes import Float32DType, Float64DType, Int64DType
 from torch import Tensor
 
+from ..layers.state import rekeyed
 from ..utils.errors import UserError
 
 try:
@@ -74,7 +76,8 @@ def read_checkpoint(path: str, source: str, remedy: str = 'check the path') -> M
     Args:
         path (str): A local file, or an address that mmengine's CheckpointLoader knows.
         source (str): The argument or configuration key that names the file, for messages.
-        remedy (str): What to do if the file is not there, without the full stop.
+        remedy (str): What to do if the file is not there, without the period. Defaults to
+            'check the path'.
 
     Returns:
         Mapping: What the file holds.
@@ -108,20 +111,48 @@ def read_checkpoint(path: str, source: str, remedy: str = 'check the path') -> M
 def state_dict_of(checkpoint: Mapping, path: str) -> dict[str, Tensor]:
     """The weights in a checkpoint, without the ``module.`` of DistributedDataParallel.
 
+    Args:
+        checkpoint (Mapping): What :func:`read_checkpoint` returned.
+        path (str): The file, for the message.
+
+    Returns:
+        dict[str, Tensor]: Key to weights, with the metadata of the layers.
+
     Raises:
         UserError: There are none.
     """
     state = checkpoint.get('state_dict', checkpoint)
     if not isinstance(state, Mapping) or not any(isinstance(v, Tensor) for v in state.values()):
         raise UserError(f'{path} holds no weights: it has neither a state_dict nor tensors.')
-    return {re.sub(r'^module\.', '', key): value for key, value in state.items()}
+    return rekeyed(state, lambda key: key.removeprefix('module.'))
+
+
+def register_safe_globals() -> None:
+    """Let checkpoints that mmengine wrote load with torch's ``weights_only`` left on.
+
+    Adds :data:`SAFE_GLOBALS` to torch's allow-list, for the whole process. Calling it again
+    changes nothing. In OneDL's mmengine, whose loader has a list of its own, the loader is
+    replaced: it would allow the real ``getattr``, take its list away from torch's afterwards, and
+    load without ``weights_only`` what the list does not cover.
+    """
+    torch.serialization.add_safe_globals(SAFE_GLOBALS)
+    if hasattr(checkpoint, '_safe_torch_load'):
+        checkpoint._safe_torch_load = _load
 
 
 def refusal(error: BaseException, path: str) -> str | None:
-    """A sentence if loading failed because the file names what is not allowed, else None."""
-    names = re.findall(r'GLOBAL ([\w.]+)', str(error)) or (
-        sorted(_foreign_globals(path)) if os.path.isfile(path) else []
-    )
+    """The sentence for a file that names what is not allowed.
+
+    Args:
+        error (BaseException): What loading it raised.
+        path (str): The file, or '' where it is not known.
+
+    Returns:
+        str | None: The sentence, or None if loading failed for another reason.
+    """
+    names = re.findall(r'GLOBAL ([\w.]+)', str(error))
+    if not names and os.path.isfile(path):
+        names = _foreign_names(path)
     if not names:
         return None
     return (
@@ -156,7 +187,7 @@ def _fetch(path: str, source: str) -> Any:
         ) from error
     except (OSError, KeyError, ImportError) as error:  # URLError is an OSError
         raise UserError(
-            f'{path} of {source} cannot be fetched ({error}): download it on another '
+            f'{path} of {source} cannot be fetched ({error}): download it in another '
             'way and give the file.'
         ) from error
 
@@ -170,8 +201,12 @@ def _as_mapping(content: Any, path: str) -> Mapping:
     return content
 
 
-def _foreign_globals(path: str) -> set[str]:
+def _foreign_names(path: str) -> list[str]:
     """Names that the pickle in a file refers to and torch does not allow; nothing is loaded."""
+    with suppress(Exception):
+        return torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    # It reads neither the files of torch before 1.6 and bare pickles, nor another pickle protocol
+    # than that of torch.save.
     try:
         with zipfile.ZipFile(path) as archive:
             member = next(n for n in archive.namelist() if n.rpartition('/')[2] == 'data.pkl')
@@ -179,33 +214,16 @@ def _foreign_globals(path: str) -> set[str]:
     except (zipfile.BadZipFile, StopIteration):
         with open(path, 'rb') as file:
             data = file.read(2**24)
-    found, texts = set(), []
-    try:
+    found, texts = [], []
+    with suppress(Exception):  # no pickle, or a part of one: what was found so far stands
         for op, arg, _ in pickletools.genops(data):
             if isinstance(arg, str):
                 texts.append(arg)
             if op.name in ('GLOBAL', 'INST'):
-                found.add(arg.replace(' ', '.'))
+                found.append(arg.replace(' ', '.'))
             elif op.name == 'STACK_GLOBAL':
-                found.add('.'.join(texts[-2:]))
-    except Exception:  # no pickle, or a part of one: what was found so far stands
-        pass
-    unpickler = torch._weights_only_unpickler
-    allowed = {*unpickler._get_allowed_globals(), *unpickler._get_user_allowed_globals()}
-    return {name for name in found if name.replace('__builtin__', 'builtins') not in allowed}
-
-
-def register_safe_globals() -> None:
-    """Let checkpoints that mmengine wrote load with torch's ``weights_only`` left on.
-
-    Adds :data:`SAFE_GLOBALS` to torch's allow-list, for the whole process. Calling it again
-    changes nothing. In OneDL's mmengine, whose loader has a list of its own, the loader is
-    replaced: it would allow the real ``getattr``, take its list away from torch's afterwards, and
-    load without ``weights_only`` what the list does not cover.
-    """
-    torch.serialization.add_safe_globals(SAFE_GLOBALS)
-    if hasattr(checkpoint, '_safe_torch_load'):
-        checkpoint._safe_torch_load = _load
+                found.append('.'.join(texts[-2:]))
+    return [name for name in found if not name.startswith(('torch.', 'collections.'))]
 
 
 def _load(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:

@@ -1,11 +1,11 @@
-"""Reading a configuration file and its overrides, with the user's mistakes told in a sentence."""
+"""From a file and a command line to a configuration: overrides, work folder, what to resume."""
 
 import argparse
 import ast
 import inspect
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from numbers import Number
 from pathlib import Path
@@ -48,9 +48,9 @@ def load_config(
     Args:
         path (str): A .py, .json or .yaml configuration of mmengine.
         options (Mapping, optional): Dotted key to value, what ``--cfg-options`` gave.
-        work_dir (str, optional): Default: the configuration's own ``work_dir``, and without one
-            ``./work_dirs/<name of the file>``, as in mmdet.
-        launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'.
+        work_dir (str, optional): Defaults to the configuration's own ``work_dir``, and without one
+            to ``./work_dirs/<name of the file>``, as in mmdet.
+        launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'. Defaults to 'none'.
 
     Returns:
         Config: With ``work_dir`` and ``launcher`` set.
@@ -73,10 +73,40 @@ def load_config(
     return cfg
 
 
+def choose_resume(cfg: Config, resume: str | None) -> None:
+    """Set ``resume`` and ``load_from`` of a configuration as ``--resume`` asks.
+
+    For 'auto' the file ``last_checkpoint`` in the work folder names the checkpoint; where that
+    path is gone because the folder was moved, the file of the same name in the folder is taken.
+    Without ``last_checkpoint`` the run begins at the start, as in mmdet.
+
+    Args:
+        cfg (Config): Changed in place; ``work_dir`` is final.
+        resume (str, optional): A checkpoint, 'auto', or None to leave the configuration's choice.
+
+    Raises:
+        UserError: ``last_checkpoint`` names a file that is gone.
+    """
+    if resume == 'auto':
+        cfg.resume, cfg.load_from = True, None
+    elif resume is not None:
+        cfg.resume, cfg.load_from = True, resume
+    if cfg.get('resume') and not cfg.get('load_from'):
+        cfg.load_from = _latest(cfg.work_dir)
+        # Without a checkpoint mmengine would look for one again, by its own rules.
+        cfg.resume = cfg.load_from is not None
+
+
 class CfgOptions(DictAction):
     """argparse action for ``--cfg-options KEY=VALUE ...``."""
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Sequence[str],
+        option_string: str | None = None,
+    ) -> None:
         """As mmengine's, but what is not KEY=VALUE is a usage error and no traceback."""
         for item in values:
             if not item.partition('=')[0] or '=' not in item:
@@ -158,30 +188,6 @@ def _text(error: BaseException) -> str:
     message = ' '.join(str(error.args[0] if isinstance(error, KeyError) else error).split())
     message = message if len(message) <= 300 else f'{message[:300]} ...'
     return message if len(message.split()) > 3 else f'{type(error).__name__}: {message}'
-
-
-def choose_resume(cfg: Config, resume: str | None) -> None:
-    """Set ``resume`` and ``load_from`` of a configuration as ``--resume`` asks.
-
-    For 'auto' the file ``last_checkpoint`` in the work folder names the checkpoint; where that
-    path is gone because the folder was moved, the file of the same name in the folder is taken.
-    Without ``last_checkpoint`` the run begins at the start, as in mmdet.
-
-    Args:
-        cfg (Config): Changed in place; ``work_dir`` is final.
-        resume (str, optional): A checkpoint, 'auto', or None to leave the configuration's choice.
-
-    Raises:
-        UserError: ``last_checkpoint`` names a file that is gone.
-    """
-    if resume == 'auto':
-        cfg.resume, cfg.load_from = True, None
-    elif resume is not None:
-        cfg.resume, cfg.load_from = True, resume
-    if cfg.get('resume') and not cfg.get('load_from'):
-        cfg.load_from = _latest(cfg.work_dir)
-        # Without a checkpoint mmengine would look for one again, by its own rules.
-        cfg.resume = cfg.load_from is not None
 
 
 def _latest(work_dir: str) -> str | None:

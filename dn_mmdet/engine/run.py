@@ -15,15 +15,14 @@ from mmengine.runner import Runner
 from ..utils.errors import UserError
 from .atomic import use_atomic_writes
 from .checkpoint_file import force_weights_only, refusal
-from .distributed import on_rank_zero, use_cpu_model_wrapper
-from .preflight import preflight
-from .preflight.config import config_mistakes
+from .distributed import use_cpu_model_wrapper
+from .preflight.registries import config_mistakes
 
 __all__ = [
+    'as_user_errors',
     'build_runner',
     'drop_disabled_hooks',
     'prepare_process',
-    'as_user_errors',
     'use_own_hooks',
 ]
 
@@ -44,13 +43,16 @@ def prepare_process() -> None:
         torch.set_flush_denormal(True)
 
 
-def run_preflight(cfg: Config, mode: str) -> list[str]:
-    """Run the preflight in the first process and share its verdict; see :func:`preflight`."""
-    return on_rank_zero(cfg, lambda: preflight(cfg, mode))
-
-
 def build_runner(cfg: Config, notes: list[str]) -> Runner:
-    """Build the Runner of a configuration that passed the preflight, and log its notes."""
+    """Build the Runner of a configuration that passed the preflight.
+
+    Args:
+        cfg (Config): Changed in place, to what the Runner takes.
+        notes (list[str]): What goes to the log.
+
+    Returns:
+        Runner: Ready to train or to test.
+    """
     use_cpu_model_wrapper(cfg)
     drop_disabled_hooks(cfg)
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
@@ -59,16 +61,17 @@ def build_runner(cfg: Config, notes: list[str]) -> Runner:
     return runner
 
 
-def _tidy_up() -> None:
-    # mmengine gathers the predictions of several processes through files in this folder.
-    if is_main_process():
-        with suppress(OSError):
-            os.rmdir('.dist_test')
-
-
 @contextmanager
 def as_user_errors(cfg: Config) -> Iterator[None]:
-    """Turn what a run meets outside its own code into a :class:`UserError`."""
+    """Turn what a run meets outside its own code into a :class:`UserError`; bugs pass unchanged.
+
+    Args:
+        cfg (Config): Of the run, for the message.
+
+    Raises:
+        UserError: The configuration is wrong, a checkpoint would run code, a norm layer has one
+            value to take statistics of, or the disk is full or closed.
+    """
     try:
         with config_mistakes(cfg):
             yield
@@ -124,3 +127,10 @@ def drop_disabled_hooks(cfg: Config) -> None:
     for name in OWN_HOOKS:
         if name in (cfg.get('default_hooks') or {}) and cfg.default_hooks[name] is None:
             del cfg.default_hooks[name]
+
+
+def _tidy_up() -> None:
+    # mmengine gathers the predictions of several processes through files in this folder.
+    if is_main_process():
+        with suppress(OSError):
+            os.rmdir('.dist_test')

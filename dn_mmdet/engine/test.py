@@ -9,7 +9,8 @@ from mmengine.evaluator import DumpResults
 
 from ..utils.errors import UserError
 from .config import load_config
-from .run import as_user_errors, build_runner, prepare_process, run_preflight
+from .preflight import run_preflight
+from .run import as_user_errors, build_runner, prepare_process
 
 __all__ = ['test']
 
@@ -31,16 +32,17 @@ def test(
     Args:
         config (str): The configuration file.
         checkpoint (str): Must give every weight of the model.
-        work_dir (str, optional): Where logs and metrics go. Default: as in :func:`train`.
+        work_dir (str, optional): Where logs and metrics go. Defaults to that of :func:`train`.
         out (str, optional): File ending in .pkl that the predictions are written to.
-        show (bool): Show predictions in a window. Default: False.
+        show (bool): Show predictions in a window. Defaults to False.
         show_dir (str, optional): Folder for painted images, made in
             ``<work_dir>/<time>/``, as in mmdet.
-        wait_time (float): Seconds that an image is shown. Default: 2.
+        wait_time (float): Seconds that an image is shown. Defaults to 2.
         cfg_options (Mapping, optional): Overrides, dotted key to value.
-        launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'. Default: 'none'.
+        launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'. Defaults to 'none'.
         tta (bool): Test-time augmentation: ``tta_model`` and ``tta_pipeline`` of the
-            configuration, by default detection on the image and its mirror image.
+            configuration, for a detector by default the image and its mirror image. Defaults to
+            False.
 
     Returns:
         dict[str, float]: The metrics.

@@ -11,8 +11,9 @@ from mmengine.runner import Runner
 from ..utils.errors import UserError
 from ..utils.versions import git_revision
 from .config import choose_resume, load_config
-from .hooks.divergence import divergence_told
-from .run import as_user_errors, build_runner, prepare_process, run_preflight, use_own_hooks
+from .hooks.divergence import as_diverged_errors
+from .preflight import run_preflight
+from .run import as_user_errors, build_runner, prepare_process, use_own_hooks
 
 __all__ = ['train']
 
@@ -34,16 +35,16 @@ def train(
 
     Args:
         config (str): The configuration file.
-        work_dir (str, optional): Where logs and checkpoints go. Default: ``work_dir`` of the
-            configuration, or ``work_dirs/<its name>``.
+        work_dir (str, optional): Where logs and checkpoints go. Defaults to ``work_dir`` of the
+            configuration, or else to ``work_dirs/<its name>``.
         amp (bool): Automatic mixed precision: float16 with a loss scale on a GPU, bfloat16 on
-            CPU, where ``AmpOptimWrapper`` in a configuration means that too. Default: False.
+            CPU, where ``AmpOptimWrapper`` in a configuration means that too. Defaults to False.
         auto_scale_lr (bool): Scale the learning rate with the batch size, by ``auto_scale_lr`` of
-            the configuration. Default: False.
+            the configuration. Defaults to False.
         resume (str, optional): A checkpoint to continue from, or 'auto' for the latest in the
-            work folder (from the start if there is none). Default: as the configuration says.
+            work folder (from the start if there is none). Defaults to what the configuration says.
         cfg_options (Mapping, optional): Overrides, dotted key to value.
-        launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'. Default: 'none'.
+        launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'. Defaults to 'none'.
 
     Returns:
         Runner: After training.
@@ -65,7 +66,7 @@ def train(
         notes = run_preflight(cfg, 'train')
         with as_user_errors(cfg):
             runner = build_runner(cfg, [*notes, f'git revision: {git_revision()}'])
-            with divergence_told(runner):
+            with as_diverged_errors(runner):
                 runner.train()
     except BaseException as error:
         if not _is_interrupt(error):

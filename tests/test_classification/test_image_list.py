@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from mmengine.registry import DATASETS
 from PIL import Image
 
 from dn_mmdet.classification import ImageList
-from dn_mmdet.engine.preflight.data import DataOptions, check_data
+from dn_mmdet.engine.preflight.data import check_dataset
+from dn_mmdet.engine.preflight.planned import PlannedRun
 from dn_mmdet.utils.errors import UserError
 
 KEY = 'train_dataloader.dataset'
@@ -41,8 +43,9 @@ def config(**options):
     )
 
 
-def check(cfg, **options):
-    return check_data(cfg, KEY, DataOptions(**options), {})
+def check(cfg, **switches):
+    run = PlannedRun(Config(dict(train_dataloader=dict(dataset=cfg), preflight=switches)), 'train')
+    return [(data.key, check_dataset(data)) for data in run.datasets()]
 
 
 def test_items_and_classes(place):
@@ -164,9 +167,7 @@ def test_images_are_not_opened_if_not_asked_for(place):
 
 
 def test_the_model_must_have_as_many_classes(place):
-    from mmengine.config import Config
-
-    from dn_mmdet.engine import preflight
+    from dn_mmdet.engine import run_preflight
 
     loader = dict(
         batch_size=2,
@@ -189,7 +190,7 @@ def test_the_model_must_have_as_many_classes(place):
         )
     )
     cfg.load_from = None
-    assert preflight(cfg, 'train') == []
+    assert run_preflight(cfg, 'train') == []
     cfg.model.num_classes = 4
     with pytest.raises(UserError, match=f'model.num_classes is 4 and .* {KEY} has 3 names'):
-        preflight(cfg, 'train')
+        run_preflight(cfg, 'train')

@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from dn_mmdet.engine.distributed import launch, on_rank_zero
+from dn_mmdet.engine.distributed import on_rank_zero
+from dn_mmdet.engine.launch import launch
 from dn_mmdet.utils.errors import UserError
 from tests.helpers.tiny import REPOSITORY, environment, run_tool, snapshot, write_coco, write_config
 

@@ -11,7 +11,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.registry import MODELS, DefaultScope
 
 from dn_mmdet import engine
-from dn_mmdet.engine import load_config, preflight
+from dn_mmdet.engine import load_config, run_preflight
 from dn_mmdet.engine.config_text import evaluation_data, portable_config, portable_path
 from dn_mmdet.runs import publish
 from tests.helpers.tiny import write_classifier, write_coco, write_config, write_image_folder
@@ -128,7 +128,7 @@ def test_backbone_of_a_detector(half, here):
         write_coco(here / 'data')
     write_config(here, more='model = dict()')
     cfg = load_config('tiny.py', {'model.backbone.init_cfg.checkpoint': str(path)})
-    assert preflight(cfg, 'train') == []
+    assert run_preflight(cfg, 'train') == []
     with DefaultScope.overwrite_default_scope('mmdet'):
         detector = MODELS.build(cfg.model)
     detector.init_weights()

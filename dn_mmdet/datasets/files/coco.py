@@ -1,4 +1,4 @@
-"""Reading a COCO annotation file and checking that it says what it must."""
+"""A COCO annotation file: reading it, and checking that it says what it must."""
 
 import json
 import os
@@ -11,47 +11,26 @@ from typing import Any
 from ...utils.errors import UserError
 from ...utils.text import first_few
 
-__all__ = ['read_annotation_file']
+__all__ = ['check_annotations', 'load_annotations']
 
 IMAGE_KEYS = ('id', 'file_name', 'height', 'width')
 CATEGORY_KEYS = ('id', 'name')
 ANNOTATION_KEYS = ('id', 'image_id', 'category_id', 'bbox', 'area')
 
 
-def read_annotation_file(
-    path: str, key: str, labels: bool = True, evaluated: bool = False
-) -> dict[str, Any]:
-    """Load a COCO file of object detection.
+def load_annotations(path: str, key: str) -> Any:
+    """Parse an annotation file; what it says is not looked at.
 
     Args:
         path (str): The JSON file.
         key (str): The configuration key that names it, for messages.
-        labels (bool): Whether it must have annotations (a test set without labels has none).
-        evaluated (bool): Whether COCOeval reads it, which needs ``iscrowd`` too.
 
     Returns:
-        dict: What the file holds, with the lists ``images`` and ``categories`` and, with
-        ``labels``, ``annotations``, each entry with the keys that mmdet reads.
+        Any: What the file holds.
 
     Raises:
-        UserError: The file is missing or not JSON, lacks a key, or an annotation names an image
-            or a category that the file does not list.
+        UserError: The file is missing or no JSON.
     """
-    content = _load(path, key)
-    _check_lists(content, path, labels)
-    _check_keys(content['images'], 'images', IMAGE_KEYS, path)
-    _check_keys(content['categories'], 'categories', CATEGORY_KEYS, path)
-    _check_unique(content['images'], 'images', path)
-    if labels:
-        keys = (*ANNOTATION_KEYS, 'iscrowd') if evaluated else ANNOTATION_KEYS
-        _check_keys(content['annotations'], 'annotations', keys, path)
-        _check_unique(content['annotations'], 'annotations', path)
-        _check_references(content, path)
-        _check_boxes(content['annotations'], path)
-    return content
-
-
-def _load(path: str, key: str) -> Any:
     if not os.path.isfile(path):
         what = 'is a folder' if os.path.isdir(path) else 'does not exist'
         raise UserError(
@@ -75,6 +54,38 @@ def _load(path: str, key: str) -> Any:
         ) from error
     except OSError as error:
         raise UserError(f'{path} cannot be read: {error.strerror}.') from error
+
+
+def check_annotations(
+    content: Any, path: str, labels: bool = True, evaluated: bool = False
+) -> None:
+    """Check that a file is a COCO file of object detection.
+
+    It must have the lists ``images`` and ``categories`` and, with ``labels``, ``annotations``,
+    each entry with the keys that mmdet reads.
+
+    Args:
+        content (Any): What the file holds.
+        path (str): The file, for messages.
+        labels (bool): Whether it must have annotations (a test set without labels has none).
+            Defaults to True.
+        evaluated (bool): Whether COCOeval reads it, which needs ``iscrowd`` too. Defaults to
+            False.
+
+    Raises:
+        UserError: It lacks a list or a key, or an annotation names an image or a category that
+            the file does not list.
+    """
+    _check_lists(content, path, labels)
+    _check_keys(content['images'], 'images', IMAGE_KEYS, path)
+    _check_keys(content['categories'], 'categories', CATEGORY_KEYS, path)
+    _check_unique(content['images'], 'images', path)
+    if labels:
+        keys = (*ANNOTATION_KEYS, 'iscrowd') if evaluated else ANNOTATION_KEYS
+        _check_keys(content['annotations'], 'annotations', keys, path)
+        _check_unique(content['annotations'], 'annotations', path)
+        _check_references(content, path)
+        _check_boxes(content['annotations'], path)
 
 
 def _check_lists(content: Any, path: str, labels: bool) -> None:
@@ -131,7 +142,7 @@ def _check_references(content: dict[str, list], path: str) -> None:
 
 
 def _check_boxes(annotations: list[dict], path: str) -> None:
-    def is_box(box):
+    def is_box(box: Any) -> bool:
         return (
             isinstance(box, list)
             and len(box) == 4

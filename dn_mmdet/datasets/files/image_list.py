@@ -1,4 +1,4 @@
-"""Reading an annotation list of images, ``path label`` a line, and its list of classes."""
+"""An annotation list of images, ``path label`` a line, and its list of classes: reading them."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -22,9 +22,10 @@ def read_image_list(
 
     Args:
         path (str): The list, a text file in UTF-8.
-        metainfo (Mapping | None): With ``classes``, the names in the order of the labels. Without
-            them they are the lines of ``classes.txt`` beside the list.
-        key (str): The configuration key that names the list, for messages.
+        metainfo (Mapping, optional): With ``classes``, the names in the order of the labels.
+            Without them they are the lines of ``classes.txt`` beside the list.
+        key (str): The configuration key that names the list, for messages. Defaults to
+            'ann_file'.
 
     Returns:
         tuple[list[tuple[int, str, int]], Sequence[str]]: Number of the line (from 1), path and

@@ -1,12 +1,16 @@
 """Watching scale and shift while a model trains: scalars for each layer, a warning on collapse."""
 
 import logging
+from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from ...layers.inspect import record_affine, summarise_affine
 
 __all__ = ['AffineHook']
 
@@ -34,14 +38,17 @@ class AffineHook(Hook):
     are those of the first process's batch. Nothing is kept on the modules.
 
     Args:
-        interval (int): iterations between two looks. Default: 100.
-        threshold (float): a layer whose mean absolute alpha is below this in its largest channel
-            has collapsed: it passes nothing on. Each layer is warned of once. Default: 1e-3.
+        interval (int): Iterations between two looks. Defaults to 100.
+        threshold (float): A layer whose mean absolute alpha is below this in its largest channel
+            has collapsed: it passes nothing on. Each layer is warned of once. Defaults to 1e-3.
+
+    Raises:
+        ValueError: ``interval`` is below 1.
     """
 
     priority = 'BELOW_NORMAL'
 
-    def __init__(self, interval=100, threshold=1e-3):
+    def __init__(self, interval: int = 100, threshold: float = 1e-3) -> None:
         if interval < 1:
             raise ValueError(f'interval must be 1 or more, but got {interval}')
         self.interval = interval
@@ -49,7 +56,7 @@ class AffineHook(Hook):
         self._recording = None
         self._warned = set()
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         """Where TensorBoard is among the backends: a chart for each quantity, a line a layer."""
         board = runner.visualizer.get_backend('TensorboardVisBackend')
         if board is not None and is_main_process():
@@ -57,20 +64,17 @@ class AffineHook(Hook):
                 {'affine': {name: ['Multiline', [f'affine_{name}/.*']] for name in QUANTITIES}}
             )
 
-    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Begin to look, in the iterations that are looked at."""
-        # Imported late: the analysis room stands on this one.
-        from ...layers.inspect import record_affine
-
         if self.every_n_train_iters(runner, self.interval):
             model = runner.model.module if is_model_wrapper(runner.model) else runner.model
             self._recording = record_affine(model)
             self._records = self._recording.__enter__()
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         """Write, warn, and forget."""
-        from ...layers.inspect import summarise_affine
-
         if self._recording is None:
             return
         self._recording.__exit__(None, None, None)
@@ -99,7 +103,7 @@ class AffineHook(Hook):
                 )
         runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
 
-    def after_train(self, runner) -> None:
+    def after_train(self, runner: Runner) -> None:
         """Take the hooks off where a run ended in the middle of an iteration."""
         if self._recording is not None:
             self._recording.__exit__(None, None, None)

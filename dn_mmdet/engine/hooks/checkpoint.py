@@ -3,14 +3,16 @@
 import os.path as osp
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.fileio import get_file_backend
-from mmengine.fileio.backends import LocalBackend
+from mmengine.fileio.backends import BaseStorageBackend, LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
+from mmengine.runner import Runner
 
-from ...utils.files import atomic_write, remove_leftovers
+from ...utils.files import remove_leftovers, write_text
 from .divergence import diverged, non_finite_key, trained_keys
 
 __all__ = ['AtomicCheckpointHook']
@@ -31,7 +33,7 @@ class AtomicCheckpointHook(CheckpointHook):
     ``file_client_args`` given, or a remote ``out_dir``, the writing is that storage's affair.
     """
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         """Choose the atomic backend for a local folder, then as in mmengine."""
         out_dir = runner.work_dir if self.out_dir is None else str(self.out_dir)
         chosen = self.backend_args is not None or self.file_client_args is not None
@@ -43,7 +45,7 @@ class AtomicCheckpointHook(CheckpointHook):
         # Not to be resumed, since a checkpoint cannot know that it was written to the end.
         _set_kept(runner, runner._load_from if runner._resume else None)
 
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Look at what will be written, behind EMAHook, which swaps its averages in.
 
         Raises:
@@ -66,7 +68,7 @@ class AtomicCheckpointHook(CheckpointHook):
                 updates=iteration,
             )
 
-    def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         expired = self._expire(runner, step)
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
@@ -85,12 +87,11 @@ class AtomicCheckpointHook(CheckpointHook):
         _set_kept(runner, self.last_ckpt)
         if not is_main_process():
             return
-        with atomic_write(osp.join(runner.work_dir, 'last_checkpoint')) as file:
-            file.write(self.last_ckpt.encode())
+        write_text(osp.join(runner.work_dir, 'last_checkpoint'), self.last_ckpt)
         if expired is not None:
             _remove(self.file_backend, self.file_backend.join_path(self.out_dir, expired))
 
-    def _expire(self, runner, step: int) -> str | None:
+    def _expire(self, runner: Runner, step: int) -> str | None:
         """Note ``step`` as kept; return the name of the checkpoint whose place it takes.
 
         The list is part of the checkpoint, so it must be up to date before the saving.
@@ -103,7 +104,7 @@ class AtomicCheckpointHook(CheckpointHook):
         runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
         return expired
 
-    def _save_best_checkpoint(self, runner, metrics: dict) -> None:
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         with self._removals_at_the_end():
             super()._save_best_checkpoint(runner, metrics)
 
@@ -128,11 +129,11 @@ class AtomicCheckpointHook(CheckpointHook):
 class _LateRemoval:
     """A file backend that only notes what it is to remove."""
 
-    def __init__(self, backend):
+    def __init__(self, backend: BaseStorageBackend) -> None:
         self._backend = backend
         self.removals: list[str] = []
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
 
     def remove(self, path: str) -> None:
@@ -141,11 +142,11 @@ class _LateRemoval:
     rmtree = remove
 
 
-def _set_kept(runner, path: str | None) -> None:
+def _set_kept(runner: Runner, path: str | None) -> None:
     runner.message_hub.update_info('kept_ckpt', path, resumed=False)
 
 
-def _remove(backend, path: str) -> None:
+def _remove(backend: BaseStorageBackend, path: str) -> None:
     if backend.isfile(path):
         backend.remove(path)
     elif backend.isdir(path):  # deepspeed saves folders

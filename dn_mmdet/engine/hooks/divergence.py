@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import torch
 from mmengine.dist import all_gather_object, all_reduce, get_world_size, is_main_process
@@ -19,8 +20,8 @@ from ...utils.errors import UserError
 __all__ = [
     'DivergedError',
     'InvalidLossHook',
+    'as_diverged_errors',
     'diverged',
-    'divergence_told',
     'non_finite_key',
     'trained_keys',
 ]
@@ -31,12 +32,97 @@ class DivergedError(UserError):
 
     Args:
         message (str): As of :class:`UserError`.
-        iteration (int): Iteration of the run, from 1, in which that was seen. Default: 0, unknown.
+        iteration (int): Iteration of the run, from 1, in which that was seen. Defaults to 0,
+            unknown.
     """
 
-    def __init__(self, message: str, iteration: int = 0):
+    def __init__(self, message: str, iteration: int = 0) -> None:
         super().__init__(message)
         self.iteration = iteration
+
+
+@HOOKS.register_module()
+class InvalidLossHook(Hook):
+    """Stop a run in the iteration whose loss is not finite.
+
+    mmdet's ``CheckInvalidLossHook`` looks at every 50th iteration of one process. This one looks
+    at every iteration: RuntimeInfoHook has fetched the losses from the device by then. In a
+    distributed run all processes stop together, which costs them an all-reduce of one number in
+    each iteration. An infinite *gradient*, which a dynamic loss scale makes and skips, does not
+    stop a run.
+
+    Raises:
+        DivergedError: With the iteration, the losses, the learning rate, what to lower, and the
+            checkpoint to go on from.
+    """
+
+    # Behind RuntimeInfoHook; before averages, logs and checkpoints take the iteration over.
+    priority = 'HIGH'
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Look at every output that has 'loss' in its name."""
+        losses = {
+            key: _value(runner, key, value)
+            for key, value in (outputs or {}).items()
+            if 'loss' in key
+        }
+        finite = all(map(math.isfinite, losses.values()))
+        told = _first_told(None if finite else _describe(losses))
+        if told is not None:
+            iteration = runner.iter + 1
+            raise diverged(
+                runner,
+                f'{told} at iteration {iteration} (epoch {runner.epoch + 1})',
+                iteration,
+                updates=runner.iter,
+            )
+
+
+@contextmanager
+def as_diverged_errors(runner: Runner) -> Iterator[None]:
+    """Wrap training: whatever a diverged model raises becomes a :class:`DivergedError`.
+
+    Some models raise errors of their own once their weights are not finite: mmdet's PISA-SSD
+    asserts that its scores are finite, DETR's matcher refuses NaN. The log file of the run gets
+    the sentence too.
+
+    Args:
+        runner (Runner): Of the run.
+
+    Raises:
+        DivergedError: The weights are not finite, or the model says that a value is not.
+    """
+    try:
+        yield
+    except DivergedError as error:
+        _write_to_log_file(runner, error)
+        raise
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, ValueError) as error:
+        iteration, bad = 0, None
+        with suppress(Exception):  # nothing can be computed after a failed assertion on a GPU
+            iteration = runner.iter + 1
+            state = _model(runner).state_dict()
+            bad = non_finite_key({key: state[key] for key in trained_keys(runner)})
+        if bad is None and 'infinite or NaN' not in str(error):
+            raise
+        what = f'; {bad} holds NaN or infinite values' if bad else ''
+        told = diverged(
+            runner,
+            f'the model failed at iteration {iteration} ({type(error).__name__}: {error}{what})',
+            iteration,
+            iteration - 1,
+        )
+        if not is_main_process():  # the first process, which speaks for all, may not see it
+            runner.logger.error(str(told))
+        else:
+            _write_to_log_file(runner, told)
+        raise told from error
 
 
 def diverged(runner: Runner, what: str, iteration: int, updates: int) -> DivergedError:
@@ -76,44 +162,16 @@ def diverged(runner: Runner, what: str, iteration: int, updates: int) -> Diverge
     )
 
 
-@contextmanager
-def divergence_told(runner: Runner) -> Iterator[None]:
-    """Wrap training: a run that diverged says so in its log file too.
-
-    Some models raise errors of their own once their weights are not finite, which are told as
-    the others: mmdet's PISA-SSD asserts that its scores are finite, DETR's matcher refuses NaN.
-    """
-    try:
-        yield
-    except DivergedError as error:
-        _write_to_log_file(runner, error)
-        raise
-    except (ArithmeticError, AssertionError, LookupError, RuntimeError, ValueError) as error:
-        iteration, bad = 0, None
-        with suppress(Exception):  # nothing can be computed after a failed assertion on a GPU
-            iteration = runner.iter + 1
-            state = _model(runner).state_dict()
-            bad = non_finite_key({key: state[key] for key in trained_keys(runner)})
-        if bad is None and 'infinite or NaN' not in str(error):
-            raise
-        what = f'; {bad} holds NaN or infinite values' if bad else ''
-        told = diverged(
-            runner,
-            f'the model failed at iteration {iteration} ({type(error).__name__}: {error}{what})',
-            iteration,
-            iteration - 1,
-        )
-        if not is_main_process():  # the first process, which speaks for all, may not see it
-            runner.logger.error(str(told))
-        else:
-            _write_to_log_file(runner, told)
-        raise told from error
-
-
 def trained_keys(runner: Runner) -> list[str]:
     """Keys of the state dict that training changes: parameters and running statistics.
 
     Other buffers may be infinite for a reason, as the mask of an attention is.
+
+    Args:
+        runner (Runner): Of the run.
+
+    Returns:
+        list[str]: The keys, without the prefix of a model wrapper.
     """
     model: nn.Module = _model(runner)
     return [
@@ -134,73 +192,12 @@ def non_finite_key(state: Mapping) -> str | None:
         if isinstance(value, Mapping):
             if (inner := non_finite_key(value)) is not None:
                 return f'{key}.{inner}'
-        elif (
-            isinstance(value, Tensor) and value.is_floating_point() and not (value.isfinite().all())
-        ):
+        elif isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():
             return str(key)
     return None
 
 
-def _write_to_log_file(runner: Runner, error: DivergedError) -> None:
-    """So that who reads the log later knows why it ends; on the terminal the tool tells it."""
-    record = runner.logger.makeRecord(
-        runner.logger.name, logging.ERROR, __file__, 0, str(error), (), None
-    )
-    for handler in runner.logger.handlers:
-        if isinstance(handler, logging.FileHandler):
-            handler.handle(record)
-
-
-def _model(runner: Runner) -> nn.Module:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
-
-def _kept_checkpoint(runner: Runner) -> str | None:
-    """The last checkpoint that this run, or the run it resumed, wrote to the end."""
-    hub = runner.message_hub
-    return (
-        hub.get_info('kept_ckpt') if 'kept_ckpt' in hub.runtime_info else hub.get_info('last_ckpt')
-    )
-
-
-@HOOKS.register_module()
-class InvalidLossHook(Hook):
-    """Stop a run in the iteration whose loss is not finite.
-
-    mmdet's ``CheckInvalidLossHook`` looks at every 50th iteration of one process. This one looks
-    at every iteration: RuntimeInfoHook has fetched the losses from the device by then. In a
-    distributed run all processes stop together, which costs them an all-reduce of one number in
-    each iteration. An infinite *gradient*, which a dynamic loss scale makes and skips, does not
-    stop a run.
-
-    Raises:
-        DivergedError: With the iteration, the losses, the learning rate, what to lower, and the
-            checkpoint to go on from.
-    """
-
-    # Behind RuntimeInfoHook; before averages, logs and checkpoints take the iteration over.
-    priority = 'HIGH'
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        """Look at every output that has 'loss' in its name."""
-        losses = {
-            key: _value(runner, key, value)
-            for key, value in (outputs or {}).items()
-            if 'loss' in key
-        }
-        finite = all(map(math.isfinite, losses.values()))
-        told = _first_told(None if finite else _describe(losses))
-        if told is not None:
-            iteration = runner.iter + 1
-            raise diverged(
-                runner,
-                f'{told} at iteration {iteration} (epoch {runner.epoch + 1})',
-                iteration,
-                updates=runner.iter,
-            )
-
-
-def _value(runner, key: str, value) -> float:
+def _value(runner: Runner, key: str, value: Any) -> float:
     name = f'train/{key}'
     if name in runner.message_hub.log_scalars:
         return float(runner.message_hub.get_scalar(name).current())
@@ -223,3 +220,25 @@ def _first_told(text: str | None) -> str | None:
     if not anyone.item():
         return None
     return next(told for told in all_gather_object(text) if told is not None)
+
+
+def _write_to_log_file(runner: Runner, error: DivergedError) -> None:
+    """So that who reads the log later knows why it ends; on the terminal the tool tells it."""
+    record = runner.logger.makeRecord(
+        runner.logger.name, logging.ERROR, __file__, 0, str(error), (), None
+    )
+    for handler in runner.logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)
+
+
+def _kept_checkpoint(runner: Runner) -> str | None:
+    """The last checkpoint that this run, or the run it resumed, wrote to the end."""
+    hub = runner.message_hub
+    return (
+        hub.get_info('kept_ckpt') if 'kept_ckpt' in hub.runtime_info else hub.get_info('last_ckpt')
+    )
+
+
+def _model(runner: Runner) -> nn.Module:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model

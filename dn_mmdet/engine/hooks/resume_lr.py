@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
+from mmengine.runner import Runner
 
 __all__ = ['ResumeLRHook']
 
@@ -19,7 +20,7 @@ class ResumeLRHook(Hook):
     goes on from where it was in proportion. The same rate changes nothing.
     """
 
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Change the state in a checkpoint that is resumed, before the optimizer takes it over."""
         state = checkpoint.get('optimizer')
         if not runner._resume or not isinstance(state, Mapping) or 'param_groups' not in state:

@@ -3,27 +3,20 @@
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mmengine.config import Config
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import PretrainedInit
 from torch import Tensor, nn
 
-from ...layers.state import norm_mismatch
+from ...layers.state import TWINS, norm_mismatch, norms_of, rekeyed
 from ...utils.errors import UserError
 from ...utils.text import first_few
 from ..checkpoint_file import read_checkpoint, state_dict_of
+from .planned import PlannedRun
 
-__all__ = [
-    'StateMatch',
-    'check_load_from',
-    'check_pretrained',
-    'check_resume',
-    'check_test_checkpoint',
-    'match_state',
-]
-
+__all__ = ['StateMatch', 'check_checkpoints', 'check_test_checkpoint', 'match_state']
 
 HEADS = ('bbox_head.', 'head.', 'fc.', 'mask_head.', 'roi_head.', 'rpn_head.')
 
@@ -44,7 +37,7 @@ class StateMatch:
     unexpected: list[str]
     reshaped: list[str]
 
-    def __str__(self):
+    def __str__(self) -> str:
         total = self.matched + len(self.missing) + len(self.reshaped)
         parts = [f'{self.matched} of the {total} keys of the model match']
         for keys, what in (
@@ -59,33 +52,81 @@ class StateMatch:
         return ', '.join(parts)
 
 
-def check_test_checkpoint(path: str, model: nn.Module, cfg: Config) -> None:
+def check_checkpoints(run: PlannedRun) -> None:
+    """Check every checkpoint that a run will load.
+
+    Raises:
+        UserError: One is missing, cut off or no checkpoint, would run code, or does not fit.
+    """
+    if run.mode == 'test':
+        check_test_checkpoint(run.cfg.load_from, run.model, run.cfg)
+        return
+    _check_pretrained(run)
+    if run.cfg.get('load_from'):
+        _check_resume(run) if run.cfg.get('resume') else _check_load_from(run)
+
+
+def check_test_checkpoint(path: str, model: nn.Module, cfg: Config) -> dict[str, Tensor]:
     """Check the checkpoint of a test, which must give every weight and no other.
+
+    Args:
+        path (str): The checkpoint.
+        model (nn.Module): Is changed.
+        cfg (Config): The configuration that the model is of.
+
+    Returns:
+        dict[str, Tensor]: The weights in the checkpoint.
 
     Raises:
         UserError: It is missing, would run code, or does not fit.
     """
     content = read_checkpoint(path, 'the test')
-    _demand(
-        _match(model, content, state_dict_of(content, path), path, cfg),
-        path,
-        cfg,
-        'Give a checkpoint that this configuration trained',
-    )
+    state = state_dict_of(content, path)
+    remedy = 'Give a checkpoint that this configuration trained'
+    _demand(_match(model, content, state, path, cfg), path, cfg, remedy)
+    return state
 
 
-def check_resume(path: str, model: nn.Module, cfg: Config) -> None:
-    """Check the checkpoint that training resumes from.
+def match_state(model: nn.Module, state: Mapping[str, Tensor]) -> StateMatch:
+    """Load a state dict into a model and report the fit; nothing is raised.
 
-    Raises:
-        UserError: As above, or the file does not hold what resuming needs.
+    The loading is real, so that what layers do to old or foreign keys when they load is done
+    here too. As in mmengine, the counter of batches of a BatchNorm may be missing.
+
+    Args:
+        model (nn.Module): Is changed.
+        state (Mapping[str, Tensor]): Key to weights.
+
+    Returns:
+        StateMatch: The fit.
     """
-    content = read_checkpoint(path, '--resume')
+    missing, unexpected, errors = [], [], []
+
+    def load(module: nn.Module, local: dict, prefix: str) -> None:
+        module._load_from_state_dict(local, prefix, {}, True, missing, unexpected, errors)
+        for name, child in module._modules.items():
+            if child is not None:
+                inner = f'{prefix}{name}.'
+                load(child, {k: v for k, v in local.items() if k.startswith(inner)}, inner)
+
+    load(model, dict(state), '')
+    missing = [key for key in missing if not key.endswith('num_batches_tracked')]
+    reshaped = [
+        match[1] for error in errors if (match := re.match(r'size mismatch for (\S+):', error))
+    ]
+    matched = sum(not key.endswith('num_batches_tracked') for key in model.state_dict())
+    return StateMatch(matched - len(missing) - len(reshaped), missing, unexpected, reshaped)
+
+
+def _check_resume(run: PlannedRun) -> None:
+    """The checkpoint that training resumes from must fit, and hold what resuming needs."""
+    path = run.cfg.load_from
+    content = run.files.checkpoint(path, '--resume')
     state = state_dict_of(content, path)
     _demand(
-        _match(model, content, state, path, cfg),
+        _match(run.model, content, state, path, run.cfg),
         path,
-        cfg,
+        run.cfg,
         'Resume with the configuration that the run began with, or begin anew from these '
         'weights with --cfg-options load_from=PATH',
     )
@@ -106,77 +147,57 @@ def check_resume(path: str, model: nn.Module, cfg: Config) -> None:
         )
 
 
-def check_load_from(path: str, model: nn.Module, cfg: Config, whole: bool = True) -> list[str]:
-    """Check the checkpoint that training starts from (``load_from``).
+def _check_load_from(run: PlannedRun) -> None:
+    """The checkpoint that training starts from must fit, but for the shape of head weights.
 
-    Weights of a head may have another shape, as when the number of classes changes; mmengine
-    leaves these at their start.
-
-    Args:
-        path (str): The checkpoint.
-        model (nn.Module): Is changed.
-        cfg (Config): The configuration.
-        whole (bool): Whether all else must fit; if not, only what the file is gets checked.
-
-    Returns:
-        list[str]: Notes for the log.
-
-    Raises:
-        UserError: As above; or something else than the shape of head weights does not fit.
+    These have another one when the number of classes changes; mmengine leaves them at their start.
+    With the switch ``checkpoint`` off the fit is only noted.
     """
-    content = read_checkpoint(path, 'load_from')
+    path = run.cfg.load_from
+    content = run.files.checkpoint(path, 'load_from')
     state = state_dict_of(content, path)
-    if not whole:
-        return [f'load_from={path}: {match_state(model, state)}.']
-    match = _match(model, content, state, path, cfg)
+    if not run.switches.checkpoint:
+        run.notes.append(f'load_from={path}: {match_state(run.model, state)}.')
+        return
+    match = _match(run.model, content, state, path, run.cfg)
     heads = [key for key in match.reshaped if key.startswith(HEADS)]
     _demand(
-        StateMatch(
-            match.matched,
-            match.missing,
-            match.unexpected,
-            [key for key in match.reshaped if key not in heads],
-        ),
+        replace(match, reshaped=[key for key in match.reshaped if key not in heads]),
         path,
-        cfg,
+        run.cfg,
         'Give a checkpoint of this model (preflight.checkpoint=False under --cfg-options loads '
         'what fits and leaves the rest at its start)',
     )
-    if not heads:
-        return []
-    return [
-        f'load_from={path}: {len(heads)} weights of the head have another shape and start '
-        f'anew ({heads[0]} is the first).'
-    ]
+    if heads:
+        run.notes.append(
+            f'load_from={path}: {len(heads)} weights of the head have another shape and start '
+            f'anew ({heads[0]} is the first).'
+        )
 
 
-def check_pretrained(model: nn.Module, cfg: Config) -> None:
-    """Check every ``init_cfg=dict(type='Pretrained', ...)`` of the model.
+def _check_pretrained(run: PlannedRun) -> None:
+    """Every ``init_cfg=dict(type='Pretrained', ...)`` must give the whole part that it is of.
 
-    mmengine loads what fits and only warns of the rest, which would leave a backbone random:
-    here every weight of the part that is initialised must be given.
-
-    Raises:
-        UserError: A checkpoint is missing, would run code, or does not fit.
+    mmengine loads what fits and only warns of the rest, which would leave a backbone random.
     """
-    for name, module, init in _pretrained(model):
+    for name, module, init in _pretrained(run.model):
         path, key = init['checkpoint'], f'model.{name}.init_cfg' if name else 'model.init_cfg'
         if not isinstance(path, str):
             raise UserError(
                 f'{key}.checkpoint is {path!r} and no file: to train from scratch, set {key}=None.'
             )
-        content = read_checkpoint(path, key, _where_to_get(path, key))
+        content = run.files.checkpoint(path, key, _where_to_get(path, key))
         own = {child for child, _ in module.named_children()}
         state = _without_prefix(state_dict_of(content, path), init.get('prefix'), own, path, key)
         if type(module).init_weights is not BaseModule.init_weights:
             continue  # it converts what it loads in its own way
-        match = _match(module, content, state, path, cfg)
+        match = _match(module, content, state, path, run.cfg)
         # A classifier's last layer may lie beside the backbone in the file.
         foreign = [k for k in match.unexpected if k.partition('.')[0] in own]
         _demand(
-            StateMatch(match.matched, match.missing, foreign, match.reshaped),
+            replace(match, unexpected=foreign),
             path,
-            cfg,
+            run.cfg,
             f'Give {key}.checkpoint a backbone of the same kind, or train from scratch with '
             f'--cfg-options {key}=None',
             part=name,
@@ -186,7 +207,7 @@ def check_pretrained(model: nn.Module, cfg: Config) -> None:
 def _match(
     model: nn.Module, content: Mapping, state: dict[str, Tensor], path: str, cfg: Config
 ) -> StateMatch:
-    _check_twins(model, content, path, cfg)
+    _check_twins(model, content, state, path, cfg)
     other = norm_mismatch(model, state)
     match = match_state(model, state)
     if other and not (other[0] == 'BN' and cfg.get('allow_bn_checkpoint', False)):
@@ -207,12 +228,17 @@ def _match(
     return match
 
 
-def _check_twins(model: nn.Module, content: Mapping, path: str, cfg: Config) -> None:
-    """DNB and DNC have the same keys and shapes: the configuration in the file tells them apart."""
-    meta = content.get('meta')
-    text = meta.get('cfg') if isinstance(meta, Mapping) else None
-    given = set(re.findall(r"type='(DNB|DNC)'", text)) if isinstance(text, str) else set()
-    own = {type(module).__name__ for module in model.modules()} & {'DNB', 'DNC'}
+def _check_twins(
+    model: nn.Module, content: Mapping, state: Mapping[str, Tensor], path: str, cfg: Config
+) -> None:
+    """DNB and DNC have the same keys and shapes: the state, or its configuration, tells which."""
+    given = {*norms_of(state).values()} & {*TWINS}
+    if not given:
+        # Of a version whose layers did not yet say what they are.
+        meta = content.get('meta')
+        text = meta.get('cfg') if isinstance(meta, Mapping) else None
+        given = set(re.findall(r"type='(DNB|DNC)'", text)) if isinstance(text, str) else set()
+    own = {*norms_of(model.state_dict()).values()} & {*TWINS}
     if given and own and not given & own:
         raise UserError(
             f'{path} has {given.pop()} where the model of {cfg.filename} has '
@@ -270,41 +296,10 @@ def _without_prefix(
             )
         return state
     prefix = prefix.rstrip('.') + '.'
-    inner = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+    inner = rekeyed(state, lambda k: k[len(prefix) :] if k.startswith(prefix) else None)
     if not inner:
         raise UserError(
             f'{path} has no key that begins with {prefix!r}, the prefix of {key}: its '
             f'{len(state)} keys begin as {next(iter(state))!r} does.'
         )
     return inner
-
-
-def match_state(model: nn.Module, state: Mapping[str, Tensor]) -> StateMatch:
-    """Load a state dict into a model and report the fit; nothing is raised.
-
-    The loading is real, so that what layers do to old or foreign keys when they load is done
-    here too. As in mmengine, the counter of batches of a BatchNorm may be missing.
-
-    Args:
-        model (nn.Module): Is changed.
-        state (Mapping[str, Tensor]): Key to weights.
-
-    Returns:
-        StateMatch: The fit.
-    """
-    missing, unexpected, errors = [], [], []
-
-    def load(module: nn.Module, local: dict, prefix: str) -> None:
-        module._load_from_state_dict(local, prefix, {}, True, missing, unexpected, errors)
-        for name, child in module._modules.items():
-            if child is not None:
-                inner = f'{prefix}{name}.'
-                load(child, {k: v for k, v in local.items() if k.startswith(inner)}, inner)
-
-    load(model, dict(state), '')
-    missing = [key for key in missing if not key.endswith('num_batches_tracked')]
-    reshaped = [
-        match[1] for error in errors if (match := re.match(r'size mismatch for (\S+):', error))
-    ]
-    matched = sum(not key.endswith('num_batches_tracked') for key in model.state_dict())
-    return StateMatch(matched - len(missing) - len(reshaped), missing, unexpected, reshaped)

@@ -1,115 +1,95 @@
-"""Checking the data sets that a run will read, before it writes anything."""
+"""The checks of data sets: where one is registered, and how they are run."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from mmengine.registry import DATASETS
-
 from ...utils.errors import UserError
-from .config import find_type
+from .planned import PlannedDataset, PlannedRun
 
-__all__ = ['DataOptions', 'check_data', 'register_dataset_check']
+__all__ = ['DatasetCheck', 'check_dataset', 'check_datasets', 'register_dataset_check']
 
-
-@dataclass(frozen=True)
-class DataOptions:
-    """What the checks of a data set look at.
-
-    Args:
-        images (bool): Whether every image file is looked at.
-        class_subset (bool): Whether the class list may leave out categories of the file.
-        labels (bool): Whether there must be annotations.
-    """
-
-    images: bool = True
-    class_subset: bool = False
-    labels: bool = True
-
-
-# Called with the configuration of a data set, its class, its dotted key and the options; raises
-# UserError and returns the class names, or None if it cannot tell.
-DatasetCheck = Callable[[Mapping, type, str, DataOptions], Sequence[str] | None]
-_CHECKS: dict[str, DatasetCheck] = {}
+DatasetCheck = Callable[[PlannedDataset], Sequence[str] | None]
+_CHECKS: dict[str, list[DatasetCheck]] = {}
 
 
 def register_dataset_check(type_name: str) -> Callable[[DatasetCheck], DatasetCheck]:
-    """Make a function the check of a dataset class and of its subclasses.
+    """Make a function a check of the data sets of a class.
+
+    A check takes a :class:`PlannedDataset`, raises a :class:`UserError` for what is wrong, and
+    returns the class names if it is the one that knows them, else None. The checks of a class run
+    in the order of their registration. They are those of its subclasses too, except where a
+    subclass has checks of its own.
 
     Args:
         type_name (str): Name of the class.
 
     Returns:
         Callable: A decorator.
+
+    Example:
+        >>> @register_dataset_check('CocoDataset')
+        ... def check_year(data: PlannedDataset) -> None:
+        ...     path = os.path.join(data.cfg.get('data_root') or '', data.cfg['ann_file'])
+        ...     content = data.run.files.annotations(path, f'{data.key}.ann_file')
+        ...     if content['info']['year'] < 2017:
+        ...         raise UserError(f'{path} is of before 2017: download the one of 2017.')
     """
 
     def register(check: DatasetCheck) -> DatasetCheck:
-        _CHECKS[type_name] = check
+        _CHECKS.setdefault(type_name, []).append(check)
         return check
 
     return register
 
 
-def check_data(
-    cfg: Mapping, key: str, options: DataOptions, done: dict[Any, Sequence[str] | None]
-) -> list[tuple[str, Sequence[str]]]:
-    """Check every data set of a configuration; wrappers around data sets are looked through.
+def check_datasets(run: PlannedRun) -> None:
+    """Check every data set of a run, and that the model has as many classes.
 
-    A data set of a class without a registered check is left alone.
-
-    Args:
-        cfg (Mapping): Configuration of a data set, perhaps a wrapper.
-        key (str): Its dotted key, as 'train_dataloader.dataset'.
-        options (DataOptions): What to check.
-        done (dict): What was checked before, so that a set that is read twice is checked once;
-            changed in place.
-
-    Returns:
-        list[tuple[str, Sequence[str]]]: Key and class names of each data set that was checked.
+    A set that is read twice, as in training and in validation, is checked once.
 
     Raises:
-        UserError: From the check of a data set, or if its type is unknown.
+        UserError: From the check of a data set; its type is registered nowhere; or ``num_classes``
+            of a part of the model is not the number of class names.
     """
-    classes = []
-    for at, part in _unwrapped(cfg, key):
-        cls = _dataset_class(part.get('type'), at)
-        check = next((_CHECKS[c.__name__] for c in cls.__mro__ if c.__name__ in _CHECKS), None)
-        if check is None:
-            continue
+    done: dict[Any, Sequence[str] | None] = {}
+    for data in run.datasets():
         # The pipeline and the filter do not change what is read.
-        identity = (
-            cls,
-            options,
-            *(
-                repr(part.get(name))
-                for name in ('data_root', 'ann_file', 'data_prefix', 'metainfo')
-            ),
-        )
+        names = ('data_root', 'ann_file', 'data_prefix', 'metainfo')
+        identity = (data.cls, data.labels, *(repr(data.cfg.get(name)) for name in names))
         if identity not in done:
-            done[identity] = check(part, cls, at, options)
+            done[identity] = check_dataset(data)
         if done[identity] is not None:
-            classes.append((at, done[identity]))
-    return classes
+            _check_number_of_classes(run, data.key, done[identity])
 
 
-def _unwrapped(cfg: Any, key: str) -> Iterator[tuple[str, Mapping]]:
-    """The data sets inside RepeatDataset, ConcatDataset and the like."""
-    if not isinstance(cfg, Mapping):
-        return  # built in Python by the caller, who knows it
-    if isinstance(cfg.get('dataset'), Mapping):
-        yield from _unwrapped(cfg['dataset'], f'{key}.dataset')
-    elif isinstance(cfg.get('datasets'), (list, tuple)):
-        for i, inner in enumerate(cfg['datasets']):
-            yield from _unwrapped(inner, f'{key}.datasets.{i}')
-    else:
-        yield key, cfg
+def check_dataset(data: PlannedDataset) -> Sequence[str] | None:
+    """Run the checks that are registered for the class of a data set.
+
+    Args:
+        data (PlannedDataset): One without registered checks is left alone.
+
+    Returns:
+        Sequence[str] | None: The class names, or None where no check knows them.
+
+    Raises:
+        UserError: From a check.
+    """
+    checks = next((_CHECKS[c.__name__] for c in data.cls.__mro__ if c.__name__ in _CHECKS), ())
+    found = [check(data) for check in checks]
+    return next((classes for classes in found if classes is not None), None)
 
 
-def _dataset_class(name: Any, key: str) -> type:
-    cls = find_type(DATASETS, name)
-    if not isinstance(cls, type):
-        raise UserError(
-            f'{key}.type is {name!r}, which is no registered data set: check the '
-            'spelling, or import its module with custom_imports.'
-        )
-    return cls
+def _check_number_of_classes(run: PlannedRun, key: str, classes: Sequence[str]) -> None:
+    """mmdet's NumClassCheckHook, before the run instead of in its first epoch."""
+    for name, module in run.model.named_modules():
+        number = getattr(module, 'num_classes', None)
+        # A region proposal head tells objects from background, whatever the data set.
+        apart = name.endswith('rpn_head') or 'semantic' in name
+        if apart or not isinstance(number, int) or number < 1:
+            continue
+        if number != len(classes):
+            at = f'model.{name}.num_classes' if name else 'model.num_classes'
+            raise UserError(
+                f'{at} is {number} and the class list of {key} has {len(classes)} names: set '
+                f'{at}={len(classes)} in {run.cfg.filename}, or correct the class list.'
+            )

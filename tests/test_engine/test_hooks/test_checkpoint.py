@@ -14,9 +14,7 @@ from mmengine.registry import METRICS, MODELS
 from mmengine.runner import Runner
 from torch.utils.data import TensorDataset
 
-from dn_mmdet.engine.atomic import AtomicLocalBackend
 from dn_mmdet.engine.config import choose_resume, load_config
-from dn_mmdet.utils.files import atomic_write
 
 
 @MODELS.register_module()
@@ -125,26 +123,6 @@ def test_killed_while_saving(suffix, moment, last, tmp_path):
     )
     assert (work / 'last_checkpoint').read_text() == str(work / 'epoch_3.pth')
     assert not list(work.glob('*.tmp'))
-
-
-def test_failed_write_leaves_the_old_file(tmp_path):
-    path = tmp_path / 'file'
-    path.write_text('old')
-    with pytest.raises(RuntimeError), atomic_write(path) as file:
-        file.write(b'new')
-        raise RuntimeError
-    assert path.read_text() == 'old'
-    assert os.listdir(tmp_path) == ['file']
-    AtomicLocalBackend().put_text('é', path)
-    assert path.read_bytes() == 'é'.encode()
-
-
-def test_write_through_a_link(tmp_path):
-    (tmp_path / 'target').write_text('old')
-    (tmp_path / 'link').symlink_to('target')
-    AtomicLocalBackend().put(b'new', tmp_path / 'link')
-    assert (tmp_path / 'link').is_symlink()
-    assert (tmp_path / 'target').read_text() == 'new'
 
 
 def test_resume_in_a_moved_folder(place):

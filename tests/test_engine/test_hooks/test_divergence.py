@@ -8,7 +8,7 @@ import torch
 
 from dn_mmdet import engine
 from dn_mmdet.engine import DivergedError, load_config
-from dn_mmdet.engine.hooks.divergence import _first_told, divergence_told
+from dn_mmdet.engine.hooks.divergence import _first_told, as_diverged_errors
 from dn_mmdet.engine.run import drop_disabled_hooks, use_own_hooks
 from dn_mmdet.utils.errors import UserError
 from tests.helpers.point import At, point_runner
@@ -212,15 +212,15 @@ def test_errors_that_broken_weights_raise(tmp_path):
     run = point_runner(tmp_path)
     run.train()
     bug = ValueError('matrix contains invalid numeric entries')
-    with pytest.raises(ValueError, match='matrix') as raised, divergence_told(run):
+    with pytest.raises(ValueError, match='matrix') as raised, as_diverged_errors(run):
         raise bug
     assert raised.value is bug
     with pytest.raises(DivergedError, match='iteration 7 .*bbox become infinite or NaN.* 0.1: low'):
-        with divergence_told(run):
+        with as_diverged_errors(run):
             raise AssertionError('bbox become infinite or NaN!')
     spoil_statistics(run)
     with pytest.raises(DivergedError, match='matrix.*; norm.running_var holds NaN .*epoch_3.pth'):
-        with divergence_told(run):
+        with as_diverged_errors(run):
             raise bug
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
 
-from dn_mmdet.engine import CfgOptions, load_config, preflight
+from dn_mmdet.engine import CfgOptions, load_config, run_preflight
 from tests.helpers.tiny import write_classifier, write_image_folder
 
 TRAIN = 'data/annotations/instances_train2017.json'
@@ -370,7 +370,7 @@ def test_switches_lift_the_checks(place):
     (place / 'data/train2017/003.jpg').unlink()
     edit(place / TRAIN, add_class)
     options = {'preflight.images': False, 'preflight.class_subset': True}
-    assert preflight(load_config('tiny.py', options), 'train') == []
+    assert run_preflight(load_config('tiny.py', options), 'train') == []
 
 
 def test_wrapped_data_sets_are_checked(place, refused):

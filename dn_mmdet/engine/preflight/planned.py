@@ -1,0 +1,240 @@
+"""What a check looks at: a run that has not begun, its data sets, and the files that it names."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any, TypeVar
+
+from mmengine.config import Config
+from mmengine.registry import DATASETS, METRICS, MODELS
+from torch import nn
+
+from ...datasets.files.coco import check_annotations, load_annotations
+from ...utils.errors import UserError
+from ..checkpoint_file import read_checkpoint
+from .registries import config_mistakes, find_type
+
+__all__ = ['Files', 'PlannedDataset', 'PlannedRun', 'Switches', 'silence']
+
+T = TypeVar('T')
+
+
+@dataclass(frozen=True)
+class Switches:
+    """What the key ``preflight`` of a configuration loosens.
+
+    Args:
+        images (bool): Whether every image file is opened. Defaults to True.
+        class_subset (bool): Whether a class list may leave out categories of the annotation file.
+            Defaults to False.
+        checkpoint (bool): Whether ``load_from`` must give all weights. Defaults to True.
+    """
+
+    images: bool = True
+    class_subset: bool = False
+    checkpoint: bool = True
+
+    @classmethod
+    def of(cls, cfg: Config) -> 'Switches':
+        """Read them from a configuration.
+
+        Raises:
+            UserError: ``preflight`` is no dict, or has another key.
+        """
+        given, known = cfg.get('preflight', {}), [entry.name for entry in fields(cls)]
+        if not isinstance(given, Mapping):
+            raise UserError(
+                f'preflight is {given!r} and not a dict of the switches {", ".join(known)}.'
+            )
+        unknown = sorted(set(given) - set(known))
+        if unknown:
+            raise UserError(
+                f'preflight has no switch {unknown[0]!r}: there are {", ".join(known)}.'
+            )
+        return cls(**given)
+
+
+class Files:
+    """The files of a run, each read once however many of its parts name it.
+
+    It lives as long as a preflight, so that the memory is free when the run begins.
+    """
+
+    def __init__(self) -> None:
+        self._contents: dict[tuple[str, str], Any] = {}
+
+    def annotations(
+        self, path: str, key: str, labels: bool = True, evaluated: bool = False
+    ) -> dict[str, Any]:
+        """A COCO annotation file that is as it must be; not to be changed.
+
+        Args:
+            path (str): The JSON file.
+            key (str): The configuration key that names it, for messages.
+            labels (bool): Whether it must have annotations. Defaults to True.
+            evaluated (bool): Whether COCOeval reads it. Defaults to False.
+
+        Returns:
+            dict: What the file holds; see :func:`check_annotations`.
+
+        Raises:
+            UserError: The file is missing, no JSON, or not as it must be.
+        """
+        content = self._once('annotations', path, lambda: load_annotations(path, key))
+        check_annotations(content, path, labels, evaluated)
+        return content
+
+    def checkpoint(self, path: str, source: str, remedy: str = 'check the path') -> Mapping:
+        """What a checkpoint holds, with the arguments and errors of :func:`read_checkpoint`."""
+        return self._once('checkpoint', path, lambda: read_checkpoint(path, source, remedy))
+
+    def _once(self, kind: str, path: str, read: Callable[[], T]) -> T:
+        known = kind, os.path.realpath(path)
+        if known not in self._contents:
+            self._contents[known] = read()
+        return self._contents[known]
+
+
+@dataclass
+class PlannedRun:
+    """A run that has not begun, as its checks get it.
+
+    Args:
+        cfg (Config): The whole configuration; ``load_from`` and ``resume`` are final.
+        mode (str): 'train' or 'test'.
+        notes (list[str]): What the checks have to say in the log of the run. Defaults to nothing.
+
+    Attributes:
+        switches (Switches): What the configuration loosens.
+        files (Files): Reads each file once.
+        model (nn.Module): Built at its first use and thrown away at the end; checks load weights
+            into it.
+
+    Raises:
+        UserError: The key ``preflight`` of the configuration is wrong.
+    """
+
+    cfg: Config
+    mode: str
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.switches = Switches.of(self.cfg)
+        self.files = Files()
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The model of the configuration.
+
+        Raises:
+            UserError: It cannot be built.
+        """
+        with silence(), config_mistakes(self.cfg, 'the model'):
+            return MODELS.build(self.cfg.model)
+
+    def datasets(self) -> Iterator['PlannedDataset']:
+        """Every data set that the run reads; wrappers around data sets are looked through.
+
+        Raises:
+            UserError: The type of one is registered nowhere.
+        """
+        for part in self._parts():
+            evaluator = self._metrics(part) if part != 'train' else ()
+            labels = not any(metric.get('format_only') for _, metric, _ in evaluator)
+            for key, dataset in _unwrapped(self._dataset(part), f'{part}_dataloader.dataset'):
+                yield PlannedDataset(self, key, dataset, labels)
+
+    def metrics(self) -> Iterator[tuple[str, Mapping, type | None, Any]]:
+        """Dotted key, configuration and class of every metric, and the data set it is taken on."""
+        for part in self._parts():
+            if part != 'train':
+                for key, metric, cls in self._metrics(part):
+                    yield key, metric, cls, self._dataset(part)
+
+    def _parts(self) -> tuple[str, ...]:
+        if self.mode == 'test':
+            return ('test',)
+        return ('train', 'val') if self.cfg.get('val_cfg') is not None else ('train',)
+
+    def _dataset(self, part: str) -> Any:
+        loader = self.cfg.get(f'{part}_dataloader')
+        return loader.get('dataset') if isinstance(loader, Mapping) else None
+
+    def _metrics(self, part: str) -> Iterator[tuple[str, Mapping, type | None]]:
+        key = f'{part}_evaluator'
+        return _each_metric(self.cfg.get(key), key)
+
+
+@dataclass(frozen=True)
+class PlannedDataset:
+    """A data set of a run that has not begun, as its checks get it.
+
+    Args:
+        run (PlannedRun): The run, with its switches and files.
+        key (str): Dotted key in the whole configuration, as 'train_dataloader.dataset'.
+        cfg (Mapping): Configuration of the data set.
+        labels (bool): Whether there must be annotations; an evaluation that only writes
+            predictions needs none. Defaults to True.
+    """
+
+    run: PlannedRun
+    key: str
+    cfg: Mapping
+    labels: bool = True
+
+    @cached_property
+    def cls(self) -> type:
+        """The class.
+
+        Raises:
+            UserError: It is registered nowhere.
+        """
+        cls = find_type(DATASETS, self.cfg.get('type'))
+        if not isinstance(cls, type):
+            raise UserError(
+                f'{self.key}.type is {self.cfg.get("type")!r}, which is no registered data set: '
+                'check the spelling, or import its module with custom_imports.'
+            )
+        return cls
+
+    def folder(self, prefix: str) -> str:
+        """The folder that a key of ``data_prefix`` names, below ``data_root``."""
+        given = self.cfg.get('data_prefix') or ''
+        inner = given.get(prefix, '') if isinstance(given, Mapping) else given
+        return os.path.join(self.cfg.get('data_root') or '', inner)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Keep what building logs for the Runner, which builds all of it again."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(disabled)
+
+
+def _unwrapped(cfg: Any, key: str) -> Iterator[tuple[str, Mapping]]:
+    """The data sets inside RepeatDataset, ConcatDataset and the like."""
+    if not isinstance(cfg, Mapping):
+        return  # built in Python by the caller, who knows it
+    if isinstance(cfg.get('dataset'), Mapping):
+        yield from _unwrapped(cfg['dataset'], f'{key}.dataset')
+    elif isinstance(cfg.get('datasets'), (list, tuple)):
+        for i, inner in enumerate(cfg['datasets']):
+            yield from _unwrapped(inner, f'{key}.datasets.{i}')
+    else:
+        yield key, cfg
+
+
+def _each_metric(evaluator: Any, key: str) -> Iterator[tuple[str, Mapping, type | None]]:
+    """Dotted key, configuration and class of every metric of an evaluator."""
+    if isinstance(evaluator, Mapping):
+        yield key, evaluator, find_type(METRICS, evaluator.get('type'))
+    elif isinstance(evaluator, Sequence) and not isinstance(evaluator, str):
+        for i, metric in enumerate(evaluator):
+            yield from _each_metric(metric, f'{key}.{i}')

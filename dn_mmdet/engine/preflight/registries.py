@@ -1,0 +1,120 @@
+"""What the registries know of a configuration: its types, and whose mistake an exception is."""
+
+import os
+import re
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import Any
+
+from mmengine import registry as registries
+from mmengine.config import Config
+from mmengine.registry import Registry
+
+from ...utils.errors import UserError
+
+__all__ = ['config_mistakes', 'dicts_in', 'find_type', 'unknown_type']
+
+
+def find_type(registry: Registry, name: Any) -> Any:
+    """The class or function that ``type=name`` stands for, or None if there is none.
+
+    ``Registry.get`` alone looks in the registry itself and in its parents; this one begins in
+    the default scope, as ``Registry.build`` does.
+
+    Args:
+        registry (Registry): A root registry of mmengine.
+        name (Any): A name, perhaps with a scope (``mmdet.CocoDataset``), or the class itself.
+
+    Returns:
+        Any: What is registered.
+    """
+    if not isinstance(name, str):
+        return name
+    with registry.switch_scope_and_registry(None) as scoped:
+        return scoped.get(name)
+
+
+@contextmanager
+def config_mistakes(cfg: Config, building: str = '') -> Iterator[None]:
+    """Turn what a wrong configuration raises into a :class:`UserError`; bugs pass unchanged.
+
+    A type that no registry has, and an argument that a registered class does not take, are raised
+    by the registry's own code, which gives them away.
+
+    Args:
+        cfg (Config): The configuration, for the message.
+        building (str): What the block builds from the configuration, if it does nothing else:
+            then its ValueErrors, TypeErrors and failed assertions are taken as words about the
+            configuration too. Defaults to '', something else.
+
+    Raises:
+        UserError: The configuration is wrong.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AssertionError) as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        # str() of a KeyError is the repr of its text.
+        text = ' '.join(str(error.args[0] if isinstance(error, KeyError) else error).split())
+        unknown = re.match(r'(\S+) is not in the \S+::', text)
+        if isinstance(error, KeyError) and unknown:
+            raise unknown_type(None, unknown[1], cfg) from error
+        by_registry = frame.filename.endswith(os.path.join('registry', 'build_functions.py'))
+        if not building and not by_registry:
+            raise
+        if isinstance(error, KeyError) and not by_registry:
+            raise
+        what = building or 'what it describes'
+        place = f' ({os.path.basename(frame.filename)}, line {frame.lineno})'
+        raise UserError(
+            f'{cfg.filename}: {what} cannot be built: {text.rstrip(".")}'
+            f'{"" if by_registry else place}. Correct the configuration or '
+            '--cfg-options.'
+        ) from error
+
+
+def unknown_type(key: str | None, name: str, cfg: Config) -> UserError:
+    """The error for a type that is registered nowhere.
+
+    Args:
+        key (str, optional): Dotted key of the type. None looks for it in the configuration.
+        name (str): The type.
+        cfg (Config): The configuration.
+
+    Returns:
+        UserError: Names the nearest type that is registered.
+    """
+    key = key or next(
+        (f'{place}.type' for place, part in dicts_in(cfg, '') if part.get('type') == name), 'a type'
+    )
+    near = get_close_matches(name, _registered_names(), n=1, cutoff=0.6)
+    hint = f'did you mean {near[0]!r}?' if near else 'check the spelling.'
+    return UserError(
+        f'{cfg.filename}: {key} is {name!r}, which is registered nowhere; {hint} A '
+        'class of your own must be imported with custom_imports.'
+    )
+
+
+def dicts_in(node: Any, path: str) -> Iterator[tuple[str, Mapping]]:
+    """Every dict in nested dicts and lists, with its dotted key; ``path`` is that of the node."""
+    if isinstance(node, (Mapping, Config)):
+        if path:
+            yield path, node
+        items = node.items()
+    elif isinstance(node, (list, tuple)):
+        items = enumerate(node)
+    else:
+        return
+    for key, inner in items:
+        yield from dicts_in(inner, f'{path}.{key}' if path else str(key))
+
+
+def _registered_names() -> set[str]:
+    names, queue = set(), [r for r in vars(registries).values() if isinstance(r, Registry)]
+    while queue:
+        registry = queue.pop()
+        names.update(registry.module_dict)
+        queue.extend(registry.children.values())
+    return names
