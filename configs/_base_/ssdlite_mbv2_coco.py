@@ -14,8 +14,3 @@ default_hooks = dict(
 visualizer = dict(
     type='DetLocalVisualizer', vis_backends={{_base_.vis_backends}}, name='visualizer'
 )
-
-custom_hooks = [
-    dict(type='NumClassCheckHook'),
-    dict(type='CheckInvalidLossHook', interval=50, priority='VERY_LOW'),
-]

@@ -151,6 +151,20 @@ def test_the_recipe_is_the_papers():
     assert config.test_dataloader.dataset.data_prefix.img == 'val2017/'
 
 
+@pytest.mark.parametrize('path', CONFIGS, ids=ids)
+def test_every_run_is_monitored_by_the_hooks_of_this_package(path):
+    """What mmdet's CheckInvalidLossHook sees every 50th iteration, ours sees in each.
+
+    What its NumClassCheckHook sees in the first epoch, the preflight tells before the run:
+    tests/test_engine/test_preflight/test_bad_input.py, 'number of classes'.
+    """
+    config = Config.fromfile(path)
+    assert config.default_hooks.invalid_loss.type == 'InvalidLossHook'
+    assert config.default_hooks.resume_lr.type == 'ResumeLRHook'
+    assert config.default_hooks.checkpoint.type == 'AtomicCheckpointHook'
+    assert 'custom_hooks' not in config
+
+
 def test_sc_weights_decay_whatever_norms_and_biases_do():
     config = load(ROOT / 'digits' / 'ssdlite_mbv2_dnb_digits.py')
     model = MODELS.build(config.model)

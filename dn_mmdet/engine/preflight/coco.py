@@ -17,16 +17,20 @@ __all__ = ['check_coco', 'check_coco_metrics']
 def check_coco(data: PlannedDataset) -> Sequence[str] | None:
     """Check the folder, the annotation file, the class list and the images of a CocoDataset.
 
+    Of data on remote storage only the class list is looked at.
+
     Returns:
         Sequence[str] | None: The class names; None for a class that reads annotations in its own
-        way and for data on remote storage, which are left alone.
+        way, which is left alone.
 
     Raises:
         UserError: Something is missing or does not fit.
     """
     root = data.cfg.get('data_root') or ''
-    if _reads_otherwise(data.cls) or data.cfg.get('backend_args') or '://' in root:
+    if _reads_otherwise(data.cls):
         return None
+    if data.cfg.get('backend_args') or '://' in root:
+        return _classes(data)
     if root and not os.path.isdir(root):
         raise UserError(
             f'the data folder {root} does not exist: make or download the data, or '

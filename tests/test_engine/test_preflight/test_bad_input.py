@@ -177,6 +177,14 @@ DATA = {
         set_option('model.bbox_head.num_classes', '11'),
         ['model.bbox_head.num_classes is 11', 'has 10 names'],
     ),
+    'number of classes, data elsewhere': (
+        None,
+        (
+            *set_option('model.bbox_head.num_classes', '11'),
+            'train_dataloader.dataset.backend_args=dict(_delete_=True, backend="petrel")',
+        ),
+        ['model.bbox_head.num_classes is 11', 'train_dataloader.dataset has 10 names'],
+    ),
     'image missing': (
         remove('data/train2017/003.jpg'),
         (),

@@ -1,0 +1,57 @@
+"""Checks of data sets of one's own."""
+
+import pytest
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.registry import DATASETS
+
+from dn_mmdet.engine import UserError, load_config, register_dataset_check, run_preflight
+from dn_mmdet.engine.preflight import data
+from dn_mmdet.engine.preflight.planned import PlannedRun
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """Two data sets, Plain and the Special one of it; what is registered is forgotten again."""
+    monkeypatch.setattr(data, '_CHECKS', dict(data._CHECKS))
+    plain = type('Plain', (BaseDataset,), {})
+    for cls in (plain, type('Special', (plain,), {})):
+        monkeypatch.setitem(DATASETS.module_dict, cls.__name__, cls)
+
+
+def check(name, **more):
+    cfg = dict(train_dataloader=dict(dataset=dict(type=name, **more)))
+    (dataset,) = PlannedRun(Config(cfg), 'train').datasets()
+    return data.check_dataset(dataset)
+
+
+def test_checks_of_a_class_run_in_their_order_and_one_knows_the_classes(registered):
+    called = []
+    register_dataset_check('Plain')(lambda dataset: called.append(dataset.key))
+    register_dataset_check('Plain')(lambda dataset: dataset.cfg['names'])
+    register_dataset_check('Plain')(lambda dataset: called.append('last'))
+    assert check('Plain', names=['a', 'b']) == ['a', 'b']
+    assert called == ['train_dataloader.dataset', 'last']
+
+
+def test_a_subclass_has_the_checks_of_its_base_until_it_has_its_own(registered):
+    register_dataset_check('Plain')(lambda dataset: ['plain'])
+    assert check('Special') == ['plain']
+    register_dataset_check('Special')(lambda dataset: ['special'])
+    assert check('Special') == ['special'] and check('Plain') == ['plain']
+
+
+def test_a_class_without_checks_is_left_alone(registered):
+    assert check('Plain') is None
+
+
+def test_a_check_of_ones_own_stops_a_run(place, registered):
+    @register_dataset_check('CocoDataset')
+    def check_number(dataset):
+        path = f'{dataset.cfg["data_root"]}/{dataset.cfg["ann_file"]}'
+        content = dataset.run.files.annotations(path, f'{dataset.key}.ann_file')
+        if len(content['images']) < 5:
+            raise UserError(f'{path} has {len(content["images"])} images: give more.')
+
+    with pytest.raises(UserError, match='instances_val2017.json has 4 images: give more.'):
+        run_preflight(load_config('tiny.py'), 'train')
