@@ -15,7 +15,7 @@ except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
 
-def parse_args():
+def parse_args() -> dict:
     parser = argparse.ArgumentParser(description='Train a model')
     parser.add_argument('config', help='configuration file')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints')

@@ -1,11 +1,14 @@
 """MobileNetV2 for dynamic norms: paper Sec. 4.1 (classification) and 4.3 (SSDLite's backbone)."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 import torch.utils.checkpoint as cp
 from mmdet.models.backbones import MobileNetV2
 from mmengine.registry import MODELS
+from torch import Tensor, nn
 
 from ..ops import recompute_outputs
 from .fold_activation import fold_activations
@@ -25,31 +28,31 @@ class MobileNetV2DN(MobileNetV2):
     errors that name them.
 
     Args:
-        widen_factor (float): multiplies every width; the last convolution keeps 1280 channels
-            below 1.0. Default: 1.0.
-        out_indices (Sequence[int]): stages whose output is returned, 0 to 6 for the seven stages
-            of inverted residuals and 7 for the last convolution. Default: (1, 2, 4, 7).
-        expansion_indices (Sequence[int]): those of ``out_indices``, 1 to 6, that return the
+        widen_factor (float): Multiplies every width; the last convolution keeps 1280 channels
+            below 1.0. Defaults to 1.0.
+        out_indices (Sequence[int]): Stages whose output is returned, 0 to 6 for the seven stages
+            of inverted residuals and 7 for the last convolution. Defaults to (1, 2, 4, 7).
+        expansion_indices (Sequence[int]): Those of ``out_indices``, 1 to 6, that return the
             *expansion* of the stage's first block (its 1x1 convolution, norm and activation)
             in place of the stage's output: for 5 at width 1.0, 576 channels at stride 16.
-            Default: ().
-        strides (Sequence[int]): stride, 1 or 2, of each stage's first block, behind the stem's of
-            2; smaller ones serve small images. Default: (1, 2, 2, 2, 1, 2, 1).
-        num_blocks (Sequence[int]): blocks of each stage. Default: (1, 2, 3, 4, 3, 3, 1).
-        frozen_stages (int): the stem and the stages up to this one are frozen: no gradient, and
+            Defaults to ().
+        strides (Sequence[int]): Stride, 1 or 2, of each stage's first block, behind the stem's of
+            2; smaller ones serve small images. Defaults to (1, 2, 2, 2, 1, 2, 1).
+        num_blocks (Sequence[int]): Blocks of each stage. Defaults to (1, 2, 3, 4, 3, 3, 1).
+        frozen_stages (int): The stem and the stages up to this one are frozen: no gradient, and
             running statistics that stand still; 0 freezes the stem alone, -1 nothing.
-            Default: -1.
-        norm_cfg (dict): the norm layer: ``dict(type='BN')``, ``dict(type='DNB', r=16, g='oup')``
-            or any other that mmcv can build. Default: ``dict(type='BN')``.
-        norm_eval (bool): all running statistics stand still in training. Default: False.
+            Defaults to -1.
+        norm_cfg (dict): The norm layer: ``dict(type='BN')``, ``dict(type='DNB', r=16, g='oup')``
+            or any other that mmcv can build. Defaults to ``dict(type='BN')``.
+        norm_eval (bool): All running statistics stand still in training. Defaults to False.
         fold_activation (bool | str): DN-B layers apply the ReLU6 behind them, which saves a pass;
             'recompute' also keeps none of their outputs for the backward, which saves about half
-            of the memory and costs a pass. Other norms are not concerned. Default: True.
+            of the memory and costs a pass. Other norms are not concerned. Defaults to True.
         **kwargs: ``conv_cfg``, ``act_cfg``, ``with_cp``, ``pretrained`` and ``init_cfg`` of
             :class:`mmdet.models.MobileNetV2`.
 
     Shape:
-        - Input: (N, 3, H, W), normalised pixels, floating point.
+        - Input: (N, 3, H, W), normalized pixels, floating point.
         - Output: tuple of (N, C_i, H_i, W_i), one for each of ``out_indices``, in stage order.
 
     Raises:
@@ -59,17 +62,17 @@ class MobileNetV2DN(MobileNetV2):
 
     def __init__(
         self,
-        widen_factor=1.0,
-        out_indices=(1, 2, 4, 7),
-        expansion_indices=(),
-        strides=(1, 2, 2, 2, 1, 2, 1),
-        num_blocks=(1, 2, 3, 4, 3, 3, 1),
-        frozen_stages=-1,
-        norm_cfg=dict(type='BN'),  # noqa: B006 - mmdet's convention, never written to
-        norm_eval=False,
-        fold_activation=True,
-        **kwargs,
-    ):
+        widen_factor: float = 1.0,
+        out_indices: Sequence[int] = (1, 2, 4, 7),
+        expansion_indices: Sequence[int] = (),
+        strides: Sequence[int] = (1, 2, 2, 2, 1, 2, 1),
+        num_blocks: Sequence[int] = (1, 2, 3, 4, 3, 3, 1),
+        frozen_stages: int = -1,
+        norm_cfg: dict = dict(type='BN'),  # noqa: B006 - mmdet's convention, never written to
+        norm_eval: bool = False,
+        fold_activation: bool | str = True,
+        **kwargs: Any,
+    ) -> None:
         if widen_factor <= 0:
             raise ValueError(f'widen_factor must be above 0, but got {widen_factor}')
         bad = set(expansion_indices) - (set(out_indices) & set(range(1, 7)))
@@ -113,7 +116,7 @@ class MobileNetV2DN(MobileNetV2):
         if fold_activation:
             fold_activations(self)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the features of ``out_indices`` as a tuple."""
         # With checkpoints nothing of a block is kept anyway.
         recompute = (
@@ -125,7 +128,7 @@ class MobileNetV2DN(MobileNetV2):
         with recompute_outputs() if recompute else nullcontext():
             return self._forward(x)
 
-    def _forward(self, x):
+    def _forward(self, x: Tensor) -> tuple[Tensor, ...]:
         x = self.conv1(x)
         outs = []
         for i, name in enumerate(self.layers):
@@ -139,24 +142,24 @@ class MobileNetV2DN(MobileNetV2):
                     outs.append(x)
         return tuple(outs)
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> 'MobileNetV2DN':
         """Set the mode, keep what is frozen in evaluation, and return the module."""
         super().train(mode)
         return self  # mmdet's returns None, and so would eval()
 
-    def _freeze_stages(self):
+    def _freeze_stages(self) -> None:
         super()._freeze_stages()
         # mmdet takes the stem's gradients away but leaves its running statistics moving.
         if self.frozen_stages >= 0:
             self.conv1.eval()
 
 
-def _forward_with_expansion(stage, x):
+def _forward_with_expansion(stage: nn.Sequential, x: Tensor) -> tuple[Tensor, Tensor]:
     """Run a stage; return its first block's expansion beside its output."""
     block = stage[0]
     expansion = block.expand_conv(x)
 
-    def project(expansion):
+    def project(expansion: Tensor) -> Tensor:
         return block.linear_conv(block.depthwise_conv(expansion))
 
     if block.with_cp and expansion.requires_grad:

@@ -1,5 +1,7 @@
 """ResNet-18 and ResNet-34 of the paper (Sec. 4.1), for classifiers and detectors."""
 
+from collections.abc import Sequence
+
 from mmcv.cnn import build_conv_layer, build_norm_layer
 from mmdet.models.backbones import ResNet
 from mmengine.registry import MODELS
@@ -28,56 +30,56 @@ class ResNetDN(ResNet):
 
     Args:
         depth (int): 18 or 34.
-        in_channels (int): channels of the image. Default: 3.
-        base_channels (int): channels of the stem and the first stage; each further stage has
-            twice as many. Default: 64.
-        num_stages (int): number of stages, 1 to 4. Default: 4.
-        strides (Sequence[int]): stride of each stage. Default: (2, 2, 2, 2).
-        dilations (Sequence[int]): dilation of each stage. Default: (1, 1, 1, 1).
-        out_indices (Sequence[int]): stages whose output is returned, from 0.
-            Default: (0, 1, 2, 3).
-        frozen_stages (int): the stem and this many stages are frozen: no gradient, and running
-            statistics that stand still; 0 freezes the stem alone, -1 nothing. Default: -1.
-        conv_cfg (dict, optional): the convolution layer. Default: ``nn.Conv2d``.
-        norm_cfg (dict): the norm layer: ``dict(type='BN')``, ``dict(type='DNB', r=16, g='oup')``
+        in_channels (int): Channels of the image. Defaults to 3.
+        base_channels (int): Channels of the stem and the first stage; each further stage has
+            twice as many. Defaults to 64.
+        num_stages (int): Number of stages, 1 to 4. Defaults to 4.
+        strides (Sequence[int]): Stride of each stage. Defaults to (2, 2, 2, 2).
+        dilations (Sequence[int]): Dilation of each stage. Defaults to (1, 1, 1, 1).
+        out_indices (Sequence[int]): Stages whose output is returned, from 0.
+            Defaults to (0, 1, 2, 3).
+        frozen_stages (int): The stem and this many stages are frozen: no gradient, and running
+            statistics that stand still; 0 freezes the stem alone, -1 nothing. Defaults to -1.
+        conv_cfg (dict, optional): The convolution layer. Defaults to ``nn.Conv2d``.
+        norm_cfg (dict): The norm layer: ``dict(type='BN')``, ``dict(type='DNB', r=16, g='oup')``
             or any other that mmcv can build. The paper has ``eps=1e-3``.
-            Default: ``dict(type='BN')``.
-        norm_eval (bool): all running statistics stand still in training. Default: False.
-        with_cp (bool): checkpoint each block, which saves memory for time. Default: False.
-        zero_init_residual (bool): start the last gamma of each block at 0, so that the block
+            Defaults to ``dict(type='BN')``.
+        norm_eval (bool): All running statistics stand still in training. Defaults to False.
+        with_cp (bool): Checkpoint each block, which saves memory for time. Defaults to False.
+        zero_init_residual (bool): Start the last gamma of each block at 0, so that the block
             begins as its shortcut. DN-B and DN-C have no trained gamma and refuse it: their
             scale is an offset, which stays as it starts, plus the SC-Module, and with an offset
             of 0 it is the form that does not train. So it is off by default, and a norm can be
-            exchanged by ``norm_cfg`` alone. Default: False.
-        init_cfg (dict | list[dict], optional): default: Kaiming (fan-out) for convolutions, 1
+            exchanged by ``norm_cfg`` alone. Defaults to False.
+        init_cfg (dict | list[dict], optional): Defaults to Kaiming (fan-out) for convolutions, 1
             and 0 for gamma and beta.
 
     Shape:
-        - Input: (N, in_channels, H, W), normalised pixels, floating point.
+        - Input: (N, in_channels, H, W), normalized pixels, floating point.
         - Output: tuple of (N, C_i, H_i, W_i), one for each of ``out_indices``, in stage order.
 
     Raises:
-        ValueError: an argument is out of range, or ``zero_init_residual`` is asked of a norm
+        ValueError: An argument is out of range, or ``zero_init_residual`` is asked of a norm
             without a trained gamma.
     """
 
     def __init__(
         self,
-        depth,
-        in_channels=3,
-        base_channels=64,
-        num_stages=4,
-        strides=(2, 2, 2, 2),
-        dilations=(1, 1, 1, 1),
-        out_indices=(0, 1, 2, 3),
-        frozen_stages=-1,
-        conv_cfg=None,
-        norm_cfg=dict(type='BN'),  # noqa: B006 - mmdet's convention, never written to
-        norm_eval=False,
-        with_cp=False,
-        zero_init_residual=False,
-        init_cfg=None,
-    ):
+        depth: int,
+        in_channels: int = 3,
+        base_channels: int = 64,
+        num_stages: int = 4,
+        strides: Sequence[int] = (2, 2, 2, 2),
+        dilations: Sequence[int] = (1, 1, 1, 1),
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        frozen_stages: int = -1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = dict(type='BN'),  # noqa: B006 - mmdet's convention, never written to
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        zero_init_residual: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
         if depth not in DEPTHS:
             raise ValueError(f'depth must be one of {DEPTHS}, but got {depth!r}')
         if num_stages not in range(1, 5):
@@ -116,7 +118,7 @@ class ResNetDN(ResNet):
                 'which has no trained gamma'
             )
 
-    def _make_stem_layer(self, in_channels, stem_channels):
+    def _make_stem_layer(self, in_channels: int, stem_channels: int) -> None:
         self.conv1 = build_conv_layer(
             self.conv_cfg, in_channels, stem_channels, 3, stride=2, padding=1, bias=False
         )
@@ -126,7 +128,7 @@ class ResNetDN(ResNet):
         # Called by the inherited forward().
         self.maxpool = nn.Identity()
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> 'ResNetDN':
         """Set the mode, keep what is frozen in evaluation, and return the module."""
         super().train(mode)
         return self  # mmdet's returns None, and so would eval()

@@ -1,11 +1,14 @@
 """Top-k accuracy that counts every image exactly once."""
 
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmengine.registry import METRICS
+from torch import Tensor
 
 __all__ = ['TopKAccuracy', 'rank_of_class']
 
@@ -18,27 +21,29 @@ class TopKAccuracy(BaseMetric):
     :class:`mmengine.evaluator.BaseMetric` gathers the results in order and cuts these off.
 
     Args:
-        topk (Sequence[int]): the values of k; each is reported as ``accuracy/top{k}``.
-            Default: (1, 5).
-        classes (Sequence[str]): names of classes whose own top-1 accuracy is reported too, as
-            ``accuracy/top1_{name}``; names that the data set does not have are warned of and
-            left out. Default: ().
+        topk (Sequence[int]): The values of k; each is reported as ``accuracy/top{k}``.
+            Defaults to (1, 5).
+        classes (Sequence[str]): Names of classes whose own top-1 accuracy is reported too, as
+            ``accuracy/top1_{name}``. One that no image is of is left out, with a warning.
+            Defaults to ().
         **kwargs: ``collect_device`` and ``prefix`` of ``BaseMetric``.
 
     Raises:
-        ValueError: a k below 1, or above the number of classes.
+        ValueError: A k below 1, or above the number of classes.
     """
 
     default_prefix = 'accuracy'
 
-    def __init__(self, topk=(1, 5), classes=(), **kwargs):
+    def __init__(
+        self, topk: Sequence[int] = (1, 5), classes: Sequence[str] = (), **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if min(topk) < 1:
             raise ValueError(f'topk must be 1 or more, but got {tuple(topk)}')
         self.topk = tuple(topk)
         self.classes = tuple(classes)
 
-    def process(self, data_batch, data_samples):
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep each image's class and the place of that class among the scores."""
         scores = torch.stack([sample['pred_score'] for sample in data_samples])
         labels = torch.tensor([int(sample['gt_label']) for sample in data_samples])
@@ -49,7 +54,7 @@ class TopKAccuracy(BaseMetric):
         ranks = rank_of_class(scores, labels.to(scores.device))
         self.results += zip(labels.tolist(), ranks.tolist(), strict=True)
 
-    def compute_metrics(self, results):
+    def compute_metrics(self, results: list[tuple[int, int]]) -> dict[str, float]:
         """Mean over the images, in percent."""
         metrics = {f'top{k}': _percent([rank < k for _, rank in results]) for k in self.topk}
         names = list((self.dataset_meta or {}).get('classes', ()))
@@ -66,11 +71,11 @@ class TopKAccuracy(BaseMetric):
         return metrics
 
 
-def _percent(hits):
+def _percent(hits: Sequence[bool]) -> float:
     return 100 * sum(hits) / len(hits)
 
 
-def rank_of_class(scores, labels):
+def rank_of_class(scores: Tensor, labels: Tensor) -> Tensor:
     """How many classes stand before the right one, image by image.
 
     Equal scores stand in the order of the classes, so that a network that says the same of every

@@ -1,10 +1,13 @@
 """The classifier of the paper's Sec. 4.1: a backbone, global average pooling, one linear layer."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
-from torch import nn
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
 
 from .accuracy import rank_of_class
 
@@ -19,17 +22,17 @@ class ImageClassifier(BaseModel):
     ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')``.
 
     Args:
-        backbone (dict): config of a registered backbone that returns a tuple of features; the
+        backbone (dict): Config of a registered backbone that returns a tuple of features; the
             last one is pooled.
-        num_classes (int): number of classes, at least 2.
-        in_channels (int): channels of the backbone's last feature.
-        label_smoothing (float): share of the target that is spread over all classes, in [0, 1).
-            Default: 0.0.
-        topk (Sequence[int]): the values of k whose share of right training images, in percent,
-            is logged as ``accuracy_top{k}`` beside the loss. Default: (1,).
-        data_preprocessor (dict, optional): default: none but moving to the device; configs use
-            ``ImgDataPreprocessor``, which normalises the pixels.
-        init_cfg (dict, optional): see :class:`mmengine.model.BaseModule`.
+        num_classes (int): Number of classes, at least 2.
+        in_channels (int): Channels of the backbone's last feature.
+        label_smoothing (float): Share of the target that is spread over all classes, in [0, 1).
+            Defaults to 0.0.
+        topk (Sequence[int]): The values of k whose share of right training images, in percent,
+            is logged as ``accuracy_top{k}`` beside the loss. Defaults to (1,).
+        data_preprocessor (dict, optional): Defaults to none but moving to the device; configs use
+            ``ImgDataPreprocessor``, which normalizes the pixels.
+        init_cfg (dict | list[dict], optional): See :class:`mmengine.model.BaseModule`.
 
     Raises:
         ValueError: ``num_classes``, ``label_smoothing`` or ``topk`` out of range.
@@ -37,14 +40,14 @@ class ImageClassifier(BaseModel):
 
     def __init__(
         self,
-        backbone,
-        num_classes,
-        in_channels,
-        label_smoothing=0.0,
-        topk=(1,),
-        data_preprocessor=None,
-        init_cfg=None,
-    ):
+        backbone: dict,
+        num_classes: int,
+        in_channels: int,
+        label_smoothing: float = 0.0,
+        topk: Sequence[int] = (1,),
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         if num_classes < 2:
             raise ValueError(f'num_classes must be 2 or more, but got {num_classes}')
@@ -60,25 +63,30 @@ class ImageClassifier(BaseModel):
         self.label_smoothing = label_smoothing
         self.topk = tuple(topk)
 
-    def init_weights(self):
-        """Initialise the backbone by its own ``init_cfg`` and the linear layer with std 0.01."""
+    def init_weights(self) -> None:
+        """Initialize the backbone by its own ``init_cfg`` and the linear layer with std 0.01."""
         super().init_weights()
         nn.init.normal_(self.fc.weight, std=0.01)
         nn.init.zeros_(self.fc.bias)
 
-    def forward(self, inputs, data_samples=None, mode='tensor'):
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: list[BaseDataElement] | None = None,
+        mode: str = 'tensor',
+    ) -> Tensor | dict[str, Tensor] | list[BaseDataElement]:
         """Run the classifier.
 
         Args:
-            inputs (Tensor): (N, 3, H, W), normalised pixels.
-            data_samples (list[BaseDataElement], optional): one for each image, with the integer
+            inputs (Tensor): (N, 3, H, W), normalized pixels.
+            data_samples (list[BaseDataElement], optional): One for each image, with the integer
                 ``gt_label`` where ``mode`` is 'loss'.
             mode (str): 'tensor' returns the scores (N, num_classes), 'loss' a dict of ``loss``
                 and the batch's ``accuracy_top{k}``, of this process alone in a distributed run,
                 'predict' the data samples with ``pred_score`` (num_classes,), which sums to 1.
 
         Raises:
-            ValueError: another ``mode``.
+            ValueError: Another ``mode``.
         """
         scores = self.fc(self.backbone(inputs)[-1].mean(dim=(2, 3)))
         if mode == 'tensor':

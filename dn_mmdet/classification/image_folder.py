@@ -1,6 +1,8 @@
 """Images in the ImageNet folder layout: one folder a class."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
@@ -16,28 +18,29 @@ class ImageFolder(BaseDataset):
     """A folder of class folders; the sorted folder names are the classes.
 
     Args:
-        data_root (str): root that ``data_prefix`` is relative to. Default: ''.
-        data_prefix (dict): ``img_path``, the folder of class folders. Default: ``data_root``.
-        extensions (Sequence[str]): suffixes that count as images, lower case.
-        **kwargs: those of :class:`mmengine.dataset.BaseDataset`.
+        data_root (str): Root that ``data_prefix`` is relative to. Defaults to ''.
+        data_prefix (dict): ``img_path``, the folder of class folders. Defaults to ``data_root``.
+        extensions (Sequence[str]): Suffixes that count as images, lower case. Defaults to
+            ('.jpg', '.jpeg', '.png').
+        **kwargs: Those of :class:`mmengine.dataset.BaseDataset`.
 
     Each item is a dict of ``img_path`` (str) and ``gt_label`` (int).
 
     Raises:
-        FileNotFoundError: the folder, or a class's images, are missing.
+        FileNotFoundError: The folder, or a class's images, are missing.
     """
 
     def __init__(
         self,
-        data_root='',
-        data_prefix=dict(img_path=''),  # noqa: B006 - BaseDataset copies it
-        extensions=EXTENSIONS,
-        **kwargs,
-    ):
+        data_root: str = '',
+        data_prefix: dict[str, str] = dict(img_path=''),  # noqa: B006 - BaseDataset copies it
+        extensions: Sequence[str] = EXTENSIONS,
+        **kwargs: Any,
+    ) -> None:
         self.extensions = tuple(extensions)
         super().__init__(data_root=data_root, data_prefix=data_prefix, **kwargs)
 
-    def load_data_list(self):
+    def load_data_list(self) -> list[dict[str, Any]]:
         """List the images, class by class, in sorted order."""
         root = Path(self.data_prefix['img_path'])
         if not root.is_dir():

@@ -1,6 +1,7 @@
 """Images named by an annotation list, as mmpretrain and Caffe have it."""
 
 import os
+from typing import Any
 
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
@@ -21,10 +22,10 @@ class ImageList(BaseDataset):
     Args:
         ann_file (str): The list. Unlike in other data sets it is *not* joined to ``data_root``,
             since lists are written apart from the images: it is relative to the working directory.
-        data_root (str): Folder that ``data_prefix`` is relative to. Default: ''.
+        data_root (str): Folder that ``data_prefix`` is relative to. Defaults to ''.
         data_prefix (dict): ``img_path``, the folder that the paths of the list are relative to.
-            Default: ``data_root``.
-        **kwargs: those of :class:`mmengine.dataset.BaseDataset`.
+            Defaults to ``data_root``.
+        **kwargs: Those of :class:`mmengine.dataset.BaseDataset`.
 
     Each item is a dict of ``img_path`` (str) and ``gt_label`` (int).
 
@@ -34,14 +35,14 @@ class ImageList(BaseDataset):
 
     def __init__(
         self,
-        ann_file,
-        data_root='',
-        data_prefix=dict(img_path=''),  # noqa: B006 - BaseDataset copies it
-        **kwargs,
-    ):
+        ann_file: str,
+        data_root: str = '',
+        data_prefix: dict[str, str] = dict(img_path=''),  # noqa: B006 - BaseDataset copies it
+        **kwargs: Any,
+    ) -> None:
         super().__init__(ann_file=ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs)
 
-    def load_data_list(self):
+    def load_data_list(self) -> list[dict[str, Any]]:
         """Read the list, in its order."""
         entries, classes = read_image_list(self.ann_file, self._metainfo)
         self._metainfo['classes'] = tuple(classes)
@@ -50,7 +51,7 @@ class ImageList(BaseDataset):
             dict(img_path=os.path.join(root, name), gt_label=label) for _, name, label in entries
         ]
 
-    def _join_prefix(self):
+    def _join_prefix(self) -> None:
         ann_file, self.ann_file = self.ann_file, ''
         super()._join_prefix()
         self.ann_file = ann_file

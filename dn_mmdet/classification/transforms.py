@@ -1,6 +1,7 @@
 """Transforms that mmcv lacks for classification."""
 
 import math
+from typing import Any
 
 import mmcv
 import numpy as np
@@ -16,24 +17,28 @@ __all__ = ['PackClassInputs', 'RandomResizedCrop']
 class RandomResizedCrop(BaseTransform):
     """Crop a random part of random aspect ratio and resize it to a square.
 
-    Ten draws are tried; if none fits, the largest centred square is taken.
+    Ten draws are tried; if none fits, the largest centered square is taken.
 
     Args:
-        size (int): side of the result in pixels.
-        area_range (tuple[float, float]): share of the image's area. Default: (0.08, 1.0).
-        ratio_range (tuple[float, float]): width over height. Default: (3/4, 4/3).
-        interpolation (str): mmcv's name. Default: 'bilinear'.
+        size (int): Side of the result in pixels.
+        area_range (tuple[float, float]): Share of the image's area. Defaults to (0.08, 1.0).
+        ratio_range (tuple[float, float]): Width over height. Defaults to (3/4, 4/3).
+        interpolation (str): The method, as mmcv names it. Defaults to 'bilinear'.
     """
 
     def __init__(
-        self, size, area_range=(0.08, 1.0), ratio_range=(3 / 4, 4 / 3), interpolation='bilinear'
-    ):
+        self,
+        size: int,
+        area_range: tuple[float, float] = (0.08, 1.0),
+        ratio_range: tuple[float, float] = (3 / 4, 4 / 3),
+        interpolation: str = 'bilinear',
+    ) -> None:
         self.size = size
         self.area_range = area_range
         self.ratio_range = ratio_range
         self.interpolation = interpolation
 
-    def transform(self, results):
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Replace ``img`` and ``img_shape``."""
         image = results['img']
         top, left, height, width = self._draw(*image.shape[:2])
@@ -44,7 +49,8 @@ class RandomResizedCrop(BaseTransform):
         results['img_shape'] = results['img'].shape[:2]
         return results
 
-    def _draw(self, height, width):
+    def _draw(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Top, left, height and width of the part, in pixels."""
         low, high = map(math.log, self.ratio_range)
         for _ in range(10):
             area = height * width * np.random.uniform(*self.area_range)
@@ -60,7 +66,7 @@ class RandomResizedCrop(BaseTransform):
 class PackClassInputs(BaseTransform):
     """Pack ``img`` (H, W, 3) uint8 as ``inputs`` (3, H, W) and ``gt_label`` as ``data_samples``."""
 
-    def transform(self, results):
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Return dict(inputs=Tensor, data_samples=BaseDataElement)."""
         image = torch.from_numpy(np.ascontiguousarray(results['img'].transpose(2, 0, 1)))
         sample = BaseDataElement(metainfo=dict(img_path=results['img_path']))

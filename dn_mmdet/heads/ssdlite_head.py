@@ -1,5 +1,7 @@
 """The SSDLite head: SSD's (Liu et al., 2016) with depthwise convolutions, paper Sec. 4.3."""
 
+from typing import Any
+
 from mmdet.models.dense_heads import SSDHead
 from mmengine.registry import MODELS
 
@@ -19,10 +21,11 @@ class SSDLiteHead(SSDHead):
     ``anchors * (num_classes + 1)`` scores, and the same to ``anchors * 4`` box deltas.
 
     Args:
-        use_depthwise (bool): depthwise towers. Default: True.
-        norm_cfg (dict): norm of the towers. Default: ``dict(type='BN')``.
-        act_cfg (dict): activation of the towers. Default: ``dict(type='ReLU6')``.
-        **kwargs: those of :class:`mmdet.models.SSDHead`.
+        use_depthwise (bool): Depthwise towers. Defaults to True.
+        norm_cfg (dict): Norm of the towers. Defaults to ``dict(type='BN')``.
+        act_cfg (dict): Activation of the towers. Defaults to ``dict(type='ReLU6')``.
+        *args: Those of :class:`mmdet.models.SSDHead`.
+        **kwargs: Those of :class:`mmdet.models.SSDHead`.
 
     Shape:
         - Input: one (N, C_l, H_l, W_l) map for each level.
@@ -33,12 +36,12 @@ class SSDLiteHead(SSDHead):
 
     def __init__(
         self,
-        *args,
-        use_depthwise=True,
-        norm_cfg=dict(type='BN'),  # noqa: B006 - mmdet's convention, never written to
-        act_cfg=dict(type='ReLU6'),  # noqa: B006
-        **kwargs,
-    ):
+        *args: Any,
+        use_depthwise: bool = True,
+        norm_cfg: dict = dict(type='BN'),  # noqa: B006 - mmdet's convention, never written to
+        act_cfg: dict = dict(type='ReLU6'),  # noqa: B006
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             *args, use_depthwise=use_depthwise, norm_cfg=norm_cfg, act_cfg=act_cfg, **kwargs
         )

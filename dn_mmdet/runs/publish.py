@@ -48,16 +48,16 @@ def publish(
 
     Args:
         checkpoint (str | PathLike): Of a detector or classifier, saved by ``tools/train.py``.
-        out (str | PathLike): Folder to write to. Default: 'checkpoints'.
-        name (str, optional): Default: the name of the experiment, which is that of its
+        out (str | PathLike): Folder to write to. Defaults to 'checkpoints'.
+        name (str, optional): Defaults to the name of the experiment, which is that of its
             configuration file, with ``_backbone`` if ``backbone_only``.
-        backbone_only (bool): Keep the weights under ``backbone.`` alone. Default: False.
+        backbone_only (bool): Keep the weights under ``backbone.`` alone. Defaults to False.
         half (bool): Round weights of two and more dimensions to float16, which halves the file;
             biases and norm statistics stay float32, and loading makes float32 of all. Metrics
-            are those of before the rounding. Default: False.
-        metrics (Mapping[str, float], optional): Name to value. Default: those of the epoch of the
-            checkpoint, from the file itself or from the logs in its folder, if they are there.
-        dataset (str, optional): What the metrics were measured on. Default: the place of the
+            are those of before the rounding. Defaults to False.
+        metrics (Mapping[str, float], optional): Name to value. Defaults to those of the epoch of
+            the checkpoint, from the file itself or from the logs in its folder, if they are there.
+        dataset (str, optional): What the metrics were measured on. Defaults to the place of the
             validation data in the configuration.
 
     Returns:

@@ -13,7 +13,7 @@ except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
 
-def parse_args():
+def parse_args() -> dict:
     parser = argparse.ArgumentParser(description='Publish a checkpoint')
     parser.add_argument('checkpoint', help='checkpoint of a classifier or a detector')
     parser.add_argument('--out', default='checkpoints', help='folder to write to (%(default)s)')
@@ -44,7 +44,7 @@ def parse_args():
     return args
 
 
-def _metric(text):
+def _metric(text: str) -> tuple[str, float]:
     name, _, value = text.rpartition('=')
     try:
         if name:
