@@ -3,17 +3,18 @@
 import argparse
 import os
 import sys
+from typing import Any
 
 os.environ.setdefault('GOMP_SPINCOUNT', '2000')  # see tools/train.py
 
 try:
-    from dn_mmdet.experiments.ablations import run_ablations
     from dn_mmdet.utils.errors import user_errors
 except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
 
-def parse_args():
+def parse_args() -> dict[str, Any]:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -22,11 +23,13 @@ def parse_args():
     parser.add_argument(
         '--workers',
         type=int,
-        help='cells that train side by side, one thread each; by default as many as cores',
+        help='cells that train side by side, one thread each; by default one for each core',
     )
     return vars(parser.parse_args())
 
 
 if __name__ == '__main__':
     with user_errors():
+        from dn_mmdet.experiments.ablations import run_ablations
+
         run_ablations(**parse_args())

@@ -6,6 +6,7 @@ What is missing is trained; interrupted, the same command goes on. The report is
 import argparse
 import os
 import sys
+from typing import Any
 
 # Threads that wait soon go to sleep, see tools/train.py. Read when torch is imported.
 os.environ.setdefault('GOMP_SPINCOUNT', '2000')
@@ -17,7 +18,8 @@ except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
 
-def parse_args():
+def parse_args() -> dict[str, Any]:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from typing import Any
 
 # Threads that wait soon go to sleep, see tools/train.py. Read when torch is imported.
 os.environ.setdefault('GOMP_SPINCOUNT', '2000')
@@ -13,24 +14,18 @@ except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
 
-def parse_args():
+def parse_args() -> dict[str, Any]:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument('--work-root', default='work_dirs', help='folder of the runs')
     parser.add_argument('--seed', type=int, default=0, help='seed of every run')
-    return parser.parse_args()
-
-
-def main():
-    """Run the demonstration."""
-    args = parse_args()
-    with user_errors():
-        from dn_mmdet.experiments.demo import run_demo
-
-        run_demo(args.work_root, args.seed)
+    return vars(parser.parse_args())
 
 
 if __name__ == '__main__':
-    main()
+    with user_errors():
+        from dn_mmdet.experiments.demo import run_demo
+
+        run_demo(**parse_args())
