@@ -15,7 +15,7 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 from ..utils.errors import UserError
-from ..utils.text import first_few
+from ..utils.text import error_line, error_text, first_few
 from .config_text import literal
 
 __all__ = ['CfgOptions', 'choose_resume', 'load_config']
@@ -184,10 +184,8 @@ def _lookup(cfg: Config, key: str) -> Any:
 
 def _text(error: BaseException) -> str:
     """An exception in one line, the class first where the message alone says too little."""
-    # str() of a KeyError is the repr of its text.
-    message = ' '.join(str(error.args[0] if isinstance(error, KeyError) else error).split())
-    message = message if len(message) <= 300 else f'{message[:300]} ...'
-    return message if len(message.split()) > 3 else f'{type(error).__name__}: {message}'
+    message = error_text(error, limit=300)
+    return message if len(message.split()) > 3 else error_line(error)
 
 
 def _latest(work_dir: str) -> str | None:

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, init_dist
 from mmengine.utils.dl_utils import set_multi_processing
 
-from ..utils.errors import UserError
+from ..utils.errors import UserError, launched_rank
 
 __all__ = ['on_rank_zero', 'start_process_group', 'use_cpu_model_wrapper']
 
@@ -26,10 +26,10 @@ def on_rank_zero(cfg: Config, function: Callable[[], T]) -> T:
 
     Args:
         cfg (Config): Has ``launcher`` and ``env_cfg``.
-        function (Callable): Returns something that can be pickled.
+        function (Callable[[], T]): Returns something that can be pickled.
 
     Returns:
-        What the function returned.
+        T: What the function returned.
 
     Raises:
         UserError: In every process, if the function raised it in the first.
@@ -38,9 +38,7 @@ def on_rank_zero(cfg: Config, function: Callable[[], T]) -> T:
         return function()
     _check_devices(cfg['launcher'])
     outcome: list = [None, None]
-    # Slurm and Open MPI count their processes in variables of their own.
-    names = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
-    if next((os.environ[name] for name in names if name in os.environ), '0') == '0':
+    if launched_rank() == 0:
         try:
             outcome[0] = function()
         except UserError as error:
@@ -82,7 +80,11 @@ def start_process_group(cfg: Config) -> None:
 
 
 def use_cpu_model_wrapper(cfg: Config) -> None:
-    """Make the Runner wrap the model without a device, as DistributedDataParallel wants on CPU."""
+    """Make the Runner wrap the model without a device, as DistributedDataParallel wants on CPU.
+
+    Args:
+        cfg (Config): Changed in place where there is a launcher and no GPU.
+    """
     if cfg.get('launcher', 'none') == 'none' or torch.cuda.is_available():
         return
     wrapper = dict(

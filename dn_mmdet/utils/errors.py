@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ['UserError', 'user_errors']
+__all__ = ['UserError', 'launched_rank', 'user_errors']
 
 
 class UserError(Exception):
@@ -45,8 +45,17 @@ def user_errors() -> Iterator[None]:
         _leave(f'interrupted: {hint}' if hint else 'interrupted', status=130)
 
 
+def launched_rank() -> int:
+    """Rank of this process, from the variables that torchrun, Slurm or Open MPI set; else 0."""
+    # An sbatch shell sets SLURM_PROCID too, to 0, so a run of one process speaks as well.
+    for name in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'):
+        if os.environ.get(name, '').isdigit():
+            return int(os.environ[name])
+    return 0
+
+
 def _leave(line: str, status: int) -> None:
-    if _rank() == 0:
+    if launched_rank() == 0:
         sys.stdout.flush()
         print(line, file=sys.stderr, flush=True)
     else:
@@ -54,12 +63,3 @@ def _leave(line: str, status: int) -> None:
         time.sleep(2)
     # SystemExit, not os._exit: worker processes and open files are still to be closed.
     raise SystemExit(status) from None
-
-
-def _rank() -> int:
-    """Rank of this process, from the variables that torchrun, Slurm or Open MPI set."""
-    # An sbatch shell sets SLURM_PROCID too, to 0, so a run of one process speaks as well.
-    for name in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'):
-        if os.environ.get(name, '').isdigit():
-            return int(os.environ[name])
-    return 0

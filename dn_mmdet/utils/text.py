@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ['first_few', 'markdown_lines', 'markdown_table']
+__all__ = ['error_line', 'error_text', 'first_few', 'markdown_lines', 'markdown_table']
 
 
 def markdown_table(cells: Sequence[Sequence[str]]) -> str:
@@ -48,3 +48,34 @@ def first_few(names: Iterable[object], limit: int = 3) -> str:
     names = [str(name) for name in names]
     more = f' and {len(names) - limit} more' if len(names) > limit else ''
     return ', '.join(names[:limit]) + more
+
+
+def error_line(error: BaseException, limit: int | None = 200) -> str:
+    """An exception in a line, for a message: ``ValueError: what it says``.
+
+    Args:
+        error (BaseException): Its text may have several lines.
+        limit (int, optional): Characters of the text that are kept; None keeps all. Defaults to
+            200.
+
+    Returns:
+        str: Class and text, or the class alone where there is no text.
+    """
+    text = error_text(error, limit)
+    return f'{type(error).__name__}: {text}' if text else type(error).__name__
+
+
+def error_text(error: BaseException, limit: int | None = None) -> str:
+    """What an exception says, in a line.
+
+    Args:
+        error (BaseException): Its text may have several lines.
+        limit (int, optional): Characters that are kept; None keeps all. Defaults to None.
+
+    Returns:
+        str: The text, perhaps empty.
+    """
+    # str() of a KeyError is the repr of its text.
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    text = ' '.join(str(text).split())
+    return text if limit is None or len(text) <= limit else f'{text[:limit]} ...'

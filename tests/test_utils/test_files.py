@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
+from pathlib import Path
 
 import pytest
 
+import dn_mmdet
 from dn_mmdet.utils.files import atomic_write, remove_leftovers, write_json, write_text
 
 
@@ -51,3 +54,13 @@ def test_leftovers_of_killed_processes_alone_are_removed(tmp_path):
     remove_leftovers(tmp_path, '.pth')
     remove_leftovers(tmp_path / 'gone', '.pth')
     assert sorted(os.listdir(tmp_path)) == ['a.json.0123abcd.tmp', 'a.pth', 'a.pth.tmp']
+
+
+def test_nothing_else_in_the_package_replaces_a_file_in_its_own_way():
+    package = Path(dn_mmdet.__file__).parent
+    others = [
+        str(file.relative_to(package))
+        for file in package.rglob('*.py')
+        if re.search(r'os\.(replace|rename)\(|\.tmp\b|NamedTemporaryFile', file.read_text())
+    ]
+    assert others == ['utils/files.py']

@@ -1,6 +1,6 @@
 """Tables and short lists."""
 
-from dn_mmdet.utils.text import first_few, markdown_table
+from dn_mmdet.utils.text import error_line, first_few, markdown_table
 
 
 def test_a_table_is_aligned_markdown():
@@ -13,3 +13,11 @@ def test_first_few():
     assert first_few([]) == ''
     assert first_few(range(3)) == '0, 1, 2'
     assert first_few('abcde', limit=2) == 'a, b and 3 more'
+
+
+def test_an_error_in_a_line():
+    assert error_line(ValueError('a\n  b')) == 'ValueError: a b'
+    assert error_line(KeyError('no such key')) == 'KeyError: no such key'
+    assert error_line(MemoryError()) == 'MemoryError'
+    assert error_line(KeyError()) == 'KeyError'
+    assert error_line(OSError('x' * 30), limit=5) == 'OSError: xxxxx ...'

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 
 from ...utils.errors import UserError
+from ...utils.text import error_text
 
 __all__ = ['config_mistakes', 'dicts_in', 'find_type', 'unknown_type']
 
@@ -56,8 +57,7 @@ def config_mistakes(cfg: Config, building: str = '') -> Iterator[None]:
         yield
     except (KeyError, TypeError, ValueError, AssertionError) as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        # str() of a KeyError is the repr of its text.
-        text = ' '.join(str(error.args[0] if isinstance(error, KeyError) else error).split())
+        text = error_text(error)
         unknown = re.match(r'(\S+) is not in the \S+::', text)
         if isinstance(error, KeyError) and unknown:
             raise unknown_type(None, unknown[1], cfg) from error
