@@ -1,21 +1,25 @@
 """Parameters and multiply-adds as the paper counts them (Tables 1 to 7)."""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from typing import Any
 
 import torch
 from mmengine.analysis import FlopAnalyzer
 from mmengine.analysis.complexity_analysis import parameter_count
 from mmengine.analysis.jit_handles import bmm_flop_jit, get_shape
 from mmengine.structures import BaseDataElement, InstanceData
-from torch import nn
+from torch import Tensor, nn
 
 __all__ = ['Complexity', 'count_complexity']
 
 # The paper counts convolutions and fully connected layers, without biases; norm arithmetic and
-# pooling are free. mmengine's analysis would count these.
+# pooling are free. mmengine's analysis would count these. (torch's FlopCounterMode would not, but
+# it misses more: with g = 1 the second layer of the SC-Module is an elementwise product by the time
+# it is dispatched, which takes five rows off the paper's figures; a module whose parts are called
+# in its place gets nothing; and compiled operators, as mmcv's, pass it without a name.)
 FREE_OPERATORS = (
     'aten::batch_norm',
     'aten::group_norm',
@@ -36,12 +40,12 @@ class Complexity:
     """Size and cost of a model.
 
     Attributes:
-        params (int): trainable numbers (statistics and offsets, which are buffers, not counted).
-        mult_adds (int): multiply-adds of one forward pass with one image.
-        modules (Mapping[str, tuple[int, int]]): both counts of every module inside, by its
+        params (int): Trainable numbers (statistics and offsets, which are buffers, not counted).
+        mult_adds (int): Multiply-adds of one forward pass with one image.
+        modules (Mapping[str, tuple[int, int]]): Both counts of every module inside, by its
             dotted name.
-        uncounted (tuple[str, ...]): operators that met the trace and may cost something, but are
-            not in ``mult_adds``, as deformable convolutions and RoI pooling.
+        uncounted (tuple[str, ...]): Operators that the trace met and that may cost something, but
+            are not in ``mult_adds``, as deformable convolutions and RoI pooling.
     """
 
     params: int
@@ -49,24 +53,24 @@ class Complexity:
     modules: Mapping[str, tuple[int, int]] = field(default_factory=dict, repr=False)
     uncounted: tuple[str, ...] = ()
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f'{self.params / 1e6:.2f}M parameters, {self.mult_adds / 1e6:.2f}M multiply-adds'
 
 
-def count_complexity(model, shape):
+def count_complexity(model: nn.Module, shape: tuple[int, int]) -> Complexity:
     """Count the parameters and multiply-adds of a detector, classifier or any module.
 
     Convolutions, fully connected layers and other matrix products are counted, without their
     biases; norms, pooling, interpolation and elementwise operators are free.
 
     Args:
-        model (nn.Module): its forward pass is traced in evaluation mode on its device; the mode
+        model (nn.Module): Its forward pass is traced in evaluation mode on its device; the mode
             is restored. Where it takes ``data_samples``, as mmdet's detectors do, it is given one
             that holds the shape.
-        shape (tuple[int, int]): height and width of the image, in pixels.
+        shape (tuple[int, int]): Height and width of the image, in pixels.
 
     Returns:
-        Complexity: both counts.
+        Complexity: Both counts.
     """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -111,7 +115,7 @@ def count_complexity(model, shape):
 class _Traceable(nn.Module):
     """A model of one image that returns tensors, as a trace wants it."""
 
-    def __init__(self, model, shape):
+    def __init__(self, model: nn.Module, shape: tuple[int, int]) -> None:
         super().__init__()
         self.model = model
         self.arguments = {}
@@ -130,13 +134,13 @@ class _Traceable(nn.Module):
             sample.gt_instances = InstanceData()
             self.arguments['data_samples'] = [sample]
 
-    def forward(self, image):
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         return tuple(_tensors(self.model(image, **self.arguments)))
 
 
-def _tensors(output) -> Iterator[torch.Tensor]:
+def _tensors(output: Any) -> Iterator[Tensor]:
     """All tensors in nested lists, tuples, dicts and data elements."""
-    if isinstance(output, torch.Tensor):
+    if isinstance(output, Tensor):
         yield output
     elif isinstance(output, (BaseDataElement, Mapping)):
         yield from _tensors(list(output.values()))
@@ -145,7 +149,7 @@ def _tensors(output) -> Iterator[torch.Tensor]:
             yield from _tensors(item)
 
 
-def _count_attention(inputs, outputs):
+def _count_attention(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
     """Both products of an attention: queries by keys, and weights by values."""
     queries, keys, values = (get_shape(value) for value in inputs[:3])
     return prod(queries[:-1]) * keys[-2] * (queries[-1] + values[-1])

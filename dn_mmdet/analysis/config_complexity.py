@@ -1,21 +1,21 @@
 """Size and cost of the model that a configuration describes; no data set, no checkpoint."""
 
-import logging
-from collections.abc import Mapping
-from copy import deepcopy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch import nn
 
 from ..engine.config import load_config
-from ..engine.preflight.registries import config_mistakes
+from ..engine.preflight.planned import silence
 from ..utils.errors import UserError
-from ..utils.text import markdown_table
+from ..utils.text import error_line, markdown_table
 from .complexity import Complexity, count_complexity
+from .model import build_model
 
 __all__ = ['ConfigComplexity', 'config_complexity', 'find_input_shape', 'print_config_complexity']
 
@@ -28,9 +28,9 @@ class ConfigComplexity:
     """What was counted of a configuration.
 
     Attributes:
-        model (str): the model's class.
-        shape (tuple[int, int]): height and width of the input, padded as the model pads it.
-        complexity (Complexity): the counts.
+        model (str): The model's class.
+        shape (tuple[int, int]): Height and width of the input, padded as the model pads it.
+        complexity (Complexity): The counts.
     """
 
     model: str
@@ -39,7 +39,7 @@ class ConfigComplexity:
 
 
 def config_complexity(
-    config: str | Path,
+    config: str | Path | Config,
     shape: tuple[int, int] | None = None,
     cfg_options: Mapping[str, Any] | None = None,
 ) -> ConfigComplexity:
@@ -49,46 +49,46 @@ def config_complexity(
     counted with the proposals of its untrained first stage, usually as many as it may have.
 
     Args:
-        config (str | Path): configuration of a detector or classifier.
-        shape (tuple[int, int], optional): height and width of the image, which are padded to the
-            ``pad_size_divisor`` of the data preprocessor. Default: see :func:`find_input_shape`.
-        cfg_options (Mapping, optional): overrides, dotted key to value.
+        config (str | Path | Config): Configuration of a detector or classifier, or its file.
+        shape (tuple[int, int], optional): Height and width of the image, which are padded to the
+            ``pad_size_divisor`` of the data preprocessor. Defaults to what
+            :func:`find_input_shape` finds.
+        cfg_options (Mapping, optional): Overrides of a file, dotted key to value.
+
+    Returns:
+        ConfigComplexity: Model, shape and counts.
 
     Raises:
-        UserError: the configuration is missing or wrong, says no shape where none is given, or
+        UserError: The configuration is missing or wrong, says no shape where none is given, or
             its model does not run at that shape.
     """
-    cfg = load_config(str(config), cfg_options)
+    cfg = config if isinstance(config, Config) else load_config(str(config), cfg_options)
     if not isinstance(cfg.get('model'), Mapping):
         raise UserError(
-            f'{config} defines no model: give the configuration of a detector or classifier.'
+            f'{cfg.filename} defines no model: give the configuration of a detector or classifier.'
         )
     if shape is not None and (len(shape) != 2 or min(shape) < 1):
         raise UserError(
             '--shape must be a height and a width of 1 pixel or more, but got '
             f'{" ".join(map(str, shape))}.'
         )
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        # A random first stage decides on the proposals: the same ones every time.
-        with (
-            torch.random.fork_rng(devices=[]),
-            DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')),
-        ):
-            torch.manual_seed(0)
-            model = _build(cfg)
-            shape = _padded(model, shape or _shape_of(cfg))
-            try:
-                complexity = count_complexity(model, shape)
-            # The forward pass is the model's own: whatever it raises tells that it does not run.
-            except Exception as error:
-                raise UserError(
-                    f'{config}: {type(model).__name__} cannot run on one image of {shape[0]}x'
-                    f'{shape[1]} ({_text(error)}); give another size with --shape H W.'
-                ) from error
-    finally:
-        logging.disable(disabled)
+    # A random first stage decides on the proposals: the same ones every time.
+    with (
+        silence(),
+        torch.random.fork_rng(devices=[]),
+        DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')),
+    ):
+        torch.manual_seed(0)
+        model = build_model(cfg)
+        shape = _padded(model, shape or _shape_of(cfg))
+        try:
+            complexity = count_complexity(model, shape)
+        # The forward pass is the model's own: whatever it raises tells that it does not run.
+        except Exception as error:
+            raise UserError(
+                f'{cfg.filename}: {type(model).__name__} cannot run on one image of {shape[0]}x'
+                f'{shape[1]} ({error_line(error)}); give another size with --shape H W.'
+            ) from error
     return ConfigComplexity(type(model).__name__, shape, complexity)
 
 
@@ -101,10 +101,13 @@ def print_config_complexity(
     """Print the counts of a configuration, of the whole model and of its parts.
 
     Args:
-        config (str | Path): as in :func:`config_complexity`, which raises the errors.
-        shape (tuple[int, int], optional): as there.
-        depth (int): how deep parts are listed: 1 lists backbone, neck and head. Default: 1.
-        cfg_options (Mapping, optional): as there.
+        config (str | Path): As in :func:`config_complexity`.
+        shape (tuple[int, int], optional): As there.
+        depth (int): How deep parts are listed: 1 lists backbone, neck and head. Defaults to 1.
+        cfg_options (Mapping, optional): As there.
+
+    Raises:
+        UserError: As there, or the depth is negative.
     """
     if depth < 0:
         raise UserError(f'--per-module must be 0 or more, but got {depth}.')
@@ -137,41 +140,7 @@ def print_config_complexity(
         print(f'Not counted: {", ".join(total.uncounted)}.')
 
 
-def _build(cfg):
-    try:
-        with config_mistakes(cfg, 'the model'):
-            return revert_sync_batchnorm(MODELS.build(deepcopy(cfg.model)))
-    # mmdet has KeyErrors of its own, and a few models read files or import further packages.
-    except (KeyError, AttributeError, RuntimeError, OSError, ImportError) as error:
-        raise UserError(
-            f'{cfg.filename}: the model cannot be built ({_text(error)}): correct the '
-            'configuration or --cfg-options.'
-        ) from error
-
-
-def _shape_of(cfg):
-    shape = find_input_shape(cfg)
-    if shape is None:
-        raise UserError(
-            f'{cfg.filename} says no input size, neither in its test pipeline nor as '
-            'input_size: give it with --shape H W.'
-        )
-    return shape
-
-
-def _text(error):
-    # str() of a KeyError is the repr of its text.
-    text = ' '.join(str(error.args[0] if isinstance(error, KeyError) else error).split())
-    text = text if len(text) <= 200 else f'{text[:200]} ...'
-    return f'{type(error).__name__}: {text}' if text else type(error).__name__
-
-
-def _padded(model, shape):
-    divisor = getattr(getattr(model, 'data_preprocessor', None), 'pad_size_divisor', 1)
-    return tuple(-(-side // divisor) * divisor for side in shape)
-
-
-def find_input_shape(cfg):
+def find_input_shape(cfg: Config) -> tuple[int, int] | None:
     """Height and width of the model's input, without reading an image.
 
     The last transform of the test pipeline that fixes a size says it; without one, ``input_size``
@@ -180,10 +149,10 @@ def find_input_shape(cfg):
     ``scale=(1333, 800)``.
 
     Args:
-        cfg (Config): the configuration.
+        cfg (Config): The configuration.
 
     Returns:
-        tuple[int, int] | None: None where nothing says it.
+        tuple[int, int] | None: In pixels; None where nothing says it.
     """
     shape = None
     for transform in _test_pipeline(cfg):
@@ -195,7 +164,22 @@ def find_input_shape(cfg):
     return shape
 
 
-def _test_pipeline(cfg):
+def _shape_of(cfg: Config) -> tuple[int, int]:
+    shape = find_input_shape(cfg)
+    if shape is None:
+        raise UserError(
+            f'{cfg.filename} says no input size, neither in its test pipeline nor as '
+            'input_size: give it with --shape H W.'
+        )
+    return shape
+
+
+def _padded(model: nn.Module, shape: Sequence[int]) -> tuple[int, ...]:
+    divisor = getattr(getattr(model, 'data_preprocessor', None), 'pad_size_divisor', 1)
+    return tuple(-(-side // divisor) * divisor for side in shape)
+
+
+def _test_pipeline(cfg: Config) -> Sequence[Mapping]:
     for loader in ('test_dataloader', 'val_dataloader'):
         dataset = (cfg.get(loader) or {}).get('dataset') or {}
         while isinstance(dataset.get('dataset'), Mapping):
@@ -205,7 +189,9 @@ def _test_pipeline(cfg):
     return cfg.get('test_pipeline') or []
 
 
-def _shape_after(transform, before):
+def _shape_after(
+    transform: Mapping[str, Any], before: tuple[int, int] | None
+) -> tuple[int, int] | None:
     """The size after one transform, None where it leaves the size open."""
     if transform.get('pad_to_square') and before:
         return max(before), max(before)
@@ -219,7 +205,7 @@ def _shape_after(transform, before):
     return None
 
 
-def _height_width(size):
+def _height_width(size: int | Sequence[int]) -> tuple[int, int]:
     """Configurations give (width, height), or one number for a square."""
     width, height = (size, size) if isinstance(size, int) else size
     return int(height), int(width)

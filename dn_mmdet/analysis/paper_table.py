@@ -1,6 +1,6 @@
 """The paper's parameters and multiply-adds (Tables 1 to 9) beside those of the shipped models."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -26,13 +26,13 @@ class PaperRow:
     """A model of the paper, with the figures as they are printed there.
 
     Attributes:
-        tables (str): numbers of the tables that give the figures.
-        network (str): the network.
-        norm (str): its norm layers, with r and g.
-        params (str): parameters, as '2.35M'.
-        mult_adds (str): multiply-adds of one image, as '299.62M'.
-        config (str): the configuration below ``configs/``.
-        shape (tuple[int, int]): height and width of the image. Default: (224, 224).
+        tables (str): Numbers of the tables that give the figures.
+        network (str): The network.
+        norm (str): Its norm layers, with r and g.
+        params (str): Parameters, as '2.35M'.
+        mult_adds (str): Multiply-adds of one image, as '299.62M'.
+        config (str): The configuration below ``configs/``.
+        shape (tuple[int, int]): Height and width of the image. Defaults to (224, 224).
     """
 
     tables: str
@@ -152,10 +152,13 @@ def check_paper_rows(rows: Iterable[PaperRow] | None = None) -> Iterator[Checked
     """Build each row's model from its configuration and count; about a second a row.
 
     Args:
-        rows (Iterable[PaperRow], optional): Default: all.
+        rows (Iterable[PaperRow], optional): Defaults to all.
+
+    Yields:
+        CheckedRow: A row with its counts.
 
     Raises:
-        UserError: a configuration is missing or cannot be built.
+        UserError: A configuration is missing or cannot be built.
     """
     for row in PAPER_ROWS if rows is None else rows:
         yield CheckedRow(row, config_complexity(configs_root() / row.config, row.shape).complexity)
@@ -165,8 +168,8 @@ def is_printed_as(value: int, printed: str) -> bool:
     """Whether a count lies within half a unit of the last digit of a printed figure.
 
     Args:
-        value (int): the count.
-        printed (str): a decimal number and K, M or G, as '299.62M'.
+        value (int): The count.
+        printed (str): A decimal number and K, M or G, as '299.62M'.
     """
     number = Decimal(printed[:-1])
     half = Decimal(5).scaleb(number.as_tuple().exponent - 1)
@@ -177,10 +180,10 @@ def print_paper_table(rows: Iterable[PaperRow] | None = None) -> bool:
     """Print ours beside the paper's, a line as soon as it is computed.
 
     Args:
-        rows (Iterable[PaperRow], optional): Default: all.
+        rows (Iterable[PaperRow], optional): Defaults to all.
 
     Returns:
-        bool: whether every row matches.
+        bool: Whether every row matches.
     """
     rows = PAPER_ROWS if rows is None else tuple(rows)
     header = ('table', 'network', 'norm (r, g)', '#p', 'paper', 'Mult-Adds', 'paper', 'verdict')
@@ -193,7 +196,7 @@ def print_paper_table(rows: Iterable[PaperRow] | None = None) -> bool:
     ]
     checked = []
 
-    def cells():
+    def cells() -> Iterator[Sequence[str]]:
         yield header
         for result in check_paper_rows(rows):
             checked.append(result)

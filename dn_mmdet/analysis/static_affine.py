@@ -1,22 +1,20 @@
 """How much of a metric is dynamic: the same network with scale and shift that stand still."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..engine.config import load_config
 from ..engine.preflight import run_preflight
-from ..engine.run import as_user_errors, build_runner, prepare_process
+from ..engine.run import as_user_errors, build_runner
+from ..engine.test import load_test_config
 from ..layers.dynamic_norm import DynamicNorm
 from ..layers.inspect import watch_affine
 from ..utils.errors import UserError
-from ..utils.files import atomic_write
+from ..utils.files import write_json
 from ..utils.text import markdown_table
 
 __all__ = ['StaticAffine', 'hold_affine', 'mean_affine', 'static_affine']
@@ -29,8 +27,8 @@ class StaticAffine:
     """Metrics of a checkpoint, and of it with alpha and lambda at their means.
 
     Attributes:
-        dynamic (dict[str, float]): as it was trained.
-        static (dict[str, float]): with the means over the tested images in every layer.
+        dynamic (dict[str, float]): As it was trained.
+        static (dict[str, float]): With the means over the tested images in every layer.
     """
 
     dynamic: dict[str, float]
@@ -50,21 +48,19 @@ def static_affine(
     it loses is what alpha and lambda owe to being made for each sample.
 
     Args:
-        config (str): configuration file of a detector or classifier with DN-B or DN-C.
-        checkpoint (str): its weights.
-        work_dir (str, optional): where logs go. Default: as in :func:`dn_mmdet.engine.test`.
+        config (str): Configuration file of a detector or classifier with DN-B or DN-C.
+        checkpoint (str): Its weights.
+        work_dir (str, optional): Where logs go, as in :func:`dn_mmdet.engine.test`.
         out (str, optional): JSON file for both sets of metrics.
-        cfg_options (Mapping, optional): overrides, dotted key to value.
+        cfg_options (Mapping, optional): Overrides, dotted key to value.
 
     Returns:
-        StaticAffine: the metrics, which are printed too.
+        StaticAffine: The metrics, which are printed too.
 
     Raises:
-        UserError: a mistake in configuration, data or checkpoint, or a model without DN layers.
+        UserError: A mistake in configuration, data or checkpoint, or a model without DN layers.
     """
-    prepare_process()
-    cfg = load_config(config, cfg_options, work_dir)
-    cfg.load_from, cfg.resume = checkpoint, False
+    cfg = load_test_config(config, checkpoint, work_dir, cfg_options)
     notes = run_preflight(cfg, 'test')
     with as_user_errors(cfg):
         runner = build_runner(cfg, notes)
@@ -78,8 +74,7 @@ def static_affine(
         hold_affine(means)
         found = StaticAffine(dynamic, runner.test())
     if out is not None:
-        with atomic_write(Path(out)) as file:
-            file.write(json.dumps(vars(found), indent=1).encode())
+        write_json(out, vars(found))
     print(f'\n{_table(found)}')
     return found
 
@@ -89,10 +84,10 @@ def mean_affine(model: nn.Module) -> Iterator[Means]:
     """Average alpha and lambda of the dynamic norms over the samples that pass in the block.
 
     Args:
-        model (nn.Module): in evaluation.
+        model (nn.Module): In evaluation.
 
     Yields:
-        dict[DynamicNorm, tuple[Tensor, Tensor]]: filled at the end of the block: layer to mean
+        dict[DynamicNorm, tuple[Tensor, Tensor]]: Filled at the end of the block: layer to mean
         alpha and mean lambda, float64 of shape (C,). A layer that no sample reached is not there.
     """
     layers = {
@@ -100,7 +95,7 @@ def mean_affine(model: nn.Module) -> Iterator[Means]:
     }
     sums, means = {}, {}
 
-    def add(name, alpha, shift, hidden):
+    def add(name: str, alpha: Tensor, shift: Tensor, hidden: Tensor | None) -> None:
         new = len(alpha), alpha.double().sum(0), shift.double().sum(0)
         before = sums.get(name, (0, 0.0, 0.0))
         sums[name] = [old + more for old, more in zip(before, new, strict=True)]
@@ -125,7 +120,7 @@ def hold_affine(means: Means) -> None:
         layer.sc.fc2_weight.zero_()
 
 
-def _table(found):
+def _table(found: StaticAffine) -> str:
     rows = [['metric', 'as trained', 'alpha and lambda at their means', 'difference']]
     rows += [
         [name, f'{value:.3f}', f'{found.static[name]:.3f}', f'{found.static[name] - value:+.3f}']

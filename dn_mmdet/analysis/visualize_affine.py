@@ -2,29 +2,32 @@
 
 import csv
 import io
-from collections.abc import Sequence
-from copy import deepcopy
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.registry import MODELS, DefaultScope
-from mmengine.utils import track_iter_progress
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+from tqdm import tqdm
 
 from ..datasets.files.images import EXTENSIONS
-from ..engine.config import load_config
-from ..engine.preflight.checkpoint import check_test_checkpoint
 from ..engine.run import as_user_errors
+from ..engine.test import load_test_config
 from ..figures.affine import plot_affine
 from ..layers.dynamic_norm import DynamicNorm
 from ..layers.inspect import AffineSummary, norm_layers, record_affine, summarise_affine
 from ..utils.errors import UserError
-from ..utils.files import atomic_write
+from ..utils.files import write_text
 from ..utils.text import markdown_table
+from .model import load_model
 
 __all__ = ['find_images', 'visualize_affine']
+
+Entries = Sequence[tuple[Tensor, Tensor, Tensor | None]]  # of one layer, as record_affine has them
 
 
 def visualize_affine(
@@ -34,37 +37,37 @@ def visualize_affine(
     out: str | None = None,
     layers: Sequence[str] = (),
     per_class: int = 10,
-    cfg_options: dict | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
 ) -> Path:
     """Run a detector or classifier on images; draw and tabulate alpha and lambda of its norms.
 
     Args:
-        config (str): its configuration; images go through its test pipeline.
-        checkpoint (str): its weights.
-        images (Sequence[str]): image files, or folders of images, or a folder of class folders.
+        config (str): Its configuration; images go through its test pipeline.
+        checkpoint (str): Its weights.
+        images (Sequence[str]): Image files, or folders of images, or a folder of class folders.
             Class folders are drawn by class, everything else by image.
-        out (str, optional): folder for ``affine.png`` and ``affine.csv``. Default: ``affine`` in
-            the work folder of the configuration.
-        layers (Sequence[str]): names of the layers to draw. Default: the first and the last
+        out (str, optional): Folder for ``affine.png`` and ``affine.csv``. Defaults to ``affine``
+            in the work folder of the configuration.
+        layers (Sequence[str]): Names of the layers to draw. Defaults to the first and the last
             dynamic norm, the paper's DN-start and DN-end (of any norm where there is none).
-        per_class (int): images of a class folder. Default: 10, as in the paper's Figure 4.
-        cfg_options (dict, optional): overrides of the configuration, dotted key to value.
+        per_class (int): Images of a class folder. Defaults to 10, as in the paper's Figure 4.
+        cfg_options (Mapping, optional): Overrides of the configuration, dotted key to value.
 
     Returns:
         Path: ``out``.
 
     Raises:
-        UserError: a mistake in configuration, checkpoint, images or layer names.
+        UserError: A mistake in configuration, checkpoint, images or layer names.
     """
-    cfg = load_config(config, cfg_options)
+    cfg = load_test_config(config, checkpoint, cfg_options=cfg_options)
     groups = find_images(images, per_class)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
-        model, pipeline = _prepare(cfg, checkpoint)
+        model, pipeline = load_model(cfg, checkpoint), _pipeline(cfg)
         chosen = _choose(model, layers)
         order = []
         with torch.no_grad(), as_user_errors(cfg), record_affine(model) as records:
             tasks = [(group, file) for group, files in groups.items() for file in files]
-            for group, file in track_iter_progress(tasks):
+            for group, file in tqdm(tasks, desc='images', unit='image', disable=None):
                 data = pipeline(dict(img_path=str(file), img_id=len(order)))
                 model.test_step(pseudo_collate([data]))
                 order.append(group)
@@ -84,8 +87,15 @@ def visualize_affine(
 def find_images(images: Sequence[str], per_class: int = 10) -> dict[str, list[Path]]:
     """The files of each group: a class folder's first images, or one image.
 
+    Args:
+        images (Sequence[str]): As in :func:`visualize_affine`.
+        per_class (int): As there. Defaults to 10.
+
+    Returns:
+        dict[str, list[Path]]: Class or name of the image to its files.
+
     Raises:
-        UserError: a path does not exist, or a folder holds no image.
+        UserError: A path does not exist, or a folder holds no image.
     """
     groups = {}
     for path in map(Path, images):
@@ -111,22 +121,19 @@ def find_images(images: Sequence[str], per_class: int = 10) -> dict[str, list[Pa
     return groups
 
 
-def _images(folder):
+def _images(folder: Path) -> list[Path]:
     return sorted(file for file in folder.iterdir() if file.suffix.lower() in EXTENSIONS)
 
 
-def _prepare(cfg: Config, checkpoint: str):
-    model = MODELS.build(deepcopy(cfg.model))
-    cfg.load_from = checkpoint
-    model.load_state_dict(check_test_checkpoint(checkpoint, model, cfg), strict=False)
+def _pipeline(cfg: Config) -> Compose:
+    """The test pipeline, without what reads annotations."""
     dataset = cfg.test_dataloader.dataset
     while 'dataset' in dataset:
         dataset = dataset['dataset']
-    steps = [step for step in dataset.pipeline if step['type'] != 'LoadAnnotations']
-    return model.eval(), Compose(steps)
+    return Compose([step for step in dataset.pipeline if step['type'] != 'LoadAnnotations'])
 
 
-def _choose(model, layers):
+def _choose(model: nn.Module, layers: Sequence[str]) -> list[str]:
     found = norm_layers(model)
     unknown = [name for name in layers if name not in found]
     if unknown:
@@ -140,7 +147,10 @@ def _choose(model, layers):
     return list(layers) or list(dict.fromkeys((candidates[0], candidates[-1])))
 
 
-def _by_group(name, entries, order):
+def _by_group(
+    name: str, entries: Entries, order: Sequence[str]
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Alpha and lambda of a layer's samples, each (N, C), by the group of their image."""
     if len(entries) != len(order):
         raise UserError(
             f'{name} runs {len(entries) // max(len(order), 1)} times for an image, so '
@@ -155,7 +165,7 @@ def _by_group(name, entries, order):
     }
 
 
-def _table(summaries):
+def _table(summaries: Mapping[str, AffineSummary]) -> str:
     cells = [
         ['layer', 'alpha', 'spread', 'lambda', 'spread', 'units', 'spread', 'saturated', 'dead']
     ]
@@ -176,11 +186,10 @@ def _table(summaries):
     return markdown_table(cells)
 
 
-def _write_csv(summaries, file):
+def _write_csv(summaries: Mapping[str, AffineSummary], file: Path) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(['layer', *(field.name for field in fields(AffineSummary))])
     for name, summary in summaries.items():
         writer.writerow([name, *asdict(summary).values()])
-    with atomic_write(file) as out:
-        out.write(text.getvalue().encode())
+    write_text(file, text.getvalue())

@@ -12,7 +12,7 @@ from .config import load_config
 from .preflight import run_preflight
 from .run import as_user_errors, build_runner, prepare_process
 
-__all__ = ['test']
+__all__ = ['load_test_config', 'test']
 
 
 def test(
@@ -50,11 +50,9 @@ def test(
     Raises:
         UserError: A mistake in configuration, data or checkpoint.
     """
-    prepare_process()
     if out is not None and not out.endswith(('.pkl', '.pickle')):
         raise UserError(f'--out {out} must end in .pkl or .pickle: predictions are pickled.')
-    cfg = load_config(config, cfg_options, work_dir, launcher)
-    cfg.load_from, cfg.resume = checkpoint, False
+    cfg = load_test_config(config, checkpoint, work_dir, cfg_options, launcher)
     if show or show_dir:
         _visualize(cfg, show, show_dir, wait_time)
     notes = run_preflight(cfg, 'test')
@@ -65,6 +63,34 @@ def test(
         if out is not None:
             runner.test_evaluator.metrics.append(_dump(cfg, out))
         return runner.test()
+
+
+def load_test_config(
+    config: str,
+    checkpoint: str,
+    work_dir: str | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+    launcher: str = 'none',
+) -> Config:
+    """Load the configuration of a test, and make this process ready for it.
+
+    Args:
+        config (str): As in :func:`test`.
+        checkpoint (str): Goes to ``load_from``; it is not read yet.
+        work_dir (str, optional): As in :func:`test`.
+        cfg_options (Mapping, optional): As in :func:`test`.
+        launcher (str): As in :func:`test`. Defaults to 'none'.
+
+    Returns:
+        Config: As the Runner takes it.
+
+    Raises:
+        UserError: The configuration is missing or wrong.
+    """
+    prepare_process()
+    cfg = load_config(config, cfg_options, work_dir, launcher)
+    cfg.load_from, cfg.resume = checkpoint, False
+    return cfg
 
 
 def _visualize(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:

@@ -140,6 +140,16 @@ def test_the_picture_and_the_table(place, tmp_path, capsys):
     assert '| backbone.conv2.bn' in capsys.readouterr().out
 
 
+def test_the_checkpoint_is_read_once(place, tmp_path, monkeypatch):
+    read, load = [], torch.load
+    monkeypatch.setattr(
+        torch, 'load', lambda *args, **kw: read.append(args[0]) or load(*args, **kw)
+    )
+    images = [str(place / 'images/cat/0.png')]
+    visualize_affine(str(place / 'run.py'), str(place / 'run.pth'), images, out=str(tmp_path))
+    assert read == [str(place / 'run.pth')]
+
+
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
@@ -147,6 +157,7 @@ def test_the_picture_and_the_table(place, tmp_path, capsys):
         (dict(layers=['backbone.conv3.bn']), 'backbone.conv3.bn is no norm layer of the model'),
         (dict(checkpoint='gone.pth'), 'gone.pth .* does not exist'),
         (dict(config='gone.py'), 'gone.py'),
+        (dict(cfg_options={'model.type': 'ImageClasifier'}), "did you mean 'ImageClassifier'"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(place, tmp_path, change, words):

@@ -1,8 +1,6 @@
 """A model with a given norm, and the step of it that is measured."""
 
-import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 
 from ...backbones import MobileNetV2DN
 from ...engine.config import load_config
+from ...engine.preflight.planned import silence
 from ...engine.preflight.registries import config_mistakes
 from ...ops import choose_path, use_path
 from ...utils.errors import UserError
@@ -48,7 +47,7 @@ def build_subject(case: ModelCase, norm: str, device: torch.device) -> Subject:
     """
     how = NORMS[norm]
     train = case.mode == 'train'
-    with torch.random.fork_rng(devices=[]), _quiet():
+    with torch.random.fork_rng(devices=[]), silence():
         torch.manual_seed(0)
         model = _mobilenet(how) if case.model == MOBILENET else _from_config(case.model, how)
     model = model.to(device, memory_format=LAYOUTS[case.layout]).train(train)
@@ -148,13 +147,3 @@ def _path(how: Norm, dtype: torch.dtype, device: torch.device) -> str | None:
         return None
     with use_path(how.path):
         return choose_path(torch.empty(1, 1, 1, 1, dtype=dtype, device=device))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(disabled)

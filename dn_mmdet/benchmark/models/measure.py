@@ -11,6 +11,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from ...utils.errors import UserError
+from ...utils.text import error_line
 from ..measure import measure_subjects
 from ..timing import time_interleaved
 from .build import build_subject, why_not
@@ -53,9 +54,8 @@ def measure_case(
     except Exception as error:
         if case.model == MOBILENET and not isinstance(error, (RuntimeError, ValueError)):
             raise
-        text = ' '.join(str(error).split())[:200]
         raise UserError(
-            f'{case.name}: the model does not run ({type(error).__name__}: {text}); choose another '
+            f'{case.name}: the model does not run ({error_line(error)}); choose another '
             'batch size, resolution, dtype or device.'
         ) from error
     return dict(asdict(case), rows=rows, left_out=left_out)
