@@ -1,5 +1,6 @@
-"""What may be said of a group against its baseline, in a sentence."""
+"""What can be claimed of a group against its baseline, in a sentence."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from .groups import Group
@@ -9,20 +10,23 @@ from .statistics import LEVEL, Difference, Interval, chance_of_one_sign, compare
 
 __all__ = ['Claim', 'judge']
 
+DIVERGED = 'diverged to a loss that is not finite'
+
 
 @dataclass(frozen=True)
 class Claim:
     """A group against its baseline.
 
     Attributes:
-        label (str): of the group; baseline (str): of its baseline.
+        label (str): Label of the group.
+        baseline (str): Label of its baseline.
         verdict (str): 'gain' or 'loss' where the difference exceeds its spread, its intervals
             exclude zero and every run is whole; 'not shown' where one of these fails; 'nothing'
             where there are not two seeds to pair.
-        sentence (str): with the figures that it rests on.
-        difference (Difference | None): over the seeds that both have.
-        interval (Interval | None): of its mean over seeds, from two seeds on.
-        images (ImageIntervals | None): over images, and over both, where predictions are there.
+        sentence (str): The claim, with the figures that it rests on.
+        difference (Difference | None): Over the seeds that both have.
+        interval (Interval | None): Of its mean over seeds, from two seeds on.
+        images (ImageIntervals | None): Over images, and over both, where predictions are there.
     """
 
     label: str
@@ -46,13 +50,14 @@ def judge(
     """Compare by seed; a difference is a gain only where nothing speaks against it.
 
     Args:
-        group (Group): what is judged; baseline (Group): what it is compared with.
-        metric (str): that decides.
-        digits (int): decimals to write.
-        step (int, optional): where unfinished runs are compared. Default: at their ends.
-        unit (str): what a step is. Default: 'epoch'.
-        images (ImageIntervals, optional): what the choice of images makes of the difference.
-            Default: unknown.
+        group (Group): What is judged.
+        baseline (Group): What it is compared with.
+        metric (str): The metric that decides.
+        digits (int): Decimals to write.
+        step (int, optional): Where unfinished runs are compared. Defaults to their ends.
+        unit (str): What a step is. Defaults to 'epoch'.
+        images (ImageIntervals, optional): What the choice of images makes of the difference.
+            Defaults to None, which is unknown.
     """
     first, second = (side.summary(metric, step) for side in (baseline, group))
     pair = f'{group.label} against {baseline.label}, {short_name(metric)}'
@@ -67,7 +72,7 @@ def judge(
     shared = sorted(first.values.keys() & second.values.keys())
     if not shared:
         why = (
-            f'{" and ".join(lost)} died of a loss that is not finite'
+            f'{" and ".join(lost)} {DIVERGED}'
             if lost
             else f'they have no seed in common ({baseline.label}: {_seeds(first.values)}; '
             f'{group.label}: {_seeds(second.values)}): train both with the same '
@@ -77,7 +82,7 @@ def judge(
             group.label,
             baseline.label,
             'nothing',
-            f'{pair}: there is no difference to give, {why}.',
+            f'{pair}: no difference can be given: {why}.',
         )
     difference = compare(replace(first, diverged=()), replace(second, diverged=()))
     if len(shared) == 1:
@@ -89,7 +94,7 @@ def judge(
                 f'{pair}: nothing can be said from one seed. The difference is '
                 f'{difference.mean:+.{digits}f} ({_seeds(shared)}{_at(step, unit)}'
                 f'{_over_images(images, digits)}), and how much it would change with another '
-                f'seed is unknown{_died(lost)}.'
+                f'seed is unknown{_diverged(lost)}.'
             ),
             difference,
             images=images,
@@ -102,11 +107,7 @@ def judge(
         f'{interval.resamples:,} resamples{_over_images(images, digits)})'
     )
     against = [f'the runs are not finished, this is {unit} {step}'] if step is not None else []
-    against += (
-        [f'it is without {" and ".join(lost)}, which died of a loss that is not finite']
-        if lost
-        else []
-    )
+    against += [f'it leaves out {" and ".join(lost)}, which {DIVERGED}'] if lost else []
     against += ['it lies within the spread'] if abs(difference.mean) <= difference.spread else []
     joint = images and images.widest
     names = {
@@ -116,12 +117,12 @@ def judge(
     zero = [name for name, found in names.items() if found and found.contains_zero]
     against += [f'the interval {name} contains zero' for name in zero]
     against += (
-        ['it is no more than what the log rounds off']
+        ['it is no larger than the rounding in the log']
         if (0 < abs(difference.mean) < rounding(metric) + 1e-9)
         else []
     )
     if against:
-        verdict, told = 'not shown', f'no gain or loss may be claimed, {"; ".join(against)}'
+        verdict, told = 'not shown', f'no gain or loss can be claimed because {"; ".join(against)}'
     else:
         verdict = 'gain' if (difference.mean < 0) == lower_is_better(metric) else 'loss'
         told = f'a {verdict} that exceeds the spread, with an interval ' + (
@@ -146,16 +147,16 @@ def judge(
     )
 
 
-def _seeds(seeds):
+def _seeds(seeds: Collection[int]) -> str:
     seeds = sorted(seeds)
     return f'seed{"" if len(seeds) == 1 else "s"} {", ".join(map(str, seeds)) or "none"}'
 
 
-def _at(step, unit):
+def _at(step: int | None, unit: str) -> str:
     return '' if step is None else f', {unit} {step}'
 
 
-def _over_images(images, digits):
+def _over_images(images: ImageIntervals | None, digits: int) -> str:
     """The widest interval that predictions give, and what it covers."""
     if images is None:
         return ''
@@ -167,5 +168,5 @@ def _over_images(images, digits):
     )
 
 
-def _died(lost):
-    return f'; {" and ".join(lost)} died of a loss that is not finite' if lost else ''
+def _diverged(lost: list[str]) -> str:
+    return f'; {" and ".join(lost)} {DIVERGED}' if lost else ''

@@ -1,9 +1,9 @@
 """From work folders to what a report says, before it is written in any form."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from types import MappingProxyType
 
 from ..runs.config import ConfigDifference, differences, is_expected
 from ..runs.run import Run
@@ -18,11 +18,10 @@ from .groups import (
     read_runs,
     split_by_data,
 )
+from .images.intervals import IMAGE_RESAMPLES
+from .images.predictions import Predictions, collect_predictions
+from .images.results import ImageResults
 from .metrics import choose_metric, digits_of
-
-if TYPE_CHECKING:
-    from .images.predictions import Predictions
-from pathlib import Path
 
 __all__ = ['Comparison', 'choose_baselines', 'compare_folders', 'find_group']
 
@@ -32,31 +31,37 @@ class Comparison:
     """Groups of runs side by side.
 
     Attributes:
-        groups (list[Group]): baselines first, then by label.
-        baselines (dict[str, Group]): label to what the group is compared with.
-        metric (str): that decides; metrics (list[str]): all that every run has, it first.
-        step (int | None): where unfinished runs are compared; None at the end of finished ones.
-        claims (list[Claim]): of each group with a baseline.
-        data (str): what all were evaluated on.
-        left_out (list[str]): a sentence for each folder, or run, that is not compared.
-        notes (list[str]): what a reader should know of those that are.
-        predictions (Predictions | None): of single images; None where they were not looked for.
+        groups (tuple[Group, ...]): Baselines first, then by label.
+        baselines (Mapping[str, Group]): Label to what the group is compared with.
+        metric (str): The metric that decides.
+        metrics (tuple[str, ...]): All metrics that every run has, that one first.
+        step (int | None): Where unfinished runs are compared; None at the end of finished ones.
+        data (str): What all were evaluated on.
+        claims (tuple[Claim, ...]): Of each group with a baseline.
+        left_out (tuple[str, ...]): A sentence for each folder, or run, that is not compared.
+        notes (tuple[str, ...]): What a reader should know of those that are.
+        predictions (Predictions | None): Of single images; None where they were not looked for.
     """
 
-    groups: list[Group]
-    baselines: dict[str, Group]
+    groups: tuple[Group, ...]
+    baselines: Mapping[str, Group]
     metric: str
-    metrics: list[str]
+    metrics: tuple[str, ...]
     step: int | None
-    claims: list[Claim]
     data: str
-    left_out: list[str]
-    notes: list[str]
-    predictions: Predictions | None = None
+    claims: tuple[Claim, ...]
+    left_out: tuple[str, ...]
+    notes: tuple[str, ...]
+    predictions: Predictions | None
 
     def group(self, label: str) -> Group:
         """The group of that label."""
         return next(group for group in self.groups if group.label == label)
+
+    @property
+    def compared(self) -> tuple[tuple[Group, Group], ...]:
+        """Each group that has a baseline, and that."""
+        return _compared(self.groups, self.baselines)
 
     @property
     def runs(self) -> list[Run]:
@@ -66,49 +71,66 @@ class Comparison:
     @property
     def unit(self) -> str:
         """What a step is."""
-        units = sorted({'epoch' if run.by_epoch else 'iteration' for run in self.runs})
-        return ' or '.join(units)
+        return _unit(self.groups)
+
+    def pairs(self, label: str) -> dict[int, tuple[ImageResults, ImageResults]]:
+        """Seed to predictions of a group's baseline and of the group, where both have them."""
+        if self.predictions is None:
+            return {}
+        return self.predictions.pairs(self.group(label), self.baselines[label])
 
     def differences(self, group: Group) -> tuple[ConfigDifference, ...]:
         """What sets the configuration of a group apart from that of its baseline."""
-        baseline = self.baselines[group.label]
-        return differences(baseline.first.effective, group.first.effective)
+        return differences(self.baselines[group.label].first.effective, group.first.effective)
 
     @property
     def warnings(self) -> list[str]:
         """Differences beside norm and checkpoint, a sentence for each group that has some."""
-        found = {
-            group.label: [d.key for d in self.differences(group) if not is_expected(d)]
-            for group in self.groups
-            if group.label in self.baselines
-        }
+        found = [
+            (group.label, [d.key for d in self.differences(group) if not is_expected(d)])
+            for group, _ in self.compared
+        ]
         return [
             f'{label} and {self.baselines[label].label} differ in more than norm_cfg and '
             f'checkpoint: {", ".join(keys)}.'
-            for label, keys in found.items()
+            for label, keys in found
             if keys
         ]
 
 
-def compare_folders(work_dirs, metric=None, baseline=None):
+def compare_folders(
+    work_dirs: Sequence[str | Path],
+    metric: str | None = None,
+    baseline: str | None = None,
+    failed: Mapping[str, str] = MappingProxyType({}),
+    predictions: bool = False,
+    resamples: int = IMAGE_RESAMPLES,
+    test: bool = False,
+) -> Comparison:
     """Read, group and judge the runs in work folders; their order does not matter.
 
     Args:
-        work_dirs (Sequence[str | Path]): folders of ``tools/train.py``.
-        metric (str, optional): see :func:`choose_metric`.
-        baseline (str, optional): see :func:`find_group`. Default: see :func:`choose_baselines`.
+        work_dirs (Sequence[str | Path]): Folders of ``tools/train.py``.
+        metric (str, optional): See :func:`choose_metric`.
+        baseline (str, optional): See :func:`find_group`. Defaults to what
+            :func:`choose_baselines` chooses for each group.
+        failed (Mapping[str, str]): Work folder of each run that could not be trained to its end
+            to the reason, for the notes. Defaults to none.
+        predictions (bool): Whether prediction files are read too. Defaults to False.
+        resamples (int): Draws of images, see :func:`collect_predictions`. Defaults to 1,000.
+        test (bool): Whether missing prediction files are made first. Defaults to False.
 
     Returns:
-        Comparison: what is left when folders that cannot be compared are named and left out.
+        Comparison: What is left when folders that cannot be compared are named and left out.
 
     Raises:
-        UserError: fewer than two groups of runs are left, or they have no metric in common.
+        UserError: Fewer than two groups of runs are left, or they have no metric in common.
     """
     runs, left_out = read_runs(work_dirs)
     need_two(runs, _too_few(runs), left_out)
-    fixed = find_group(group_runs(runs)[0], baseline).runs if baseline is not None else ()
-    runs, others, data = split_by_data(runs, fixed)
     groups, same = group_runs(runs)
+    fixed = find_group(groups, baseline) if baseline is not None else None
+    groups, others, data = split_by_data(groups, fixed)
     groups, unfinished = finished_groups(groups)
     left_out += others + same + unfinished
     runs = [run for group in groups for run in group.runs]
@@ -116,37 +138,69 @@ def compare_folders(work_dirs, metric=None, baseline=None):
     need_two(
         groups, 'these runs differ in the seed alone: a comparison needs two settings.', left_out
     )
-    chosen = [group for group in groups if set(fixed) & set(group.runs)]
-    if fixed and not chosen:
-        raise UserError(f'--baseline {baseline} has no finished run.')
-    baselines = choose_baselines(groups, chosen[0] if chosen else None)
+    if fixed is not None:
+        fixed = next((group for group in groups if set(fixed.runs) & set(group.runs)), None)
+        if fixed is None:
+            raise UserError(f'--baseline {baseline} has no finished run.')
+    baselines = choose_baselines(groups, fixed)
+    groups.sort(key=lambda group: (group.label in baselines, group.label))
     step = common_step(groups)
     metric, metrics = choose_metric(groups, metric)
-    groups.sort(key=lambda group: (group.label in baselines, group.label))
-    comparison = Comparison(
-        groups, baselines, metric, metrics, step, [], data, left_out, _notes(groups)
+    compared = _compared(groups, baselines)
+    found = (
+        collect_predictions(groups, compared, metric, step, resamples, test)
+        if predictions
+        else None
     )
-    comparison.claims.extend(
-        judge(
-            group, baselines[group.label], metric, digits_of(groups, metric), step, comparison.unit
-        )
-        for group in groups
-        if group.label in baselines
+    digits, unit = digits_of(groups, metric), _unit(groups)
+    notes = _notes(groups)
+    told = (*left_out, *notes)
+    notes += [
+        f'{folder}: {reason}'
+        for folder, reason in failed.items()
+        if not any(text.startswith(folder) for text in told)
+    ]
+    return Comparison(
+        tuple(groups),
+        MappingProxyType(baselines),
+        metric,
+        tuple(metrics),
+        step,
+        data,
+        tuple(
+            judge(
+                group, other, metric, digits, step, unit, found and found.intervals.get(group.label)
+            )
+            for group, other in compared
+        ),
+        tuple(left_out),
+        tuple(notes),
+        found,
     )
-    return comparison
 
 
-def _too_few(runs):
+def _compared(
+    groups: Sequence[Group], baselines: Mapping[str, Group]
+) -> tuple[tuple[Group, Group], ...]:
+    return tuple((group, baselines[group.label]) for group in groups if group.label in baselines)
+
+
+def _unit(groups: Sequence[Group]) -> str:
+    by_epoch = {run.by_epoch for group in groups for run in group.runs}
+    return ' or '.join(sorted('epoch' if found else 'iteration' for found in by_epoch))
+
+
+def _too_few(runs: Sequence[Run]) -> str:
     return f'a comparison needs two runs, and {"one" if runs else "none"} of these can be used.'
 
 
-def _notes(groups):
+def _notes(groups: Sequence[Group]) -> list[str]:
     notes = []
     for run in (run for group in groups for run in group.runs):
         if run.diverged:
             notes.append(
-                f'{run.work_dir} (seed {run.seed}) died: {run.diverged}. It counts as '
-                'NaN and is in no mean.'
+                f'{run.work_dir} (seed {run.seed}) diverged: {run.diverged}. It counts as '
+                'NaN and enters no mean.'
             )
         elif not run.finished:
             notes.append(f'{run.work_dir} is not finished: {run.last} of {run.planned}.')
@@ -161,21 +215,21 @@ def _notes(groups):
     return notes
 
 
-def find_group(groups: list[Group], name: str) -> Group:
+def find_group(groups: Sequence[Group], name: str) -> Group:
     """The group that a user means.
 
     Args:
-        groups (list[Group]): to choose from.
-        name (str): a label, a norm ('BN', 'DN-B'), or the work folder of a run in the group.
+        groups (Sequence[Group]): To choose from.
+        name (str): A label, a norm ('BN', 'DN-B'), or the work folder of a run in the group.
 
     Raises:
-        UserError: no group, or several, have that name.
+        UserError: No group, or several, have that name.
     """
     wanted = name.casefold()
     for names in (
         lambda group: [group.label],
-        lambda group: [str(group.first.module)],
-        lambda group: [group.first.module.name],
+        lambda group: [str(group.first.norm)],
+        lambda group: [group.first.norm.name],
         lambda group: [
             text
             for run in group.runs
@@ -194,24 +248,24 @@ def find_group(groups: list[Group], name: str) -> Group:
     )
 
 
-def choose_baselines(groups: list[Group], fixed: Group | None) -> dict[str, Group]:
+def choose_baselines(groups: Sequence[Group], fixed: Group | None) -> dict[str, Group]:
     """The baseline of each group that has one.
 
     Args:
-        groups (list[Group]): that are compared.
-        fixed (Group, optional): the baseline of all others. Default: of each group the BN group
-            that differs in the fewest settings beside norm and checkpoint, so that BN at batch
-            2 is what DN-B at batch 2 is compared with.
+        groups (Sequence[Group]): The groups that are compared.
+        fixed (Group, optional): The baseline of all others. Defaults to a baseline for each
+            group, the BN group that differs in the fewest settings beside norm and checkpoint, so
+            that BN at batch 2 is what DN-B at batch 2 is compared with.
 
     Returns:
-        dict[str, Group]: label to baseline; a baseline has none itself.
+        dict[str, Group]: Label to baseline; a baseline has none itself.
 
     Raises:
-        UserError: nothing is fixed, and there is no group with BN, or none without.
+        UserError: Nothing is fixed, and there is no group with BN, or none without.
     """
     if fixed is not None:
         return {group.label: fixed for group in groups if group is not fixed}
-    candidates = [group for group in groups if group.first.module.name == 'BN']
+    candidates = [group for group in groups if group.first.norm.name == 'BN']
     others = [group for group in groups if group not in candidates]
     if not candidates or not others:
         labels = ', '.join(repr(group.label) for group in groups)
@@ -225,7 +279,7 @@ def choose_baselines(groups: list[Group], fixed: Group | None) -> dict[str, Grou
     }
 
 
-def _distance(first, second):
+def _distance(first: Group, second: Group) -> int:
     return sum(
         not is_expected(found)
         for found in differences(first.first.effective, second.first.effective)

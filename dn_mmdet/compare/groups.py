@@ -1,14 +1,16 @@
 """Runs that differ in the seed alone, as one row of a table."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path, PurePath, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ..engine.config_text import evaluation_data
+from tqdm import tqdm
+
+from ..engine.config_text import loader_data
 from ..runs.config import ABSENT, differences, same_but_for_the_seed
 from ..runs.run import LeftOut, Run, read_run
 from ..utils.errors import UserError
@@ -19,6 +21,7 @@ __all__ = [
     'common_step',
     'finished_groups',
     'group_runs',
+    'label_apart',
     'need_two',
     'read_runs',
     'split_by_data',
@@ -30,8 +33,8 @@ class Group:
     """Runs of one experiment.
 
     Attributes:
-        label (str): the norm, with what else sets the group apart from another of that norm.
-        runs (tuple[Run, ...]): by seed, each seed once.
+        label (str): The norm, with what else sets the group apart from another of that norm.
+        runs (tuple[Run, ...]): By seed, each seed once.
     """
 
     label: str
@@ -65,189 +68,13 @@ class Group:
         )
 
 
-def group_runs(runs):
-    """Put runs that differ in the seed alone together.
-
-    Args:
-        runs (Sequence[Run]): in any order.
-
-    Returns:
-        tuple[list[Group], list[str]]: the groups, by label, and a sentence for each run that is
-        left out because another has its configuration and seed.
-    """
-    members, notes = [], []
-    for run in sorted(runs, key=lambda run: (run.seed, run.work_dir)):
-        for group in members:
-            if all(
-                same_but_for_the_seed(other.effective, run.effective, other.seed, run.seed)
-                for other in group
-            ):
-                group.append(run)
-                break
-        else:
-            members.append([run])
-    groups = [Group(str(group[0].module), _one_a_seed(group, notes)) for group in members]
-    return sorted(_distinct(groups), key=lambda group: group.label), notes
-
-
-def _one_a_seed(runs, notes):
-    by_seed = defaultdict(list)
-    for run in runs:
-        by_seed[run.seed].append(run)
-    for seed, same in by_seed.items():
-        # A finished run before one that is not, then the latest.
-        same.sort(key=lambda run: (run.finished, run.log.starts[-1].name, run.work_dir))
-        notes += [
-            f'{run.work_dir}: {same[-1].work_dir} has the same configuration and seed '
-            f'{seed}, so that only the latter is compared.'
-            for run in same[:-1]
-        ]
-    return tuple(same[-1] for _, same in sorted(by_seed.items()))
-
-
-def _distinct(groups):
-    """Groups of one norm get what they differ in into their labels."""
-    by_label = defaultdict(list)
-    for group in groups:
-        by_label[group.label].append(group)
-    for label, same in by_label.items():
-        if len(same) == 1:
-            yield same[0]
-            continue
-        plain, origins = _told_apart(same)
-        plain = [', '.join([label, *settings[:2]]) for settings in plain]
-        # Where they start from only where nothing shorter tells them apart.
-        labels = [
-            ', '.join([text, *origin[:1]]) if plain.count(text) > 1 else text
-            for text, origin in zip(plain, origins, strict=True)
-        ]
-        for group, text in zip(same, labels, strict=True):
-            yield replace(
-                group, label=text if labels.count(text) == 1 else f'{text} [{group.first.work_dir}]'
-            )
-
-
-def _told_apart(groups):
-    """The settings that set each group apart, as 'lr=0.2', and its checkpoints, 'from mbv2_bn'."""
-    found = [
-        {one.key: one for one in differences(groups[0].first.effective, group.first.effective)}
-        for group in groups
-    ]
-    first = {key: one.first for each in found for key, one in each.items()}
-    settings, origins = [[] for _ in groups], [[] for _ in groups]
-    for key in sorted(first):
-        other = next(each[key].second for each in found if key in each)
-        for i, each in enumerate(found):
-            if any(inner.startswith(f'{key}.') for inner in each):
-                continue  # told by the keys below
-            value = each[key].second if key in each else first[key]
-            if key.split('.')[-1] in ('checkpoint', 'load_from'):
-                origins[i] += _origin(value, other if value == first[key] else first[key])
-            else:
-                settings[i] += _settings(key.split('.')[-1], value)
-    return settings, origins
-
-
-def _settings(name, value):
-    """A value, or what is in it, as far as it can be read at a glance."""
-    if isinstance(value, dict):
-        return [text for inner, held in value.items() for text in _settings(str(inner), held)]
-    readable = isinstance(value, (int, float, str)) and len(str(value)) <= 20 and value != ABSENT
-    return [f'{name}={value}'] if readable else []
-
-
-def _origin(checkpoint, other):
-    """The first part of a path that another has not."""
-    parts = zip_longest(PurePath(str(checkpoint)).parts, PurePath(str(other)).parts)
-    return [f'from {mine}' for mine, its in parts if mine and mine != its][:1]
-
-
-class Data(NamedTuple):
-    """What a run is evaluated on.
-
-    Attributes:
-        path (str): annotation file or folder; '' where the configuration does not say it.
-        classes (int | None): how many the model tells apart.
-    """
-
-    path: str
-    classes: int | None
-
-    def __str__(self):
-        classes = '' if self.classes is None else f', {self.classes} classes'
-        return f'{self.path or "unknown data"}{classes}'
-
-    def agrees(self, other):
-        """Whether both may be the same: a path may begin further up on another machine."""
-        parts = [PurePosixPath(data.path).parts[::-1] for data in (self, other)]
-        return self.classes == other.classes and all(a == b for a, b in zip(*parts, strict=False))
-
-
-def split_by_data(runs, baseline=()):
-    """Keep the runs on one data set: that of the baseline, else that of the most runs.
-
-    Args:
-        runs (Sequence[Run]): in any order.
-        baseline (Sequence[Run]): some of them, on one data set. Default: none.
-
-    Returns:
-        tuple[list[Run], list[str], str]: the runs that are kept, a sentence for each other, and
-        the data in words.
-
-    Raises:
-        UserError: two data sets have as many runs.
-    """
-    found = defaultdict(list)
-    for run in sorted(runs, key=lambda run: run.work_dir):
-        data = _data_of(run)
-        found[next((known for known in found if known.agrees(data)), data)].append(run)
-    most = max(map(len, found.values()))
-    chosen = [
-        data
-        for data, group in found.items()
-        if (set(baseline) & set(group) if baseline else len(group) == most)
-    ]
-    if len(chosen) > 1:
-        raise UserError(
-            'the runs were evaluated on different data: '
-            + '; '.join(
-                f'{data} ({", ".join(run.work_dir for run in found[data])})' for data in chosen
-            )
-            + '. Compare those of one data set at a time.'
-        )
-    kept = chosen[0]
-    notes = [
-        f'{run.work_dir}: it was evaluated on {data}, the others on {kept}.'
-        for data, group in found.items()
-        if data != kept
-        for run in group
-    ]
-    return found[kept], notes, str(kept)
-
-
-def _data_of(run):
-    text = run.config_file.read_text(encoding='utf-8', errors='replace')
-    counts = set(_numbers_of_classes(run.config.get('model')))
-    return Data(evaluation_data(text) or '', max(counts, default=None))
-
-
-def _numbers_of_classes(node):
-    if isinstance(node, dict):
-        if isinstance(node.get('num_classes'), int):
-            yield node['num_classes']
-        node = list(node.values())
-    if isinstance(node, list):
-        for item in node:
-            yield from _numbers_of_classes(item)
-
-
 def read_runs(work_dirs: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
     """Read each folder once; the second result says why some are left out."""
     folders: dict[Path, str] = {}
     for work_dir in sorted(map(str, work_dirs)):
         folders.setdefault(Path(work_dir).resolve(), work_dir)
     runs, left_out = [], []
-    for work_dir in folders.values():
+    for work_dir in tqdm(folders.values(), 'reading logs', unit='run', disable=None, delay=2):
         try:
             run = read_run(work_dir)
         except LeftOut as reason:
@@ -273,6 +100,202 @@ def need_two(found: Sequence, missing: str, left_out: Sequence[str]) -> None:
         raise UserError('\n- '.join([missing, *left_out]))
 
 
+def group_runs(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
+    """Put runs that differ in the seed alone together.
+
+    Args:
+        runs (Sequence[Run]): In any order.
+
+    Returns:
+        tuple[list[Group], list[str]]: The groups, by label, and a sentence for each run that is
+        left out because another has its configuration and seed.
+    """
+    members, notes = [], []
+    for run in sorted(runs, key=lambda run: (run.seed, run.work_dir)):
+        for group in members:
+            if all(
+                same_but_for_the_seed(other.effective, run.effective, other.seed, run.seed)
+                for other in group
+            ):
+                group.append(run)
+                break
+        else:
+            members.append([run])
+    return label_apart([Group('', _one_a_seed(group, notes)) for group in members]), notes
+
+
+def _one_a_seed(runs: Sequence[Run], notes: list[str]) -> tuple[Run, ...]:
+    """One run of each seed; a sentence for each other is added to ``notes``."""
+    by_seed = defaultdict(list)
+    for run in runs:
+        by_seed[run.seed].append(run)
+    for seed, same in by_seed.items():
+        # A finished run before one that is not, then the latest.
+        same.sort(key=lambda run: (run.finished, run.log.starts[-1].name, run.work_dir))
+        notes += [
+            f'{run.work_dir}: {same[-1].work_dir} has the same configuration and seed '
+            f'{seed}, so only the latter is compared.'
+            for run in same[:-1]
+        ]
+    return tuple(same[-1] for _, same in sorted(by_seed.items()))
+
+
+def label_apart(groups: Sequence[Group]) -> list[Group]:
+    """Label groups by their norms, and those of one norm by what else they differ in.
+
+    Args:
+        groups (Sequence[Group]): All that stand side by side; the labels they have are ignored.
+
+    Returns:
+        list[Group]: By label.
+    """
+    by_norm = defaultdict(list)
+    for group in groups:
+        by_norm[str(group.first.norm)].append(group)
+    labelled = [
+        replace(group, label=label)
+        for norm, same in by_norm.items()
+        for group, label in zip(same, _labels(norm, same), strict=True)
+    ]
+    return sorted(labelled, key=lambda group: group.label)
+
+
+def _labels(norm: str, groups: Sequence[Group]) -> list[str]:
+    if len(groups) == 1:
+        return [norm]
+    settings, origins = _told_apart(groups)
+    plain = [', '.join([norm, *found[:2]]) for found in settings]
+    # Where they start from only where nothing shorter tells them apart.
+    labels = [
+        ', '.join([text, *origin[:1]]) if plain.count(text) > 1 else text
+        for text, origin in zip(plain, origins, strict=True)
+    ]
+    return [
+        text if labels.count(text) == 1 else f'{text} [{group.first.work_dir}]'
+        for group, text in zip(groups, labels, strict=True)
+    ]
+
+
+def _told_apart(groups: Sequence[Group]) -> tuple[list[list[str]], list[list[str]]]:
+    """The settings that set each group apart, as 'lr=0.2', and its checkpoints, 'from mbv2_bn'."""
+    found = [
+        {one.key: one for one in differences(groups[0].first.effective, group.first.effective)}
+        for group in groups
+    ]
+    first = {key: one.first for each in found for key, one in each.items()}
+    settings, origins = [[] for _ in groups], [[] for _ in groups]
+    for key in sorted(first):
+        other = next(each[key].second for each in found if key in each)
+        for i, each in enumerate(found):
+            if any(inner.startswith(f'{key}.') for inner in each):
+                continue  # told by the keys below
+            value = each[key].second if key in each else first[key]
+            if key.split('.')[-1] in ('checkpoint', 'load_from'):
+                origins[i] += _origin(value, other if value == first[key] else first[key])
+            else:
+                settings[i] += _settings(key.split('.')[-1], value)
+    return settings, origins
+
+
+def _settings(name: str, value: Any) -> list[str]:
+    """A value, or what is in it, as far as it can be read at a glance."""
+    if isinstance(value, dict):
+        return [text for inner, held in value.items() for text in _settings(str(inner), held)]
+    readable = isinstance(value, (int, float, str)) and len(str(value)) <= 20 and value != ABSENT
+    return [f'{name}={value}'] if readable else []
+
+
+def _origin(checkpoint: Any, other: Any) -> list[str]:
+    """The first part of a path that another has not."""
+    parts = zip_longest(PurePath(str(checkpoint)).parts, PurePath(str(other)).parts)
+    return [f'from {mine}' for mine, its in parts if mine and mine != its][:1]
+
+
+class Data(NamedTuple):
+    """What a run is evaluated on.
+
+    Attributes:
+        path (str): Annotation file or folder; '' where the configuration does not say it.
+        classes (int | None): How many the model tells apart.
+    """
+
+    path: str
+    classes: int | None
+
+    def __str__(self) -> str:
+        classes = '' if self.classes is None else f', {self.classes} classes'
+        return f'{self.path or "unknown data"}{classes}'
+
+    @classmethod
+    def of(cls, run: Run) -> 'Data':
+        """Read it from the configuration of a run."""
+        counts = set(_numbers_of_classes(run.config.get('model')))
+        return cls(loader_data(run.config.get('val_dataloader')) or '', max(counts, default=None))
+
+    def agrees(self, other: 'Data') -> bool:
+        """Whether both may be the same: a path may begin further up on another machine."""
+        parts = [PurePosixPath(data.path).parts[::-1] for data in (self, other)]
+        return self.classes == other.classes and all(a == b for a, b in zip(*parts, strict=False))
+
+
+def split_by_data(
+    groups: Sequence[Group], baseline: Group | None = None
+) -> tuple[list[Group], list[str], str]:
+    """Keep the groups on one data set: that of the baseline, else that of the most runs.
+
+    Args:
+        groups (Sequence[Group]): In any order. The runs of each are on one data set.
+        baseline (Group, optional): One of them. Defaults to none.
+
+    Returns:
+        tuple[list[Group], list[str], str]: The groups that are kept, labelled anew; a sentence for
+        each run that is not; and the data in words.
+
+    Raises:
+        UserError: Two data sets have as many runs.
+    """
+    found = defaultdict(list)
+    for group in sorted(groups, key=lambda group: min(run.work_dir for run in group.runs)):
+        data = Data.of(group.first)
+        found[next((known for known in found if known.agrees(data)), data)].append(group)
+    runs = {
+        data: sorted((run for group in same for run in group.runs), key=lambda run: run.work_dir)
+        for data, same in found.items()
+    }
+    most = max(map(len, runs.values()))
+    chosen = [
+        data
+        for data, same in found.items()
+        if (baseline in same if baseline else len(runs[data]) == most)
+    ]
+    if len(chosen) > 1:
+        raise UserError(
+            'the runs were evaluated on different data: '
+            + '; '.join(
+                f'{data} ({", ".join(run.work_dir for run in runs[data])})' for data in chosen
+            )
+            + '. Compare those of one data set at a time.'
+        )
+    kept = chosen[0]
+    notes = [
+        f'{run.work_dir}: it was evaluated on {data}, the others on {kept}.'
+        for data, others in runs.items()
+        if data != kept
+        for run in others
+    ]
+    return label_apart(found[kept]), notes, str(kept)
+
+
+def _numbers_of_classes(node: Any) -> Iterator[int]:
+    if isinstance(node, dict):
+        if isinstance(node.get('num_classes'), int):
+            yield node['num_classes']
+        node = list(node.values())
+    if isinstance(node, list):
+        for item in node:
+            yield from _numbers_of_classes(item)
+
+
 def finished_groups(groups: Sequence[Group]) -> tuple[list[Group], list[str]]:
     """Leave unfinished runs out, unless fewer than two groups can do without them."""
     whole = [
@@ -282,20 +305,20 @@ def finished_groups(groups: Sequence[Group]) -> tuple[list[Group], list[str]]:
     if sum(bool(runs) for _, runs in whole) < 2:
         return list(groups), []
     sentences = [
-        f'{run.work_dir}: it is not finished, {run.last} of {run.planned} '
-        f'{"epochs" if run.by_epoch else "iterations"}; --resume goes on with it.'
+        f'{run.work_dir}: it is not finished ({run.last} of {run.planned} '
+        f'{"epochs" if run.by_epoch else "iterations"}); --resume continues it.'
         for group, runs in whole
         for run in group.runs
         if run not in runs
     ]
-    return [Group(group.label, runs) for group, runs in whole if runs], sentences
+    return [replace(group, runs=runs) for group, runs in whole if runs], sentences
 
 
 def common_step(groups: Sequence[Group]) -> int | None:
     """The last step that all runs were evaluated at; None where all are finished.
 
     Raises:
-        UserError: there is none.
+        UserError: There is none.
     """
     runs = [run for group in groups for run in group.usable]
     if all(run.finished for run in runs):

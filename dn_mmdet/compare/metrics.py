@@ -14,19 +14,21 @@ def choose_metric(groups: Sequence[Group], wanted: str | None) -> tuple[str, lis
     """The metric that decides, and all that every run has, per class ones left out.
 
     Args:
-        groups (Sequence[Group]): that are compared.
-        wanted (str, optional): a name, or its end, as 'bbox_mAP_50'. Default: COCO's mAP or top-1
-            accuracy; without them the first by name.
+        groups (Sequence[Group]): The groups to compare.
+        wanted (str, optional): A name, or its end, as 'bbox_mAP_50'. Defaults to COCO's mAP or
+            top-1 accuracy; without them to the first by name.
 
     Returns:
-        tuple[str, list[str]]: the metric; all common ones, in the order of the log, it first.
+        tuple[str, list[str]]: The metric; all common ones, in the order of the log, it first.
 
     Raises:
-        UserError: every run diverged, or they have no metric in common, or not the wanted one.
+        UserError: Every run diverged, or they have no metric in common, or not the wanted one.
     """
     runs = [run for group in groups for run in group.usable]
     if not runs:
-        raise UserError('every run died of a loss that is not finite: there is nothing to compare.')
+        raise UserError(
+            'every run diverged to a loss that is not finite: there is nothing to compare.'
+        )
     common = set.intersection(*(run.metrics for run in runs))
     order = runs[0].log.val.get(runs[0].last, {})
     plain = [name for name in order if name in common and not is_class(name)]

@@ -13,12 +13,11 @@ from ..utils.files import atomic_write
 from .comparison import Comparison, compare_folders
 from .images.galleries import draw_galleries
 from .images.intervals import IMAGE_RESAMPLES
-from .images.predictions import add_predictions
 from .report.blocks import report_blocks, report_title
 from .report.curves import draw_loss, draw_metric
 from .report.html import render_html
 from .report.image_tables import render_differences
-from .report.tables import count_sizes
+from .report.tables import Sizes, count_sizes
 from .report.text import render_csv, render_markdown
 
 __all__ = ['compare_configs', 'compare_runs', 'train_missing']
@@ -36,46 +35,39 @@ def compare_runs(
     resamples: int = IMAGE_RESAMPLES,
     test: bool = False,
 ) -> Comparison:
-    """Compare runs by logs and predictions, print what may be said and write a report.
+    """Compare runs by logs and predictions, print what can be claimed and write a report.
 
     Args:
-        work_dirs (Sequence[str | PathLike]): folders of ``tools/train.py``, in any order.
-        out (str | PathLike): folder of ``compare.html``, which needs no other file,
+        work_dirs (Sequence[str | PathLike]): Folders of ``tools/train.py``, in any order.
+        out (str | PathLike): Folder of ``compare.html``, which needs no other file,
             ``compare.md``, ``compare.csv`` of the runs, ``differences.csv`` of what they were
-            compared by, and the pictures. Default: 'work_dirs/compare'.
-        metric (str, optional): what decides, as 'coco/bbox_mAP_50' or 'mAP_50'. Default: COCO's
-            mAP, or top-1 accuracy.
-        baseline (str, optional): a norm, a label of the report or a work folder. Default: of each
-            group the BN group that differs least from it.
-        failed (Mapping[str, str], optional): work folder of each run that could not be trained
+            compared by, and the pictures. Defaults to 'work_dirs/compare'.
+        metric (str, optional): What decides, as 'coco/bbox_mAP_50' or 'mAP_50'. Defaults to
+            COCO's mAP, or top-1 accuracy.
+        baseline (str, optional): A norm, a label of the report or a work folder. Defaults to a
+            baseline for each group, the BN group that differs least from it.
+        failed (Mapping[str, str], optional): Work folder of each run that could not be trained
             to its end to the reason, for the report.
-        predictions (bool): use the prediction files in the work folders: ``predictions.pkl``,
-            else the newest pickle. Default: True.
-        resamples (int): draws of images for the intervals from predictions, see
-            :func:`resampled_values` for what they cost; 0 for none. Default: 1,000.
-        test (bool): first make the prediction files that are missing or older than the last
-            checkpoint, see :func:`make_predictions`. Default: False.
+        predictions (bool): Whether to use the prediction files in the work folders:
+            ``predictions.pkl``, else the newest pickle. Defaults to True.
+        resamples (int): Draws of images for the intervals from predictions, see
+            :func:`resampled_values` for what they cost; 0 for none. Defaults to 1,000.
+        test (bool): Whether to make first the prediction files that are missing or older than the
+            last checkpoint, see :func:`make_predictions`. Defaults to False.
 
     Returns:
-        Comparison: what the report tells.
+        Comparison: What the report tells.
 
     Raises:
-        UserError: fewer than two comparable groups of runs, no common metric, or ``out`` cannot
+        UserError: Fewer than two comparable groups of runs, no common metric, or ``out`` cannot
             be written.
     """
-    comparison = compare_folders(work_dirs, metric, baseline)
-    told = [*comparison.left_out, *comparison.notes]
-    comparison.notes.extend(
-        f'{folder}: {reason}'
-        for folder, reason in (failed or {}).items()
-        if not any(text.startswith(folder) for text in told)
+    comparison = compare_folders(
+        work_dirs, metric, baseline, failed or {}, predictions, resamples, test
     )
-    if predictions:
-        comparison = add_predictions(comparison, resamples, test)
-    sizes, notes = count_sizes(comparison.groups)
-    comparison.notes.extend(notes)
+    sizes, uncounted = count_sizes(comparison.groups)
     try:
-        files = _files(comparison, sizes)
+        files = _files(comparison, sizes, uncounted)
         for name, content in files.items():
             with atomic_write(Path(out) / name) as file:
                 file.write(content)
@@ -86,24 +78,29 @@ def compare_runs(
         ) from error
     for text in (*comparison.warnings, *(claim.sentence for claim in comparison.claims)):
         print(text)
-    for text in (
-        *comparison.left_out,
-        *(comparison.predictions.left_out if comparison.predictions else ()),
-    ):
+    unused = comparison.predictions.left_out if comparison.predictions else ()
+    for text in (*comparison.left_out, *unused):
         print(f'left out: {text}')
-    print(f'In {out}/: {", ".join(sorted(files))}')
+    print(f'Written to {out}/: {", ".join(sorted(files))}')
     return comparison
 
 
-def _files(comparison: Comparison, sizes: dict) -> dict[str, bytes]:
+def _files(comparison: Comparison, sizes: Sizes, uncounted: Sequence[str]) -> dict[str, bytes]:
     """File name to what goes into it."""
-    with TemporaryDirectory() as folder:
-        draw_metric(comparison, Path(folder) / CURVE)
-        window = draw_loss(comparison, Path(folder) / LOSS)
-        galleries = draw_galleries(comparison, Path(folder)) if comparison.predictions else []
-        pictures = {file.name: file.read_bytes() for file in sorted(Path(folder).iterdir())}
-    blocks = report_blocks(comparison, sizes, CURVE, LOSS if window else None, window, galleries)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        draw_metric(comparison, folder / CURVE)
+        window = draw_loss(comparison, folder / LOSS)
+        galleries = (
+            draw_galleries(comparison.predictions, comparison.compared, folder)
+            if comparison.predictions
+            else []
+        )
+        pictures = {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
     title = report_title(comparison)
+    blocks = report_blocks(
+        comparison, sizes, uncounted, CURVE, LOSS if window else None, window, galleries
+    )
     return {
         **pictures,
         'compare.csv': render_csv(comparison, sizes).encode(),
@@ -119,28 +116,28 @@ def compare_configs(
     work_root: str | os.PathLike = 'work_dirs/compare',
     workers: int | None = None,
     cfg_options: Mapping[str, Any] | None = None,
-    **report,
+    **report: Any,
 ) -> Comparison:
     """Train what is missing, seed by seed, each run in a process of its own; then compare.
 
     Interrupted, the same call goes on: whole runs stay, the others resume at their last epoch.
 
     Args:
-        configs (Sequence[str | PathLike]): two or more, with file names of their own.
-        seeds (Sequence[int]): of ``randomness``. Default: (0, 1, 2).
-        work_root (str | PathLike): a run is in ``<configuration's name>/seed_<seed>`` of it; one
-            of another configuration or data is set aside there. Default: 'work_dirs/compare'.
-        workers (int, optional): runs at a time. Default: one for each core, with a GPU 1.
-        cfg_options (Mapping, optional): settings of every run, dotted key to value.
-        **report: ``out``, ``metric`` and further arguments of :func:`compare_runs`; ``test`` is
-            True by default, as the data is here.
+        configs (Sequence[str | PathLike]): Two or more, with file names of their own.
+        seeds (Sequence[int]): Of ``randomness``. Defaults to (0, 1, 2).
+        work_root (str | PathLike): A run is in ``<configuration's name>/seed_<seed>`` of it; one
+            of another configuration or data is set aside there. Defaults to 'work_dirs/compare'.
+        workers (int, optional): Runs at a time. Defaults to one for each core, with a GPU to 1.
+        cfg_options (Mapping[str, Any], optional): Settings of every run, dotted key to value.
+        **report (Any): ``out``, ``metric`` and further arguments of :func:`compare_runs`; ``test``
+            defaults to True, as the data is here.
 
     Returns:
-        Comparison: what the report tells.
+        Comparison: What the report tells.
 
     Raises:
-        UserError: a configuration cannot be read, or too few runs can be compared.
-        KeyboardInterrupt: with how to go on.
+        UserError: A configuration cannot be read, or too few runs can be compared.
+        KeyboardInterrupt: With how to go on.
     """
     configs = [Path(config) for config in configs]
     if len(configs) < 2:
@@ -171,19 +168,19 @@ def compare_configs(
 def train_missing(trainings: Sequence[Training], workers: int | None = None) -> dict[str, str]:
     """Train what is not whole yet, several at a time.
 
-    A run whose loss ceased to be finite is a result: it is not tried again, and a run that fails
-    does not stop the others.
+    A run that diverged is a result: it is not tried again, and a run that fails does not stop the
+    others.
 
     Args:
-        trainings (Sequence[Training]): in this order where those that they start from allow it.
-        workers (int, optional): runs at a time. Default: one for each core, with a GPU 1.
+        trainings (Sequence[Training]): In this order where those that they start from allow it.
+        workers (int, optional): Runs at a time. Defaults to one for each core, with a GPU to 1.
 
     Returns:
-        dict[str, str]: work folder of each run without a whole result to the reason.
+        dict[str, str]: Work folder of each run without a whole result to the reason.
 
     Raises:
-        UserError: a configuration cannot be read.
-        KeyboardInterrupt: with how to go on.
+        UserError: A configuration cannot be read.
+        KeyboardInterrupt: With how to go on.
     """
     try:
         failed = run_all(trainings, workers)

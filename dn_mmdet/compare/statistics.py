@@ -1,8 +1,10 @@
 """Interval of a paired difference, by resampling the pairs."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from statistics import mean, stdev
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +17,7 @@ __all__ = [
     'chance_of_one_sign',
     'compare',
     'paired_bootstrap',
-    'summarise',
+    'summarize',
 ]
 
 RESAMPLES = 10_000
@@ -28,8 +30,9 @@ class Interval:
     """A percentile interval.
 
     Attributes:
-        low (float): lower end; high (float): upper end.
-        resamples (int): that it was taken from.
+        low (float): Lower end.
+        high (float): Upper end.
+        resamples (int): Number of resamples that it was taken from.
     """
 
     low: float
@@ -42,17 +45,22 @@ class Interval:
         return self.low <= 0 <= self.high
 
 
-def paired_bootstrap(differences, resamples=RESAMPLES, level=LEVEL, seed=0):
+def paired_bootstrap(
+    differences: Sequence[float],
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Interval:
     """Percentile bootstrap of the mean difference (Efron and Tibshirani 1993, Sec. 13.3).
 
     Args:
-        differences (Sequence[float]): one for each pair; the order does not matter.
-        resamples (int): Default: 10,000.
-        level (float): share of the resampled means inside. Default: 0.95.
-        seed (int): of the resampling. Default: 0.
+        differences (Sequence[float]): One for each pair; the order does not matter.
+        resamples (int): How often the pairs are drawn. Defaults to 10,000.
+        level (float): Share of the resampled means inside. Defaults to 0.95.
+        seed (int): Of the resampling. Defaults to 0.
 
     Returns:
-        Interval: of the mean.
+        Interval: Of the mean.
     """
     values = np.sort(np.asarray(differences, dtype=float))
     picks = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
@@ -60,11 +68,11 @@ def paired_bootstrap(differences, resamples=RESAMPLES, level=LEVEL, seed=0):
     return Interval(float(low), float(high), resamples)
 
 
-def chance_of_one_sign(pairs):
+def chance_of_one_sign(pairs: int) -> float:
     """How likely all differences have one sign where there is none: 2 / 2^pairs.
 
-    With few seeds an interval excludes zero as soon as they have, so that this is what such an
-    interval is worth.
+    With few seeds an interval excludes zero as soon as they do, so this is what such an interval
+    is worth.
     """
     return 2 / 2**pairs
 
@@ -74,24 +82,24 @@ class Summary:
     """A figure over the seeds of one setting.
 
     Attributes:
-        values (dict[int, float]): seed to value; diverged runs are not in it.
-        diverged (tuple[int, ...]): seeds whose loss ceased to be finite.
+        values (Mapping[int, float]): Seed to value; diverged runs are not in it.
+        diverged (tuple[int, ...]): Seeds whose loss ceased to be finite.
     """
 
-    values: dict
-    diverged: tuple = ()
+    values: Mapping[int, float]
+    diverged: tuple[int, ...] = ()
 
     @property
-    def mean(self):
+    def mean(self) -> float:
         """Mean over the seeds, NaN without any."""
         return mean(self.values.values()) if self.values else float('nan')
 
     @property
-    def spread(self):
+    def spread(self) -> float:
         """Sample standard deviation over the seeds; 0 with fewer than two."""
         return stdev(self.values.values()) if len(self.values) > 1 else 0.0
 
-    def __str__(self):
+    def __str__(self) -> str:
         count = len(self.values) + len(self.diverged)
         lost = f'NaN in {len(self.diverged)} of {count}' if self.diverged else ''
         if not self.values:
@@ -104,7 +112,8 @@ class Difference:
     """Second minus first setting, paired by seed.
 
     Attributes:
-        mean (float): of the differences; spread (float): their sample standard deviation.
+        mean (float): Mean of the differences.
+        spread (float): Their sample standard deviation.
         verdict (str): 'higher' or 'lower' where the mean is further from zero than the spread,
             else 'within the spread'; 'one seed' and 'NaN' say why there is none.
     """
@@ -113,13 +122,13 @@ class Difference:
     spread: float
     verdict: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         if isnan(self.mean):
             return f'{self.verdict}: the other diverged' if self.verdict != 'NaN' else 'NaN'
         return f'{self.mean:+.1f} ± {self.spread:.1f}, {self.verdict}'
 
 
-def summarise(rows, key):
+def summarize(rows: Sequence[Mapping[str, Any]], key: str) -> Summary:
     """Summary of ``key`` ('train' or 'val') over rows that differ in the seed alone."""
     return Summary(
         {row['seed']: row[key] for row in rows if row['diverged_at'] is None},
@@ -127,8 +136,8 @@ def summarise(rows, key):
     )
 
 
-def compare(first, second):
-    """Second minus first :class:`Summary`, over the seeds that both have, as a Difference.
+def compare(first: Summary, second: Summary) -> Difference:
+    """Second minus first, over the seeds that both have.
 
     A run that diverged counts against its side: alone it decides the verdict.
     """

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ['evaluation_data', 'literal', 'portable_config', 'portable_path']
+__all__ = ['evaluation_data', 'literal', 'loader_data', 'portable_config', 'portable_path']
 
 # What belongs to the run and not to the model: where it wrote, what started it.
 RUN_KEYS = ('work_dir', 'load_from', 'resume', 'launcher')
@@ -59,30 +59,45 @@ def portable_path(path: str) -> str:
 def evaluation_data(text: str) -> str | None:
     """Where the data lie that a configuration evaluates on, as its text has it, or None."""
     try:
-        loader = next(
-            literal(node.value)
-            for node in ast.parse(text).body
-            if isinstance(node, ast.Assign)
-            and getattr(node.targets[0], 'id', '') == 'val_dataloader'
+        return loader_data(
+            next(
+                literal(node.value)
+                for node in ast.parse(text).body
+                if isinstance(node, ast.Assign)
+                and getattr(node.targets[0], 'id', '') == 'val_dataloader'
+            )
         )
+    except (StopIteration, SyntaxError, ValueError, TypeError):
+        return None
+
+
+def loader_data(loader: Any) -> str | None:
+    """Where the data of a data loader's configuration lie: annotation file or folder, or None."""
+    try:
         dataset = loader['dataset']
         while 'dataset' in dataset:
             dataset = dataset['dataset']
         part = dataset.get('ann_file') or next(iter(dataset.get('data_prefix', {}).values()), '')
         return os.path.join(dataset.get('data_root') or '', part) or None
-    except (StopIteration, SyntaxError, ValueError, TypeError, KeyError, AttributeError):
+    except (TypeError, KeyError, AttributeError):
         return None
 
 
-def literal(node: ast.expr, otherwise: Callable[[ast.expr], Any] | None = None) -> Any:
+def literal(
+    node: ast.expr,
+    otherwise: Callable[[ast.expr], Any] | None = None,
+    keep_tuples: bool = False,
+) -> Any:
     """The value of nested ``dict(...)`` calls and literals.
 
     Args:
         node (ast.expr): An expression of a configuration's text.
-        otherwise (Callable, optional): Gives the value of what is neither. Default: none.
+        otherwise (Callable, optional): Gives the value of what is neither. Defaults to none.
+        keep_tuples (bool): Whether tuples stay tuples, as classes that are built from the value
+            may ask for; lists in their place are easier to compare. Defaults to False.
 
     Returns:
-        Any: Its value, tuples as lists; nothing is run.
+        Any: Its value; nothing is run.
 
     Raises:
         ValueError: It holds anything else, and there is no ``otherwise``.
@@ -91,17 +106,21 @@ def literal(node: ast.expr, otherwise: Callable[[ast.expr], Any] | None = None) 
         isinstance(node, ast.Call)
         and getattr(node.func, 'id', '') == 'dict'
         and all(isinstance(part, ast.Dict) for part in node.args)
+        and all(keyword.arg for keyword in node.keywords)
     ):
         # Names that are no identifiers stand in a dict inside: dict({'.sc.': 1}).
-        inside = [pair for part in node.args for pair in literal(part, otherwise).items()]
+        inside = [
+            pair for part in node.args for pair in literal(part, otherwise, keep_tuples).items()
+        ]
         return dict(inside) | {
-            keyword.arg: literal(keyword.value, otherwise) for keyword in node.keywords
+            keyword.arg: literal(keyword.value, otherwise, keep_tuples) for keyword in node.keywords
         }
     if isinstance(node, (ast.List, ast.Tuple)):
-        return [literal(item, otherwise) for item in node.elts]
+        items = [literal(item, otherwise, keep_tuples) for item in node.elts]
+        return tuple(items) if keep_tuples and isinstance(node, ast.Tuple) else items
     if isinstance(node, ast.Dict) and None not in node.keys:
         return {
-            literal(key, otherwise): literal(value, otherwise)
+            literal(key, otherwise, keep_tuples): literal(value, otherwise, keep_tuples)
             for key, value in zip(node.keys, node.values, strict=True)
         }
     try:

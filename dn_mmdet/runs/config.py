@@ -1,17 +1,29 @@
-"""The text of a run's configuration as a dict, without running it."""
+"""A run's configuration, read as text: compared and built from without running any of it.
+
+mmengine turns a configuration into a Config by executing it, which a file from elsewhere must not
+get. What ``Config.dump`` leaves beside a log is complete and made of literals alone.
+"""
 
 import ast
 import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from mmengine.config import Config
+from mmengine.utils import import_modules_from_strings
+
 from ..engine.config_text import literal
+from ..utils.errors import UserError
 
 __all__ = [
     'ABSENT',
     'ConfigDifference',
+    'Source',
     'differences',
     'effective',
     'is_expected',
+    'literal_config',
     'parse_config',
     'same_but_for_the_seed',
 ]
@@ -52,37 +64,113 @@ SILENT_HOOKS = ('logger', 'visualization', 'timer', 'checkpoint', 'affine')
 ABSENT = '(not set)'
 
 
-def parse_config(text):
+class Source(str):
+    """Source text of what in a configuration is no literal."""
+
+
+def parse_config(text: str) -> dict[str, Any]:
     """Read what ``Config.dump`` wrote: assignments of literals and ``dict(...)`` calls.
 
     Args:
-        text (str): of a configuration, complete, without bases.
+        text (str): Of a configuration, complete, without bases.
 
     Returns:
-        dict: name to value; tuples are lists, and what is no literal is its source text.
+        dict[str, Any]: Name to value; tuples are lists, and what is no literal is a
+        :class:`Source`.
 
     Raises:
-        SyntaxError: the text is not Python.
+        SyntaxError: The text is not Python.
     """
-    try:
-        statements = ast.parse(text).body
-    except ValueError as error:  # a null byte, as a power cut leaves them
-        raise SyntaxError(str(error)) from error
     return {
-        node.targets[0].id: literal(node.value, ast.unparse)
-        for node in statements
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        node.targets[0].id: literal(node.value, _source)
+        for node in _statements(text)
+        if _is_assignment(node)
     }
 
 
-def effective(config):
+def literal_config(text: str, file: str | Path, needed: Sequence[str] | None = None) -> Config:
+    """Make a configuration to build from, without running the file that it stands in.
+
+    Equal to ``Config.fromfile`` for what ``Config.dump`` wrote. As there, the modules that
+    ``custom_imports`` names are imported, from where Python finds installed ones; and what is
+    built from it later is of the classes that its types name.
+
+    Args:
+        text (str): Of the configuration.
+        file (str | Path): Where it stands, for messages.
+        needed (Sequence[str], optional): The names that something is built from. Defaults to all.
+
+    Returns:
+        Config: Tuples are tuples.
+
+    Raises:
+        UserError: The text is not Python, or no list of assignments, or what is needed holds
+            something else than literals, or a module cannot be imported.
+    """
+    try:
+        statements = _statements(text)
+    except SyntaxError as error:
+        raise UserError(
+            f'{file} is not valid Python at line {error.lineno}: {error.msg}.'
+        ) from error
+    values = {}
+    for node in statements:
+        if _is_assignment(node) and node.targets[0].id != '_base_':
+            values[node.targets[0].id] = literal(node.value, _source, keep_tuples=True)
+        elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+            raise UserError(
+                f'{file} is no complete configuration as mmengine writes it beside a log: line '
+                f'{node.lineno}, {ast.unparse(node)[:60]!r}, is more than a name with its value.'
+            )
+    for name in values if needed is None else needed:
+        for key, source in _sources(values.get(name), name):
+            raise UserError(
+                f'{file}: {key} is no literal but {source[:80]}, which would have to be run; '
+                'write down its value.'
+            )
+    imports = values.get('custom_imports')
+    if isinstance(imports, dict):
+        try:
+            import_modules_from_strings(**imports)
+        except (ImportError, TypeError, ValueError) as error:
+            raise UserError(
+                f'{file}: custom_imports cannot be imported here ({error}): install what it names.'
+            ) from error
+    return Config(values, cfg_text=text, filename=str(file))
+
+
+def _statements(text: str) -> list[ast.stmt]:
+    try:
+        return ast.parse(text).body
+    except ValueError as error:  # a null byte, as a power cut leaves them
+        raise SyntaxError(str(error)) from error
+
+
+def _is_assignment(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+
+
+def _source(node: ast.expr) -> Source:
+    return Source(ast.unparse(node))
+
+
+def _sources(value: Any, key: str) -> Iterator[tuple[str, Source]]:
+    """Dotted key and text of everything in a value that is no literal."""
+    if isinstance(value, Source):
+        yield key, value
+    elif isinstance(value, (dict, list, tuple)):
+        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _sources(inner, f'{key}.{name}')
+
+
+def effective(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a configuration that decides the result, without the seed.
 
     Args:
-        config (dict): from :func:`parse_config`.
+        config (dict[str, Any]): From :func:`parse_config`.
 
     Returns:
-        dict: a shallow copy.
+        dict[str, Any]: A shallow copy.
     """
     kept = {key: config[key] for key in EFFECTIVE if config.get(key) is not None}
     kept['randomness'] = {
@@ -102,9 +190,9 @@ class ConfigDifference(NamedTuple):
     """One place where two configurations differ.
 
     Attributes:
-        key (str): dotted, as ``--cfg-options`` takes it: 'model.backbone.norm_cfg'.
-        first (Any): the value of the first; '(not set)' where it has none.
-        second (Any): the value of the second.
+        key (str): Dotted, as ``--cfg-options`` takes it: 'model.backbone.norm_cfg'.
+        first (Any): The value of the first; '(not set)' where it has none.
+        second (Any): The value of the second.
     """
 
     key: str
@@ -112,18 +200,18 @@ class ConfigDifference(NamedTuple):
     second: Any
 
 
-def differences(first, second, key=''):
+def differences(first: Any, second: Any, key: str = '') -> tuple[ConfigDifference, ...]:
     """All places where two configurations differ, in the order of their keys.
 
     Two dicts of another ``type`` differ as a whole: BN's eps is not compared with that of DN-B.
 
     Args:
-        first (dict): from :func:`dn_mmdet.runs.config.effective`.
-        second (dict): likewise.
-        key (str): where both lie. Default: at the top.
+        first (Any): From :func:`effective`, or a value in it.
+        second (Any): Likewise.
+        key (str): Where both lie. Defaults to the top.
 
     Returns:
-        tuple[ConfigDifference, ...]: empty where they are equal.
+        tuple[ConfigDifference, ...]: Empty where they are equal.
     """
     if first == second:
         return ()
@@ -150,22 +238,25 @@ def differences(first, second, key=''):
     )
 
 
-def is_expected(difference):
+def is_expected(difference: ConfigDifference) -> bool:
     """Whether a comparison of norms is about it: the norm or the checkpoint to start from."""
     parts = difference.key.split('.')
     return 'norm_cfg' in parts or parts[-1] in ('checkpoint', 'load_from')
 
 
-def same_but_for_the_seed(first, second, first_seed, second_seed):
+def same_but_for_the_seed(
+    first: dict[str, Any], second: dict[str, Any], first_seed: int, second_seed: int
+) -> bool:
     """Whether two configurations are one experiment, run with two seeds.
 
     A checkpoint to start from may carry the seed in its path, as
     'work_dirs/bn_seed0/epoch_3.pth' and 'work_dirs/bn_seed1/epoch_3.pth' do.
 
     Args:
-        first (dict): from :func:`dn_mmdet.runs.config.effective`.
-        second (dict): likewise.
-        first_seed (int): of the first; second_seed (int): of the second.
+        first (dict[str, Any]): From :func:`effective`.
+        second (dict[str, Any]): Likewise.
+        first_seed (int): Of the first.
+        second_seed (int): Of the second.
 
     Returns:
         bool: True where nothing else differs.
@@ -177,7 +268,7 @@ def same_but_for_the_seed(first, second, first_seed, second_seed):
     )
 
 
-def _same_path(first, second, first_seed, second_seed):
+def _same_path(first: str, second: str, first_seed: str, second_seed: str) -> bool:
     pairs = [re.findall(r'\d+|\D+', path) for path in (first, second)]
     return len(pairs[0]) == len(pairs[1]) and all(
         a == b or (a, b) == (first_seed, second_seed) for a, b in zip(*pairs, strict=True)

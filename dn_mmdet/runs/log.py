@@ -1,9 +1,11 @@
-"""What a run wrote of itself: mmengine's scalar logs, resumed ones merged."""
+"""What a run wrote of itself: mmengine's scalars, resumed ones merged, and its logs for people."""
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 __all__ = ['RunLog', 'died_of_nan', 'read_environment', 'read_revisions', 'read_run_log']
 
@@ -11,16 +13,19 @@ ENTRY = re.compile(r'    ([A-Za-z][\w .()/-]*): (.*)')
 
 # As this package's and mmdet's hooks for invalid losses and mmdet's detectors say it.
 NAN = re.compile(
-    r'^.*(?:loss is [+-]?(?:nan|inf)|loss become infinite or NaN'
-    r'|(?:is|are) (?:not finite|infinite or NaN)|holds NaN or infinite values).*$',
-    re.MULTILINE | re.IGNORECASE,
+    r'loss is [+-]?(?:nan|inf)|loss become infinite or NaN'
+    r'|(?:is|are) (?:not finite|infinite or NaN)|holds NaN or infinite values',
+    re.IGNORECASE,
 )
 
 # As tools/train.py logs it.
-REVISION = re.compile(r'^.*\bgit revision: ([\w-]+)$', re.MULTILINE)
+REVISION = re.compile(r'\bgit revision: ([\w-]+)$')
 
 # The compiler's options say nothing that the version does not.
 SKIPPED = ('PyTorch compiling details', 'mp_cfg', 'dist_cfg')
+
+# The head of what each start prints.
+HEAD = 'System environment:'
 
 
 @dataclass(frozen=True)
@@ -28,36 +33,36 @@ class RunLog:
     """Scalars of one training run.
 
     Attributes:
-        train (dict[int, dict]): iteration to its logged scalars (``loss``, ``lr``, ``time`` ...).
-        val (dict[int, dict]): epoch, or iteration of a run that counts no epochs, to its metrics
+        train (dict[int, dict]): Iteration to its logged scalars (``loss``, ``lr``, ``time`` ...).
+        val (dict[int, dict]): Epoch, or iteration of a run that counts no epochs, to its metrics
             (``coco/bbox_mAP`` ...).
-        starts (tuple[Path, ...]): folder of each start of the run that has rows here, in order.
-        broken (tuple[str, ...]): lines that could not be read, as 'file:number'.
+        starts (tuple[Path, ...]): Folder of each start of the run that has rows here, in order.
+        broken (tuple[str, ...]): Lines that could not be read, as 'file:number'.
     """
 
-    train: dict
-    val: dict
-    starts: tuple = ()
-    broken: tuple = ()
+    train: dict[int, dict[str, Any]] = field(repr=False)
+    val: dict[int, dict[str, Any]] = field(repr=False)
+    starts: tuple[Path, ...] = ()
+    broken: tuple[str, ...] = ()
 
-    def curve(self, metric):
-        """The epochs at which ``metric`` was measured, and its values, as two lists."""
+    def curve(self, metric: str) -> tuple[list[int], list[float]]:
+        """The epochs at which ``metric`` was measured, and its values."""
         points = [(epoch, row[metric]) for epoch, row in sorted(self.val.items()) if metric in row]
         return [epoch for epoch, _ in points], [value for _, value in points]
 
 
-def read_run_log(work_dir):
-    """Read the logs under a work folder.
+def read_run_log(work_dir: str | Path) -> RunLog:
+    """Read the scalars under a work folder.
 
     Each start of a run writes into a folder of its own, named by the time, so that sorted names
     are in the order of time. What an earlier start had done from where a later one set in is
     replaced, also where the later one has not come as far yet.
 
     Args:
-        work_dir (str | Path): folder of ``tools/train.py``.
+        work_dir (str | Path): Folder of ``tools/train.py``.
 
     Returns:
-        RunLog: empty where nothing was logged. A last line cut off by an interrupt is left out.
+        RunLog: Empty where nothing was logged. A last line cut off by an interrupt is left out.
     """
     train, val, broken = {}, {}, []  # step to (start, last training iteration before it, row)
     for file in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
@@ -84,7 +89,8 @@ def read_run_log(work_dir):
     )
 
 
-def _rows(file, broken):
+def _rows(file: Path, broken: list[str]) -> Iterator[dict[str, Any]]:
+    """Rows of a file; lines that hold none are added to ``broken``."""
     for number, line in enumerate(
         file.read_text(encoding='utf-8', errors='replace').splitlines(), 1
     ):
@@ -98,26 +104,25 @@ def _rows(file, broken):
             broken.append(f'{file}:{number}')
 
 
-def _drop(rows, iteration):
+def _drop(rows: dict[int, tuple], iteration: int) -> None:
     for step in [step for step, (_, at, _) in rows.items() if at >= iteration]:
         del rows[step]
 
 
-def read_environment(start):
+def read_environment(start: Path) -> dict[str, str]:
     """The environment that mmengine wrote at the head of a start's log.
 
     Args:
-        start (Path): folder of the start.
+        start (Path): Folder of the start.
 
     Returns:
         dict[str, str]: 'PyTorch' to '2.13.0+cpu' and so on, 'seed' among them; empty without a
         log. A git revision is there where something logged it as an entry.
     """
-    for file in sorted(start.glob('*.log')):
-        found = {}
-        inside = False
-        for line in file.read_text(encoding='utf-8', errors='replace').splitlines():
-            if line.startswith('System environment:'):
+    for file in _logs(start):
+        found, inside = {}, False
+        for line in _lines(file):
+            if line.startswith(HEAD):
                 inside = True
             elif inside and line.startswith('-----'):
                 return found
@@ -126,43 +131,59 @@ def read_environment(start):
     return {}
 
 
-def read_revisions(starts):
+def read_revisions(starts: Sequence[Path]) -> str:
     """The revisions of this package's repository that a run was made with.
 
     Args:
-        starts (Sequence[Path]): folders of its starts.
+        starts (Sequence[Path]): Folders of its starts.
 
     Returns:
-        str: hashes, ', then ' between those of a run that was resumed with another; '' where no
-        log tells one.
+        str: Hashes, ', then ' between those of a run that was resumed with another; '' where no
+        log gives one.
     """
-    found = [
-        match[1]
+    found = (
+        next((match[1] for line in _lines(file) if (match := REVISION.search(line))), None)
         for start in starts
-        for file in sorted(start.glob('*.log'))
-        if (match := REVISION.search(file.read_text(encoding='utf-8', errors='replace')))
-    ]
-    return ', then '.join(dict.fromkeys(found))
+        for file in _logs(start)
+    )
+    return ', then '.join(dict.fromkeys(filter(None, found)))
 
 
-def died_of_nan(work_dir, last_start):
+def died_of_nan(work_dir: Path, last_start: Path) -> str | None:
     """The line in which the logs of the last start tell of a loss that is not finite, or None.
 
     Args:
-        work_dir (Path): of the run.
-        last_start (Path): folder of the start that the last rows come from; one that began later
+        work_dir (Path): Of the run.
+        last_start (Path): Folder of the start that the last rows come from; one that began later
             and wrote no rows is looked at too, and so is a file beside it that caught its output.
     """
-    logs = [
-        file
-        for start in sorted(work_dir.iterdir())
-        if start.is_dir() and start.name >= last_start.name
-        for file in sorted(start.glob('*.log'))
+    starts = [
+        folder
+        for folder in sorted(work_dir.iterdir())
+        if folder.is_dir() and folder.name >= last_start.name
     ]
-    for file in [*logs, *sorted(work_dir.glob('*.log'))]:
-        text = file.read_text(encoding='utf-8', errors='replace')
-        # A file in the work folder has what all starts printed: the last one counts.
-        found = NAN.search(text, max(text.rfind('System environment:'), 0))
-        if found:
-            return re.sub(r'^.* - (?:INFO|WARNING|ERROR|CRITICAL) - ', '', found[0])
+    for file in [file for folder in (*starts, work_dir) for file in _logs(folder)]:
+        if found := _complaint(_lines(file)):
+            return re.sub(r'^.* - (?:INFO|WARNING|ERROR|CRITICAL) - ', '', found)
     return None
+
+
+def _complaint(lines: Iterable[str]) -> str | None:
+    """The first line about NaN that the last start wrote: a file may have what all starts did."""
+    found = None
+    for line in lines:
+        if HEAD in line:
+            found = None
+        elif found is None and NAN.search(line):
+            found = line
+    return found
+
+
+def _logs(folder: Path) -> list[Path]:
+    return sorted(folder.glob('*.log'))
+
+
+def _lines(file: Path) -> Iterator[str]:
+    with open(file, encoding='utf-8', errors='replace') as lines:
+        for line in lines:
+            yield line.rstrip('\n')

@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from ..engine.config import choose_resume
 from ..utils.errors import UserError
-from ..utils.files import atomic_write
+from ..utils.files import write_text
 from .launch import ToolJob
 from .predictions import PREDICTIONS
 from .run import Run
@@ -22,13 +22,6 @@ __all__ = ['Testing', 'make_predictions']
 
 # mmengine's log line: "Epoch(test) [ 50/125]    eta: ...".
 ITERATION = re.compile(r'Epoch\(test\)\s+\[\s*(\d+)/(\d+)\]')
-
-# What is tested is what the run was evaluated on in training: its log's last line is of it.
-ON_VAL = """
-test_dataloader = val_dataloader
-test_evaluator = val_evaluator
-test_cfg = dict(val_cfg, type='TestLoop')
-"""
 
 
 def make_predictions(runs: Sequence[Run]) -> list[str]:
@@ -134,8 +127,12 @@ class _ValTesting(Testing):
 
     def run(self, report: Report, threads: int | None = None) -> None:
         """Write the run's configuration with val as what is tested, and test."""
-        with atomic_write(self.config) as file:
-            file.write(self.trained.config_file.read_bytes() + ON_VAL.encode())
+        # What is tested is what the run was evaluated on in training: its log's last line is of it.
+        config = self.trained.buildable()
+        config.test_dataloader = config.get('val_dataloader')
+        config.test_evaluator = config.get('val_evaluator')
+        config.test_cfg = dict(config.get('val_cfg') or {}, type='TestLoop')
+        write_text(self.config, config.pretty_text)
         super().run(report, threads)
 
 

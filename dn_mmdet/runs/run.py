@@ -2,19 +2,22 @@
 
 import inspect
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from mmengine.config import Config
 
 from .. import layers
-from .config import differences, effective, parse_config
+from .config import differences, effective, literal_config, parse_config
 from .log import RunLog, died_of_nan, read_environment, read_revisions, read_run_log
 
-__all__ = ['LeftOut', 'Module', 'Run', 'module_of', 'read_run']
+__all__ = ['LeftOut', 'NormLabel', 'Run', 'read_run']
 
-
+# Type of a norm to what the paper calls it.
 NAMES = {
     'SyncBN': 'BN',
     'BN2d': 'BN',
@@ -28,14 +31,14 @@ NAMES = {
 }
 
 
-class Module(NamedTuple):
-    """First columns of the paper's Table 5.
+class NormLabel(NamedTuple):
+    """A norm as the first columns of the paper's Table 5 have it.
 
     Attributes:
         name (str): 'BN', 'DN-B' ...; what has no other name is called as its ``type``.
-        r (str): reduction ratio; '' where it has none.
-        g (str): channels of a group; '' where it has none.
-        details (str): further keys of the norm that are not at their default.
+        r (str): Reduction ratio; '' where it has none.
+        g (str): Channels of a group; '' where it has none.
+        details (str): Further keys of the norm that are not at their default.
     """
 
     name: str
@@ -43,14 +46,60 @@ class Module(NamedTuple):
     g: str = ''
     details: str = ''
 
+    @classmethod
+    def of(cls, config: dict[str, Any]) -> 'NormLabel':
+        """The norm of the backbone, or of a model without one.
+
+        Args:
+            config (dict[str, Any]): From :func:`dn_mmdet.runs.config.parse_config`.
+
+        Returns:
+            NormLabel: BN where the configuration names no norm, as the backbones of mmdet have
+            it.
+        """
+        norm = _norm_cfg(config.get('model'))
+        kind = str(norm.get('type', 'BN')).split('.')[-1]
+        layer = getattr(layers, kind, None)
+        parameters = {} if layer is None else inspect.signature(layer).parameters
+        defaults = {name: parameter.default for name, parameter in parameters.items()}
+        r, g = (norm.get(key, defaults.get(key)) for key in ('r', 'g'))
+        details = [
+            f'{key}={norm[key]}'
+            for key in ('start', 'fuse', 'sc_input', 'detach_gap', 'num_groups')
+            if key in norm and norm[key] != defaults.get(key)
+        ]
+        if kind == 'DNC':
+            details = [
+                f'after {str(norm.get("fuse", defaults["fuse"])).upper()}',
+                *(detail for detail in details if not detail.startswith('fuse')),
+            ]
+        return cls(
+            NAMES.get(kind, kind),
+            '' if r is None else str(r),
+            '' if g is None else str(g),
+            ', '.join(details),
+        )
+
     @property
-    def arguments(self):
+    def arguments(self) -> str:
         """' (r, g)', '' without any."""
         found = ', '.join(filter(None, (self.r, self.g)))
         return f' ({found})' if found else ''
 
-    def __str__(self):
+    def __str__(self) -> str:
         return ', '.join(filter(None, (self.name + self.arguments, self.details)))
+
+
+def _norm_cfg(model: Any) -> dict[str, Any]:
+    while (
+        isinstance(model, dict)
+        and 'backbone' not in model
+        and isinstance(model.get('module') or model.get('detector'), dict)
+    ):
+        model = model.get('module') or model.get('detector')
+    backbone = model.get('backbone') if isinstance(model, dict) else None
+    norm = (backbone if isinstance(backbone, dict) else model or {}).get('norm_cfg')
+    return norm if isinstance(norm, dict) else dict(type='BN')
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,21 +107,23 @@ class Run:
     """One training.
 
     Attributes:
-        work_dir (str): its folder, as it was given.
-        config_file (Path): the complete configuration that it began with.
-        config (dict): what that holds, see :func:`dn_mmdet.runs.config.parse_config`.
-        seed (int): of the configuration, or the one that mmengine drew.
-        log (RunLog): its scalars.
-        environment (dict[str, str]): versions and the like, of its last start.
-        diverged (str): how its loss ceased to be finite; '' where it did not.
+        work_dir (str): Its folder, as it was given.
+        config_file (Path): The complete configuration that it began with.
+        config_text (str): What stands there.
+        config (dict[str, Any]): What that means, see :func:`dn_mmdet.runs.config.parse_config`.
+        seed (int): Of the configuration, or the one that mmengine drew.
+        log (RunLog): Its scalars.
+        environment (dict[str, str]): Versions and the like, of its last start.
+        diverged (str): How its loss ceased to be finite; '' where it did not.
     """
 
     work_dir: str
     config_file: Path
-    config: dict = field(repr=False)
+    config_text: str = field(repr=False)
+    config: dict[str, Any] = field(repr=False)
     seed: int
     log: RunLog = field(repr=False)
-    environment: dict = field(default_factory=dict, repr=False)
+    environment: dict[str, str] = field(repr=False)
     diverged: str = ''
 
     @property
@@ -105,15 +156,23 @@ class Run:
         first, second = sorted(self.log.train)[:2]
         return self.planned - self.last < second - first
 
+    def buildable(self, *needed: str) -> Config:
+        """Its configuration to build from; see :func:`literal_config`, which raises the errors.
+
+        Args:
+            *needed (str): Names that something is built from. Defaults to all.
+        """
+        return literal_config(self.config_text, self.config_file, needed or None)
+
     @cached_property
-    def effective(self) -> dict:
+    def effective(self) -> dict[str, Any]:
         """What of the configuration decides the result."""
         return effective(self.config)
 
     @cached_property
-    def module(self) -> Module:
+    def norm(self) -> NormLabel:
         """Its norm."""
-        return module_of(self.config)
+        return NormLabel.of(self.config)
 
     @property
     def metrics(self) -> set[str]:
@@ -137,87 +196,39 @@ class Run:
         return median(values) if values else None
 
     @property
-    def _train_cfg(self):
+    def _train_cfg(self) -> dict[str, Any]:
         return self.config.get('train_cfg') or {}
-
-
-def module_of(config):
-    """The norm of the backbone, or of a model without one.
-
-    Args:
-        config (dict): from :func:`dn_mmdet.runs.config.parse_config`.
-
-    Returns:
-        Module: BN where the configuration names no norm, as the backbones of mmdet have it.
-    """
-    model = config.get('model')
-    while (
-        isinstance(model, dict)
-        and 'backbone' not in model
-        and isinstance(model.get('module') or model.get('detector'), dict)
-    ):
-        model = model.get('module') or model.get('detector')
-    backbone = model.get('backbone') if isinstance(model, dict) else None
-    norm = (backbone if isinstance(backbone, dict) else model or {}).get('norm_cfg')
-    norm = norm if isinstance(norm, dict) else dict(type='BN')
-    kind = str(norm.get('type', 'BN')).split('.')[-1]
-    layer = getattr(layers, kind, None)
-    defaults = (
-        {}
-        if layer is None
-        else {
-            name: parameter.default
-            for name, parameter in inspect.signature(layer).parameters.items()
-        }
-    )
-    values = {key: norm.get(key, defaults.get(key)) for key in ('r', 'g')}
-    details = [
-        f'{key}={norm[key]}'
-        for key in ('start', 'fuse', 'sc_input', 'detach_gap', 'num_groups')
-        if key in norm and norm[key] != defaults.get(key)
-    ]
-    if kind == 'DNC':
-        details = [
-            f'after {str(norm.get("fuse", defaults["fuse"])).upper()}',
-            *(detail for detail in details if not detail.startswith('fuse')),
-        ]
-    return Module(
-        NAMES.get(kind, kind),
-        *('' if value is None else str(value) for value in values.values()),
-        ', '.join(details),
-    )
 
 
 class LeftOut(Exception):
     """Why a work folder is not compared, as a sentence that names it."""
 
 
-def read_run(work_dir: str) -> Run:
+def read_run(work_dir: str | Path) -> Run:
     """Read a work folder of ``tools/train.py``.
 
+    Args:
+        work_dir (str | Path): The folder.
+
     Raises:
-        LeftOut: it has no log or configuration, or several configurations.
+        LeftOut: It has no log or configuration, or several configurations.
     """
-    folder = Path(work_dir)
+    work_dir, folder = str(work_dir), Path(work_dir)
     if not folder.is_dir():
         raise LeftOut(f'{work_dir}: there is no such folder.')
     log = read_run_log(folder)
     if not log.starts:
-        hint = (
-            ' Give the work folder, which is the one above it.'
-            if (folder / 'vis_data').is_dir()
-            else ''
-        )
+        hint = ' Give the work folder, the one above it.' if (folder / 'vis_data').is_dir() else ''
         broken = (
-            f' ({len(log.broken)} unreadable lines in {log.broken[0].rpartition(":")[0]})'
+            f'; {len(log.broken)} unreadable lines in {log.broken[0].rpartition(":")[0]}'
             if log.broken
             else ''
         )
         raise LeftOut(
-            f'{work_dir}: no log was found, vis_data/scalars.json in a folder that is '
-            f'named by the time{broken}.{hint}'
+            f'{work_dir}: no log was found (vis_data/scalars.json in a folder named by the time '
+            f'of the start){broken}.{hint}'
         )
-    config_file, config = _config(work_dir, log.starts)
+    config_file, text, config = _config(work_dir, log.starts)
     environment = read_environment(log.starts[-1])
     if revisions := read_revisions(log.starts):
         environment['git revision'] = revisions
@@ -228,24 +239,25 @@ def read_run(work_dir: str) -> Run:
         if not seed.isdigit():
             raise LeftOut(
                 f'{work_dir}: neither its configuration (randomness.seed) nor its log '
-                'tells its seed, so that it cannot be paired with another run.'
+                'gives its seed, so it cannot be paired with another run.'
             )
-    run = Run(work_dir, config_file, config, int(seed), log, environment)
+    run = Run(work_dir, config_file, text, config, int(seed), log, environment)
     return replace(run, diverged=_diverged(run, folder))
 
 
-def _config(work_dir, starts):
-    """The configuration of the first start, when all starts have it."""
+def _config(work_dir: str, starts: Sequence[Path]) -> tuple[Path, str, dict[str, Any]]:
+    """The configuration of the first start, when all starts have it: file, text and content."""
     files = [start / 'vis_data' / 'config.py' for start in starts]
     if not any(file.is_file() for file in files):
         files = sorted(Path(work_dir).glob('*.py'))[:1]
     files = [file for file in files if file.is_file()]
     if not files:
         raise LeftOut(f'{work_dir}: its log has no configuration, vis_data/config.py.')
+    texts = [file.read_text(encoding='utf-8', errors='replace') for file in files]
     configs = []
-    for file in files:
+    for file, text in zip(files, texts, strict=True):
         try:
-            configs.append(parse_config(file.read_text(encoding='utf-8', errors='replace')))
+            configs.append(parse_config(text))
         except SyntaxError as error:
             raise LeftOut(
                 f'{work_dir}: its configuration {file} cannot be read, it is cut off or '
@@ -263,10 +275,10 @@ def _config(work_dir, starts):
                 f'{work_dir}: its log mixes two configurations, {files[0]} and {file}, '
                 f'which differ in {", ".join(keys)}.'
             )
-    return files[0], configs[0]
+    return files[0], texts[0], configs[0]
 
 
-def _diverged(run, folder):
+def _diverged(run: Run, folder: Path) -> str:
     if run.log.train:
         iteration = max(run.log.train)
         loss = run.log.train[iteration].get('loss')

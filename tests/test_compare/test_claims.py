@@ -54,7 +54,7 @@ def runs_with(make_run, differences, first=0.40):
         ((-0.01, 0.05, 0.05, 0.05, 0.05), 'gain', 'over seeds alone that excludes zero'),
         ((-0.01, 0.05, 0.05), 'not shown', 'the interval over seeds contains zero'),
         ((0.0, 0.0), 'not shown', 'lies within the spread; the interval over seeds contains zero'),
-        ((0.001, 0.001, 0.001), 'not shown', 'rounds off'),
+        ((0.001, 0.001, 0.001), 'not shown', 'rounding in the log'),
         ((0.002, 0.002, 0.002), 'gain', 'excludes zero'),
         ((-0.02, -0.03), 'loss', 'a loss that exceeds the spread'),
         ((0.04,), 'nothing', 'nothing can be said from one seed'),
@@ -97,23 +97,23 @@ def test_a_seed_that_died_forbids_a_gain(make_run):
     comparison = compare_folders(folders)
     (claim,) = comparison.claims
     assert claim.verdict == 'not shown' and (
-        'without 1 of 4 runs of DN-B (16, oup) (seed 9), which died' in claim.sentence
+        'it leaves out 1 of 4 runs of DN-B (16, oup) (seed 9), which diverged' in claim.sentence
     )
     assert claim.difference.mean == pytest.approx(0.06)
     assert any(
-        'dnb9 (seed 9) died: its log says: the loss is nan' in text for text in comparison.notes
+        'dnb9 (seed 9) diverged: its log says: the loss is nan' in text for text in comparison.notes
     )
     alone = compare_folders([folders[0], folders[-1]]).claims[0]
-    assert alone.verdict == 'nothing' and 'every run of DN-B (16, oup) died' in alone.sentence
+    assert alone.verdict == 'nothing' and 'every run of DN-B (16, oup) diverged' in alone.sentence
 
 
 def test_unfinished_runs_are_left_out_where_others_are_there(three_seeds, make_run):
     folder = make_run('bn3', [0.1, 0.2], seed=3, checkpoint='work_dirs/bn_pre_seed3/epoch_2.pth')
     comparison = compare_folders([*three_seeds, folder])
     assert comparison.groups[0].seeds == [0, 1, 2] and comparison.step is None
-    assert comparison.left_out == [
-        f'{folder}: it is not finished, 2 of 3 epochs; --resume goes on with it.'
-    ]
+    assert comparison.left_out == (
+        f'{folder}: it is not finished (2 of 3 epochs); --resume continues it.',
+    )
 
 
 def test_partial_runs_are_compared_where_all_have_come_and_nothing_is_claimed(make_run):
@@ -143,7 +143,7 @@ def test_partial_runs_are_compared_where_all_have_come_and_nothing_is_claimed(ma
                 make(norm[-4:-2], [0.1], norm=norm, log_tail='the loss is nan\n')
                 for norm in (BN, DNB)
             ],
-            'every run died',
+            'every run diverged',
         ),
         (
             lambda make: [

@@ -1,9 +1,12 @@
 import random
+from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
-from dn_mmdet.compare import compare_folders
+from dn_mmdet.compare import compare_folders, comparison
+from dn_mmdet.compare.images.predictions import Predictions
 from dn_mmdet.compare.report.blocks import report_title
 from dn_mmdet.runs.config import differences, effective, is_expected, parse_config
 from dn_mmdet.utils.errors import UserError
@@ -164,3 +167,51 @@ def test_other_data_and_classes_are_named_and_left_out(three_seeds, make_run):
     assert 'eighty' in comparison.left_out[1] and '80 classes' in comparison.left_out[1]
     with pytest.raises(UserError, match='different data'):
         compare_folders([three_seeds[0], folders[6]])
+
+
+def test_runs_are_grouped_and_judged_once(three_seeds, monkeypatch):
+    calls = []
+    for name in ('read_runs', 'group_runs', 'judge'):
+        monkeypatch.setattr(comparison, name, counting(getattr(comparison, name), calls))
+    compare_folders(three_seeds, baseline='BN', predictions=True)
+    assert calls == ['read_runs', 'group_runs', 'judge']
+
+
+def counting(function, calls):
+    def counted(*args):
+        calls.append(function.__name__)
+        return function(*args)
+
+    return counted
+
+
+def test_a_comparison_cannot_be_changed(three_seeds):
+    found = compare_folders(three_seeds, predictions=True)
+    with pytest.raises(FrozenInstanceError):
+        found.metric = 'top1'
+    for frozen in (found.baselines, found.predictions.results, found.predictions.intervals):
+        with pytest.raises(TypeError):
+            frozen['DN-B'] = None
+    for part in (found, found.predictions):
+        for field in fields(part):
+            assert isinstance(
+                getattr(part, field.name),
+                (tuple, MappingProxyType, str, int, type(None), Predictions),
+            ), field.name
+
+
+def test_failed_runs_are_noted_unless_the_report_tells_of_them(three_seeds, make_run):
+    dead = make_run('dead', [0.1], seed=5, log_tail='the loss is nan\n')
+    failed = {dead: 'diverged', 'elsewhere': 'no space', '/nowhere': 'no space'}
+    found = compare_folders([*three_seeds, dead, '/nowhere'], failed=failed)
+    assert [text for text in found.notes if 'no space' in text] == ['elsewhere: no space']
+    assert sum(text.startswith(dead) for text in found.notes) == 1
+
+
+def test_copies_of_a_run_do_not_decide_on_the_data(make_run):
+    copies = [make_run(f'copy{i}', [0.1, 0.2, 0.3], data_root='data/other/') for i in range(3)]
+    pair = [make_run('bn', [0.1, 0.2, 0.3]), make_run('dnb', [0.1, 0.2, 0.4], norm=DNB)]
+    found = compare_folders([*copies, *pair])
+    assert [run.work_dir for run in found.runs] == pair
+    # Labels tell those apart that are left.
+    assert [group.label for group in found.groups] == ['BN', 'DN-B (16, oup)']

@@ -11,8 +11,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from dn_mmdet.compare import compare_folders
-from dn_mmdet.compare import run as compare_configs
+from dn_mmdet.compare import compare_configs, compare_folders
 from dn_mmdet.experiments import detection as embedded
 from dn_mmdet.experiments.detection import VARIANTS, compare_embedded
 from dn_mmdet.paths import configs_root, tools_root
@@ -107,7 +106,7 @@ def test_a_diverged_arm_is_a_result_and_a_failed_one_is_named(played, configs, t
     assert [group.label for group in comparison.groups] == ['BN', 'GN, num_groups=8']
     assert comparison.groups[1].diverged == (0, 1)
     report = Path('work_dirs/compare/compare.md').read_text()
-    assert 'work_dirs/compare/gn/seed_0 (seed 0) died: its log says: the loss is nan' in report
+    assert 'work_dirs/compare/gn/seed_0 (seed 0) diverged: its log says: the loss is nan' in report
     assert report.count('work_dirs/compare/dnb/seed_1: ') == 1
     assert 'dnb, seed 1: failed: dnb, seed 1 ended with status 1: no space' in (
         capsys.readouterr().out
@@ -326,7 +325,9 @@ def test_the_tools(played, configs, monkeypatch, capsys):
         with pytest.raises(SystemExit) as left:
             run_tool(compare, arguments, monkeypatch)
         assert left.value.code == 2 and told in capsys.readouterr().err
-    monkeypatch.setattr('dn_mmdet.compare.compare_embedded', lambda **all: given.append(all))
+    monkeypatch.setattr(
+        'dn_mmdet.experiments.detection.compare_embedded', lambda **all: given.append(all)
+    )
     run_tool('compare_digits.py', ['--seeds', 0, 5, '--extra', '--out', 'x'], monkeypatch)
     assert given[1:] == [
         dict(

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from dn_mmdet.compare.statistics import compare, summarise
+from dn_mmdet.compare.statistics import compare, summarize
 
 
 def rows(*values, diverged=()):
@@ -13,15 +13,15 @@ def rows(*values, diverged=()):
 
 
 def test_mean_and_sample_standard_deviation():
-    summary = summarise(rows(90.0, 92.0, 94.0), 'val')
+    summary = summarize(rows(90.0, 92.0, 94.0), 'val')
     assert summary.mean == 92.0 and summary.spread == pytest.approx(2.0)
     assert str(summary) == '92.0 ± 2.0'
 
 
 def test_a_diverged_run_is_counted_and_not_averaged():
-    summary = summarise(rows(90.0, None, 94.0, diverged=[1]), 'val')
+    summary = summarize(rows(90.0, None, 94.0, diverged=[1]), 'val')
     assert summary.mean == 92.0 and str(summary) == '92.0 ± 2.8 (NaN in 1 of 3)'
-    assert str(summarise(rows(None, None, diverged=[0, 1]), 'val')) == 'NaN in 2 of 2'
+    assert str(summarize(rows(None, None, diverged=[0, 1]), 'val')) == 'NaN in 2 of 2'
 
 
 @pytest.mark.parametrize(
@@ -34,25 +34,25 @@ def test_a_diverged_run_is_counted_and_not_averaged():
     ],
 )
 def test_a_difference_needs_more_than_its_spread(second, verdict):
-    difference = compare(summarise(rows(90.0, 92.0, 94.0), 'val'), summarise(rows(*second), 'val'))
+    difference = compare(summarize(rows(90.0, 92.0, 94.0), 'val'), summarize(rows(*second), 'val'))
     assert difference.verdict == verdict
 
 
 def test_differences_are_paired_by_seed():
     # The seeds differ by 40 points, the two sides by 1 in each seed.
-    low, high = summarise(rows(50.0, 90.0), 'val'), summarise(rows(51.0, 91.0), 'val')
+    low, high = summarize(rows(50.0, 90.0), 'val'), summarize(rows(51.0, 91.0), 'val')
     difference = compare(low, high)
     assert (difference.mean, difference.spread, difference.verdict) == (1.0, 0.0, 'higher')
     assert str(difference) == '+1.0 ± 0.0, higher'
 
 
 def test_one_seed_is_no_verdict():
-    difference = compare(summarise(rows(90.0), 'val'), summarise(rows(99.0), 'val'))
+    difference = compare(summarize(rows(90.0), 'val'), summarize(rows(99.0), 'val'))
     assert difference.verdict == 'one seed' and str(difference) == '+9.0 ± 0.0, one seed'
 
 
 def test_a_side_that_diverged_lost():
-    good, bad = summarise(rows(90.0, 91.0), 'val'), summarise(rows(95.0, None, diverged=[1]), 'val')
+    good, bad = summarize(rows(90.0, 91.0), 'val'), summarize(rows(95.0, None, diverged=[1]), 'val')
     assert compare(bad, good).verdict == 'higher' and compare(good, bad).verdict == 'lower'
     assert 'diverged' in str(compare(good, bad)) and math.isnan(compare(good, bad).mean)
     both = compare(bad, bad)

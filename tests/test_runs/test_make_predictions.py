@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from dn_mmdet.compare import compare_folders
 from dn_mmdet.runs.make_predictions import make_predictions
+from dn_mmdet.runs.run import read_run
 from tests.helpers.work_folders import DNB
 
 TOOL = """
@@ -91,3 +92,16 @@ def test_an_interrupt_says_how_to_go_on(runs, monkeypatch):
     monkeypatch.setattr('subprocess.Popen', stop)
     with pytest.raises(KeyboardInterrupt, match='the same command goes on'):
         make_predictions(runs)
+
+
+def test_a_configuration_that_would_have_to_be_run_is_not_tested(runs, make_run, tmp_path):
+    folder = make_run('odd', [0.1, 0.2, 0.3], lr=0.1)
+    (config,) = Path(folder).rglob('config.py')
+    config.write_text(
+        f"{config.read_text()}log = dict(file=open({str(tmp_path / 'made')!r}, 'w'))\n"
+    )
+    Path(folder, 'epoch_3.pth').write_text('weights')
+    Path(folder, 'last_checkpoint').write_text('epoch_3.pth')
+    (reason,) = make_predictions([read_run(folder)])
+    assert f'{config}: log.file is no literal but open(' in reason
+    assert not (tmp_path / 'made').exists() and not Path(folder, 'predictions.pkl').exists()

@@ -1,13 +1,13 @@
 """Compare finished or partial runs by their logs; no GPU is needed.
 
-Where work folders hold predictions too, and the val data is here, what may be said of a difference
-rests on the choice of images as well as on seeds, and the images that the groups differ on most
-are shown.
+Where work folders hold predictions too, and the val data is here, what can be claimed of a
+difference rests on the choice of images as well as on seeds, and the images on which the groups
+differ most are shown.
 
 Nothing is trained, unless --configs A.py B.py is given in place of work folders: then each is
 trained with each seed as far as that is missing, and interrupted, the same command goes on.
 
-Runs that differ in the seed alone are one group. The report says first what may be said of each
+Runs that differ in the seed alone are one group. The report begins with what can be claimed of each
 group against its baseline, and calls no difference a gain that lies within its spread over seeds,
 or whose interval contains zero.
 """
@@ -63,7 +63,7 @@ def parse_args():
         action=argparse.BooleanOptionalAction,
         default=True,
         help='use predictions.pkl, else the newest pickle, of each work folder: for intervals over '
-        'images too, and for pictures of the images that the groups differ on most',
+        'images too, and for pictures of the images on which the groups differ most',
     )
     parser.add_argument(
         '--test',
@@ -121,8 +121,7 @@ def parse_args():
 if __name__ == '__main__':
     args, training = parse_args()
     with user_errors():
-        from dn_mmdet.compare import run as compare_configs
-        from dn_mmdet.compare import run as compare_runs
+        from dn_mmdet.compare import compare_configs, compare_runs
 
         if training:
             args.pop('work_dirs')

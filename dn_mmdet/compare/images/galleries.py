@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -13,7 +13,8 @@ import numpy as np
 
 from ...figures.class_gallery import draw_gallery
 from ...figures.detections import draw_side_by_side
-from ..comparison import Comparison
+from ..groups import Group
+from .predictions import Pairs, Predictions
 from .results import SCORE_THR, ClassResults, ImageResults
 
 __all__ = ['Extremes', 'Gallery', 'draw_galleries', 'find_extremes']
@@ -26,10 +27,11 @@ class Gallery(NamedTuple):
     """A picture in a report.
 
     Attributes:
-        label (str): of the group; baseline (str): of its baseline.
-        file (str): name of the PNG.
-        title (str): what it shows, without a full stop.
-        counts (str): a sentence with the number of images to either side, and how they are ranked.
+        label (str): Label of the group.
+        baseline (str): Label of its baseline.
+        file (str): Name of the PNG.
+        title (str): What it shows, without a full stop.
+        counts (str): A sentence with the number of images to either side, and how they are ranked.
     """
 
     label: str
@@ -39,16 +41,19 @@ class Gallery(NamedTuple):
     counts: str
 
 
-def draw_galleries(comparison: Comparison, folder: Path) -> list[Gallery]:
+def draw_galleries(
+    predictions: Predictions, compared: Sequence[tuple[Group, Group]], folder: Path
+) -> list[Gallery]:
     """Draw a picture for each group of which, and of whose baseline, predictions are there.
 
     Args:
-        comparison (Comparison): with predictions.
-        folder (Path): of the pictures.
+        predictions (Predictions): What the runs predict.
+        compared (Sequence[tuple[Group, Group]]): Each group with a baseline, and that.
+        folder (Path): Folder of the pictures.
     """
     galleries = []
-    for label, baseline in comparison.baselines.items():
-        pairs = comparison.predictions.pairs(comparison, label)
+    for group, baseline in compared:
+        pairs, label = predictions.pairs(group, baseline), group.label
         if not pairs:
             continue
         is_class = isinstance(next(iter(pairs.values()))[0], ClassResults)
@@ -72,13 +77,15 @@ def draw_galleries(comparison: Comparison, folder: Path) -> list[Gallery]:
     return galleries
 
 
-def _file_name(what, label, taken):
+def _file_name(what: str, label: str, taken: Collection[str]) -> str:
     slug = re.sub(r'\W+', '_', label).strip('_').lower()[:60]
     names = (f'{what}_{slug}{number}.png' for number in chain([''], (f'_{i}' for i in count(2))))
     return next(name for name in names if name not in taken)
 
 
-def _draw_detections(label, baseline, pairs, extremes, file):
+def _draw_detections(
+    label: str, baseline: str, pairs: Pairs, extremes: 'Extremes', file: Path
+) -> str:
     seed = min(pairs)
     first, second = pairs[seed]
     shown = [*extremes.better, *extremes.worse]
@@ -106,11 +113,11 @@ def _draw_detections(label, baseline, pairs, extremes, file):
     )
 
 
-def _draw_classes(label, baseline, pairs, extremes, file):
+def _draw_classes(label: str, baseline: str, pairs: Pairs, extremes: 'Extremes', file: Path) -> str:
     first, second = next(iter(pairs.values()))
     infos = first.dataset
 
-    def told(i):
+    def told(i: int) -> tuple[str, str]:
         lines = [f'true: {_short(first.classes[first.labels[i]])}']
         for name, side in ((baseline, 0), (label, 1)):
             found = Counter(first.classes[pair[side].predicted[i]] for pair in pairs.values())
@@ -132,12 +139,12 @@ def _draw_classes(label, baseline, pairs, extremes, file):
         file,
     )
     return (
-        f'What {baseline} and {label} say of images that one gets right and the other '
+        f'What {baseline} and {label} predict for images that one gets right and the other '
         f'wrong, over {len(pairs)} seed{"" if len(pairs) == 1 else "s"}'
     )
 
 
-def _counts(label, baseline, extremes, seeds, is_class):
+def _counts(label: str, baseline: str, extremes: 'Extremes', seeds: int, is_class: bool) -> str:
     total = len(extremes.first)
     better, worse = extremes.counts
     over = f', the mean over {seeds} seeds' if seeds > 1 else ''
@@ -150,13 +157,13 @@ def _counts(label, baseline, extremes, seeds, is_class):
         [f'{len(extremes.worse)} where {baseline} is'] if extremes.worse else []
     )
     return (
-        f'Of {total:,} images {label} is better on {better:,} and {baseline} on {worse:,}, the '
-        f'others are equal. They are ranked {how}{over}; shown are the most extreme ones to '
+        f'Of {total:,} images, {label} is better on {better:,} and {baseline} on {worse:,}; on the '
+        f'others they are equal. Images are ranked {how}{over}; shown are the most extreme ones on '
         f'either side, {" and ".join(shown)}.'
     )
 
 
-def _short(text):
+def _short(text: str) -> str:
     return text if len(text) <= 16 else f'{text[:15]}…'
 
 
@@ -165,10 +172,11 @@ class Extremes:
     """Places of images, the largest difference first.
 
     Attributes:
-        better (list[int]): where the second group is the better one.
-        worse (list[int]): where the first is.
-        first (ndarray): (I,), score of each image, mean over the seeds; second (ndarray): likewise.
-        counts (tuple[int, int]): images, of all, where the second and the first is better.
+        better (list[int]): Where the second group is the better one.
+        worse (list[int]): Where the first is.
+        first (ndarray): Of shape (I,), score of each image, mean over the seeds.
+        second (ndarray): Likewise.
+        counts (tuple[int, int]): Images, of all, where the second and the first is better.
     """
 
     better: list[int]
@@ -186,8 +194,8 @@ def find_extremes(pairs: Sequence[tuple[ImageResults, ImageResults]], most: int)
     by the order of the images.
 
     Args:
-        pairs (Sequence[tuple[ImageResults, ImageResults]]): first and second group, by seed.
-        most (int): images to each side.
+        pairs (Sequence[tuple[ImageResults, ImageResults]]): First and second group, by seed.
+        most (int): Images to each side.
     """
     first, second = (
         np.mean([side.scores() for side in sides], axis=0) for sides in zip(*pairs, strict=True)

@@ -1,11 +1,12 @@
 """Intervals of a difference over the images it was measured on, and over seeds too."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from tqdm import tqdm
 
-from ...utils.progress import Progress
 from ..statistics import LEVEL, Interval
 from .results import ImageResults
 
@@ -19,11 +20,11 @@ class ImageIntervals:
     """What the choice of images, and of seeds, makes of a difference.
 
     Attributes:
-        difference (float): second minus first, mean over the seeds, from the predictions.
-        images (Interval): of that, when the seeds stay and the images are drawn anew.
-        both (Interval | None): when both are drawn anew; None with a single seed.
-        count (int): of images.
-        seeds (tuple[int, ...]): whose predictions both sides have.
+        difference (float): Second minus first, mean over the seeds, from the predictions.
+        images (Interval): Of that, when the seeds stay and the images are drawn anew.
+        both (Interval | None): When both are drawn anew; None with a single seed.
+        count (int): Number of images.
+        seeds (tuple[int, ...]): Seeds whose predictions both sides have.
     """
 
     difference: float
@@ -50,26 +51,22 @@ def resampled_values(
     and draw.
 
     Args:
-        results (Sequence[ImageResults]): of R runs on the same I images.
-        resamples (int): draws. Default: 1,000.
-        seed (int): of the draws. Default: 0.
+        results (Sequence[ImageResults]): Of R runs on the same I images.
+        resamples (int): Draws. Defaults to 1,000.
+        seed (int): Of the draws. Defaults to 0.
 
     Returns:
-        ndarray: (resamples, R); NaN where no image that was drawn has an object.
+        ndarray: Of shape (resamples, R); NaN where no image that was drawn has an object.
     """
     count = len(results[0].images)
     random = np.random.default_rng(seed)
     values = np.empty((resamples, len(results)))
-    step = Progress({'bootstrap': 10}).start('bootstrap')
-    for row in range(resamples):
+    title = f'bootstrap of {len(results)} runs over {count:,} images'
+    # A log file gets a line now and then.
+    every = 0.5 if sys.stderr.isatty() else 15
+    for row in tqdm(range(resamples), title, unit='draw', delay=2, mininterval=every):
         weights = np.bincount(random.integers(count, size=count), minlength=count)
         values[row] = [found.value(weights) for found in results]
-        if row % 10 == 9:
-            step.show(
-                (row + 1) / resamples,
-                f'{len(results)} runs, {row + 1:,} of {resamples:,} draws of {count:,} images',
-            )
-    step.finish()
     return values
 
 
@@ -87,13 +84,13 @@ def image_intervals(
     replacement, both runs of a seed together, and images with replacement.
 
     Args:
-        differences (ndarray): (resamples, S), second minus first for each draw of images and each
-            seed that both sides have.
-        measured (Sequence[float]): (S,), on the images as they are.
-        count (int): of images.
+        differences (ndarray): Of shape (resamples, S), second minus first for each draw of images
+            and each seed that both sides have.
+        measured (Sequence[float]): Of length S, on the images as they are.
+        count (int): Number of images.
         seeds (Sequence[int]): S of them.
-        level (float): share inside. Default: 0.95.
-        seed (int): of the draws of seeds. Default: 0.
+        level (float): Share inside. Defaults to 0.95.
+        seed (int): Of the draws of seeds. Defaults to 0.
     """
     kept = differences[np.isfinite(differences).all(axis=1)]
     # A stream of its own: with that of the images, draws of seeds would go along with theirs.
@@ -108,6 +105,6 @@ def image_intervals(
     )
 
 
-def _interval(values, level):
+def _interval(values: np.ndarray, level: float) -> Interval:
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high), len(values))

@@ -4,8 +4,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from pycocotools.coco import COCO
 
 __all__ = ['DetectionMatches', 'match_detections']
 
@@ -15,14 +19,15 @@ class _ClassMatches:
     """One class: N detections, highest score first, and T IoU thresholds.
 
     Attributes:
-        image (ndarray): (N,), the place of each detection's image.
-        score (ndarray): (N,).
-        hits (ndarray): (T, L), places of the right detections; filled up with N - 1.
-        hit_image (ndarray): (T, L), their images; filled up with I, which is no image.
-        skips (ndarray): (T, M), likewise of those that are neither right nor wrong: of a crowd,
-            or of another size; skip_image (ndarray): (T, M).
-        skipped (ndarray): (T, L), how many of the latter stand before each of the former.
-        objects (ndarray): (I,), objects to be found in each image.
+        image (ndarray): Of shape (N,), the place of each detection's image.
+        score (ndarray): Of shape (N,).
+        hits (ndarray): Of shape (T, L), places of the right detections; filled up with N - 1.
+        hit_image (ndarray): Of shape (T, L), their images; filled up with I, which is no image.
+        skips (ndarray): Of shape (T, M), places of those that are neither right nor wrong: of a
+            crowd, or of another size.
+        skip_image (ndarray): Of shape (T, M), their images.
+        skipped (ndarray): Of shape (T, L), how many of the latter stand before each of the former.
+        objects (ndarray): Of shape (I,), objects to be found in each image.
     """
 
     image: np.ndarray
@@ -49,8 +54,8 @@ class DetectionMatches:
 
     Args:
         images (Sequence[int]): COCO ids of the I images, in ascending order.
-        classes (Mapping[str, _ClassMatches]): by name.
-        recalls (ndarray): at which precision is averaged.
+        classes (Mapping[str, _ClassMatches]): By name.
+        recalls (ndarray): Recalls at which precision is averaged.
     """
 
     def __init__(
@@ -64,7 +69,8 @@ class DetectionMatches:
         """Average precision of each class, NaN where no image that counts has an object of it.
 
         Args:
-            weights (ndarray, optional): (I,) int, how often each image counts. Default: once.
+            weights (ndarray, optional): Integers of shape (I,), how often each image
+                counts. Defaults to once.
         """
         weights = np.ones(len(self.images), np.int64) if weights is None else weights
         return {
@@ -80,11 +86,11 @@ class DetectionMatches:
         """How well each image is detected at a score at which detections are shown.
 
         Args:
-            score_thr (float): detections below it count as not made.
+            score_thr (float): Detections below it count as not made.
 
         Returns:
-            ndarray: (I,), twice the right detections over detections and objects, the mean over
-            the IoU thresholds; 1 where there is nothing and nothing was found.
+            ndarray: Of shape (I,), twice the right detections over detections and objects, the
+            mean over the IoU thresholds; 1 where there is nothing and nothing was found.
         """
         size = len(self.images)
         right, of = 0, 0
@@ -108,7 +114,7 @@ class DetectionMatches:
 
 
 def match_detections(
-    coco,
+    coco: 'COCO',
     detections: Sequence[Mapping],
     categories: Mapping[int, str],
     area: str = 'all',
@@ -118,13 +124,13 @@ def match_detections(
     """Let pycocotools match detections with objects, and keep what it found by image.
 
     Args:
-        coco (pycocotools.coco.COCO): the ground truth; all of its images count.
+        coco (COCO): The ground truth; all of its images count.
         detections (Sequence[Mapping]): COCO results: ``image_id``, ``category_id``, ``bbox``
             (x, y, width, height) and ``score``.
-        categories (Mapping[int, str]): id to name of the classes that are evaluated.
-        area (str): 'all', 'small', 'medium' or 'large', the size of objects. Default: 'all'.
-        max_per_image (int): detections of a class and image that count. Default: 100.
-        thresholds (Sequence[float], optional): of IoU. Default: COCO's 0.5 to 0.95.
+        categories (Mapping[int, str]): Id to name of the classes that are evaluated.
+        area (str): 'all', 'small', 'medium' or 'large', the size of objects. Defaults to 'all'.
+        max_per_image (int): Detections of a class and image that count. Defaults to 100.
+        thresholds (Sequence[float], optional): Of IoU. Defaults to COCO's 0.5 to 0.95.
     """
     from pycocotools.cocoeval import COCOeval
 
@@ -155,7 +161,7 @@ def match_detections(
     )
 
 
-def _class_matches(entries, rows):
+def _class_matches(entries: Sequence[Mapping[str, Any] | None], rows: int) -> _ClassMatches:
     size = len(entries)
     found = [(i, entry) for i, entry in enumerate(entries) if entry is not None]
     objects = np.zeros(size, np.int64)
@@ -177,7 +183,7 @@ def _class_matches(entries, rows):
     return _ClassMatches(image, score, hits, hit_image, skips, skip_image, skipped, objects)
 
 
-def _places(mask, image, size):
+def _places(mask: np.ndarray, image: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Where the rows of a mask are true, and the images there, filled up to one length."""
     most = int(mask.sum(axis=1).max(initial=0))
     places = np.full((len(mask), most), max(len(image) - 1, 0), dtype=np.int32)
@@ -188,7 +194,7 @@ def _places(mask, image, size):
     return places, images
 
 
-def _precision(found, weights, recalls):
+def _precision(found: _ClassMatches, weights: np.ndarray, recalls: np.ndarray) -> float:
     """The area under the envelope of precision over recall, as COCO samples it."""
     count = int(weights @ found.objects)
     if count == 0:
@@ -218,6 +224,6 @@ def _precision(found, weights, recalls):
     return float(np.take_along_axis(envelope, places, axis=1).mean())
 
 
-def _count(images, size):
+def _count(images: np.ndarray, size: int) -> np.ndarray:
     """How often each image occurs; the place after the last one is no image."""
     return np.bincount(images, minlength=size + 1)[:size]

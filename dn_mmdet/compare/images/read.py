@@ -6,19 +6,22 @@ from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
 from ...classification.accuracy import rank_of_class
-from ...engine.config import load_config
 from ...runs.predictions import PREDICTIONS, read_predictions
 from ...runs.run import Run
 from ...utils.errors import UserError
 from .matches import match_detections
 from .results import ClassResults, DetectionResults, ImageResults
+
+if TYPE_CHECKING:
+    from pycocotools.coco import COCO
 
 __all__ = [
     'TOLERANCE',
@@ -66,18 +69,21 @@ def prediction_file(run: Run) -> Path | None:
     return max(found, key=lambda path: (path.stat().st_mtime, path.name), default=None)
 
 
-def read_results(run: Run, file: Path, metric: str, opened: dict | None = None) -> ImageResults:
+def read_results(
+    run: Run, file: Path, metric: str, opened: dict[str, tuple[Any, Any]] | None = None
+) -> ImageResults:
     """Predictions of a run, checked against the data and the log of the run.
 
     Args:
-        run (Run): finished.
-        file (Path): of ``tools/test.py --out``.
-        metric (str): for which :func:`can_read` holds.
-        opened (dict, optional): where data sets are kept for runs that share them. Default: none.
+        run (Run): A finished one.
+        file (Path): A file of ``tools/test.py --out``.
+        metric (str): One for which :func:`can_read` holds.
+        opened (dict[str, tuple[Any, Any]], optional): Where data sets and evaluators are kept for
+            runs that share them. Defaults to none.
 
     Raises:
-        UserError: the file cannot be read, is of other images, classes or another checkpoint, or
-            the run's val data are not here.
+        UserError: The file cannot be read, is for other images or classes or from another
+            checkpoint, or the run's val data are not here.
     """
     predictions = read_predictions(file)
     dataset, evaluator = _open_data(run, {} if opened is None else opened)
@@ -92,23 +98,25 @@ def read_results(run: Run, file: Path, metric: str, opened: dict | None = None) 
     if not abs(found - logged) <= TOLERANCE * scale:  # NaN is not within it either
         raise UserError(
             f'{file} gives {metric} {found:.4g}, but the log of {run.work_dir} ends with '
-            f'{logged:.4g}: it is of another checkpoint or other data. Make it again from the last '
-            'checkpoint with --test.'
+            f'{logged:.4g}: it comes from another checkpoint or other data. Make it again from the '
+            'last checkpoint with --test.'
         )
     return results
 
 
-def _open_data(run, opened):
-    config = load_config(str(run.config_file))
-    key = str((config.val_dataloader.dataset, config.get('val_evaluator')))
+def _open_data(run: Run, opened: dict[str, tuple[Any, Any]]) -> tuple[Any, Any]:
+    """The val data set of a run, and ``val_evaluator`` of its configuration."""
+    config = run.buildable('val_dataloader', 'val_evaluator', 'default_scope')
+    evaluator = config.get('val_evaluator')
+    key = str((config.val_dataloader.dataset, evaluator))
     if key not in opened:
-        opened[key] = _build(run, config), config.get('val_evaluator')
+        opened[key] = _build(run, config), evaluator
     return opened[key]
 
 
-def _build(run, config):
+def _build(run: Run, config: Config) -> Any:
     try:
-        # Data sets and pycocotools tell that they load.
+        # Data sets and pycocotools print that they load.
         with (
             DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmengine')),
             redirect_stdout(StringIO()),
@@ -127,13 +135,13 @@ def read_classes(file: Path, predictions: Sequence[Mapping], dataset: Any, k: in
     """Compare predicted classes with those of the data set.
 
     Args:
-        file (Path): where the predictions are from, for messages.
-        predictions (Sequence[Mapping]): one for each image.
-        dataset (Any): that was predicted.
-        k (int): an image is right where its class is among the k first.
+        file (Path): Where the predictions are from, for messages.
+        predictions (Sequence[Mapping]): One for each image.
+        dataset (Any): The data set that was predicted.
+        k (int): An image is right where its class is among the k first.
 
     Raises:
-        UserError: the predictions are of other images or classes.
+        UserError: The predictions are for other images or classes.
     """
     classes = dataset.metainfo['classes']
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
@@ -141,19 +149,19 @@ def read_classes(file: Path, predictions: Sequence[Mapping], dataset: Any, k: in
     by_path = {str(item.get('img_path')): item for item in predictions}
     if len(by_path) != len(predictions) or by_path.keys() != set(paths):
         foreign = sorted(by_path.keys() ^ set(paths))
-        why = f'{foreign[0]} is in one of both alone' if foreign else 'some are there twice'
-        raise UserError(f'{file} is of other images than the val data: {why}.')
+        why = f'{foreign[0]} is only in one of them' if foreign else 'some are there twice'
+        raise UserError(f'{file} is for other images than the val data: {why}.')
     ordered = [by_path[path] for path in paths]
     scores = [item.get('pred_score') for item in ordered]
     if not all(
         isinstance(score, torch.Tensor) and score.shape == (len(classes),) for score in scores
     ):
         raise UserError(
-            f'{file} is of other classes: an image has no pred_score for each of the '
+            f'{file} is for other classes: an image has no pred_score for each of the '
             f'{len(classes)}.'
         )
     if [item.get('gt_label') for item in ordered] != labels:
-        raise UserError(f'{file} is of other classes: its gt_label are not those of the val data.')
+        raise UserError(f'{file} is for other classes: its gt_label are not those of the val data.')
     scores, labels = torch.stack(scores).float(), np.array(labels)
     right = rank_of_class(scores, torch.from_numpy(labels)) < k
     root = os.path.commonpath([os.path.dirname(path) for path in paths])
@@ -179,14 +187,14 @@ def read_detections(
     """Match detections with the ground truth of the evaluator, as CocoMetric does.
 
     Args:
-        file (Path): where the predictions are from, for messages.
-        predictions (Sequence[Mapping]): one for each image.
-        dataset (Any): the CocoDataset that was predicted.
+        file (Path): Where the predictions are from, for messages.
+        predictions (Sequence[Mapping]): One for each image.
+        dataset (Any): The CocoDataset that was predicted.
         evaluator (Any): ``val_evaluator`` of the configuration.
-        metric (str): for which :func:`coco_part` holds something.
+        metric (str): One for which :func:`coco_part` gives something.
 
     Raises:
-        UserError: the predictions are of other images or classes, or there is no ground truth.
+        UserError: The predictions are for other images or classes, or there is no ground truth.
     """
     metrics = evaluator if isinstance(evaluator, Sequence) else [evaluator]
     coco_metric = next(
@@ -223,13 +231,16 @@ def read_detections(
     return DetectionResults(matches, found, dataset)
 
 
-def coco_part(metric: str) -> dict | None:
+def coco_part(metric: str) -> dict[str, Any] | None:
     """What of COCO's evaluation a metric is of, None for what is no average precision of boxes."""
     found = re.fullmatch(r'coco/bbox_mAP(|_50|_75|_s|_m|_l)', metric)
     return None if found is None else PARTS[found[1]]
 
 
-def _ground_truth(file, coco_metric, dataset):
+def _ground_truth(
+    file: Path, coco_metric: Mapping[str, Any], dataset: Any
+) -> tuple['COCO', list[tuple[int, str]]]:
+    """The objects, and the id and name of each class in the order of its label."""
     from pycocotools.coco import COCO
 
     path = coco_metric.get('ann_file')
@@ -247,7 +258,10 @@ def _ground_truth(file, coco_metric, dataset):
     return coco, [(i, coco.cats[i]['name']) for i in ids]
 
 
-def _by_image(file, predictions, coco, classes):
+def _by_image(
+    file: Path, predictions: Sequence[Mapping], coco: 'COCO', classes: int
+) -> dict[int, Mapping]:
+    """Image id to boxes, by id."""
     found = {}
     for place, item in enumerate(predictions):
         boxes, image = item.get('pred_instances'), item.get('img_id')
@@ -259,7 +273,7 @@ def _by_image(file, predictions, coco, classes):
         foreign = [i for i in boxes['labels'].tolist() if i not in range(classes)]
         if foreign:
             raise UserError(
-                f'{file} is of other classes: image {image} has class number '
+                f'{file} is for other classes: image {image} has class number '
                 f'{foreign[0]}, the ground truth has {classes} classes.'
             )
         name = Path(str(item.get('img_path', ''))).name
@@ -269,20 +283,20 @@ def _by_image(file, predictions, coco, classes):
             or name not in ('', Path(coco.imgs[image]['file_name']).name)
         ):
             raise UserError(
-                f'{file} is of other images: its image {image} ({name}) is not in the '
+                f'{file} is for other images: its image {image} ({name}) is not in the '
                 'ground truth, or twice in the file.'
             )
         found[image] = boxes
     missing = sorted(coco.imgs.keys() - found.keys())
     if missing:
         raise UserError(
-            f'{file} is of other images: {len(missing)} of {len(coco.imgs)} are '
+            f'{file} is for other images: {len(missing)} of {len(coco.imgs)} are '
             f'missing, as image {missing[0]}.'
         )
     return dict(sorted(found.items()))
 
 
-def _are_boxes(boxes):
+def _are_boxes(boxes: Any) -> bool:
     if not isinstance(boxes, Mapping):
         return False
     tensors = [boxes.get(key) for key in ('bboxes', 'labels', 'scores')]

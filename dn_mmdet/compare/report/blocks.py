@@ -11,8 +11,7 @@ from ..comparison import Comparison
 from ..images.galleries import Gallery
 from ..images.intervals import IMAGE_RESAMPLES
 from ..metrics import short_name
-from . import image_tables as image_blocks
-from . import tables
+from . import image_tables, tables
 
 __all__ = ['Block', 'report_blocks', 'report_title']
 
@@ -24,12 +23,12 @@ class Block(NamedTuple):
         kind (str): 'heading', 'text', 'list', 'warning' (a list), 'claims' (a list of
             :class:`Claim`), 'table' (rows of texts, the header first), 'picture' (a file name),
             'code' or 'details' (a text that is folded away).
-        content (Any): as the kind says.
-        title (str): of a picture, of folded text. Default: ''.
+        content (Any): What the kind says.
+        title (str): Of a picture, of a warning, of folded text. Defaults to ''.
     """
 
     kind: str
-    content: str | list[str] | list[list[str]] | list[Claim]
+    content: str | Sequence[str] | Sequence[Sequence[str]] | Sequence[Claim]
     title: str = ''
 
 
@@ -43,7 +42,8 @@ def report_title(comparison: Comparison) -> str:
 
 def report_blocks(
     comparison: Comparison,
-    sizes: dict,
+    sizes: tables.Sizes,
+    uncounted: Sequence[str],
     curve: str,
     loss: str | None,
     window: int,
@@ -52,33 +52,34 @@ def report_blocks(
     """All pieces of the report.
 
     Args:
-        comparison (Comparison): what is told.
-        sizes (dict[str, Complexity]): by label.
-        curve (str): file name of the picture of the metric.
-        loss (str, optional): file name of the picture of the loss; None where none was logged.
-        window (int): logged values that a point of the latter averages.
-        galleries (Sequence[Gallery]): pictures of single images. Default: none.
+        comparison (Comparison): What is told.
+        sizes (Mapping[str, Complexity]): By label.
+        uncounted (Sequence[str]): Why some sizes are not there.
+        curve (str): File name of the picture of the metric.
+        loss (str, optional): File name of the picture of the loss; None where none was logged.
+        window (int): Logged values that a point of the latter averages.
+        galleries (Sequence[Gallery]): Pictures of single images. Defaults to none.
     """
     name = short_name(comparison.metric)
     blocks = []
     if comparison.warnings:
-        blocks += [Block('warning', comparison.warnings, 'Not the norm alone')]
+        blocks += [Block('warning', comparison.warnings, 'These runs differ in more than the norm')]
     blocks += [
-        Block('heading', 'What may be said'),
+        Block('heading', 'What can be claimed'),
         Block('claims', comparison.claims),
-        Block('table', image_blocks.interval_table(comparison)),
+        Block('table', image_tables.interval_table(comparison)),
         Block('text', _method(comparison)),
-        Block('list', list(_differ_in(comparison))),
+        Block('list', _differ_in(comparison)),
     ]
     if comparison.left_out:
         blocks += [Block('heading', 'Not compared'), Block('list', comparison.left_out)]
     if comparison.predictions and comparison.predictions.left_out:
         blocks += [
-            Block('heading', 'Predictions that are not used'),
+            Block('heading', 'Predictions not used'),
             Block('list', comparison.predictions.left_out),
         ]
-    if comparison.notes:
-        blocks += [Block('heading', 'To be known of these runs'), Block('list', comparison.notes)]
+    if notes := (*comparison.notes, *uncounted):
+        blocks += [Block('heading', 'Notes on these runs'), Block('list', notes)]
     blocks += [
         Block('heading', 'Models and metrics'),
         Block('table', tables.module_table(comparison, sizes)),
@@ -98,15 +99,15 @@ def report_blocks(
         Block('table', tables.seed_table(comparison)),
     ]
     classes = tables.class_table(comparison)
-    predicted = image_blocks.class_tables(comparison)
+    predicted = image_tables.class_tables(comparison)
     if predicted and not classes:
-        blocks.append(Block('heading', image_blocks.class_heading(comparison)))
+        blocks.append(Block('heading', image_tables.class_heading(comparison)))
         blocks += [Block('table', rows) for rows in predicted]
         blocks.append(
             Block(
                 'text',
-                'From the predictions of the last checkpoints, the largest '
-                'change first' + (', then all.' if len(predicted) > 1 else '.'),
+                'From the predictions of the last checkpoints, largest change first'
+                + (', then all.' if len(predicted) > 1 else '.'),
             )
         )
     elif classes or comparison.metric.startswith('coco/'):
@@ -121,7 +122,7 @@ def report_blocks(
         ]
     for gallery in galleries:
         blocks += [
-            Block('heading', image_blocks.gallery_heading(gallery)),
+            Block('heading', image_tables.gallery_heading(gallery)),
             Block('picture', gallery.file, gallery.title),
             Block('text', gallery.counts),
         ]
@@ -141,18 +142,18 @@ def report_blocks(
         Block('table', tables.time_table(comparison)),
         Block(
             'text',
-            'Medians of what was logged. They compare models only where the runs '
-            'had the same machine to themselves.',
+            'Medians of the logged values. They compare models only if each run had the same '
+            'machine to itself.',
         ),
         Block('heading', 'Configurations'),
     ]
-    for group in comparison.groups:
-        if group.label in comparison.baselines and comparison.differences(group):
+    for group, _ in comparison.compared:
+        if comparison.differences(group):
             blocks += [Block('table', tables.difference_table(comparison, group))]
     blocks += [
         Block(
             'details',
-            group.first.config_file.read_text('utf-8', errors='replace'),
+            group.first.config_text,
             f'{group.label}: {group.first.config_file}',
         )
         for group in comparison.groups
@@ -163,7 +164,8 @@ def report_blocks(
         Block('table', tables.version_table(comparison)),
         Block('heading', 'Commands'),
         Block(
-            'text', 'Each run again, from the configuration that its log holds, and this report.'
+            'text',
+            'To repeat each run, from the configuration saved with its log, and this report.',
         ),
         Block(
             'code', '\n'.join([*map(_train_command, comparison.runs), _compare_command(comparison)])
@@ -171,30 +173,29 @@ def report_blocks(
     ]
 
 
-def _method(comparison):
+def _method(comparison: Comparison) -> str:
     when = (
-        'At the last evaluation of each run, not the best one, which would be chosen by what '
-        'it is judged on'
+        'Measured at the last evaluation of each run, not at its best one, which would be chosen '
+        'by the very metric that judges it'
         if comparison.step is None
-        else f'Not all runs are finished: at {comparison.unit} {comparison.step}, the last that '
-        'all have evaluated'
+        else f'Not all runs are finished: measured at {comparison.unit} {comparison.step}, the '
+        'last that all of them have evaluated'
     )
     return (
-        f'{when}. A difference is taken seed by seed; its spread is the sample standard '
-        'deviation over the seeds, its interval a percentile bootstrap over the seeds. '
-        f'{image_blocks.method(comparison)}'
+        f'{when}. Differences are taken seed by seed; the spread is their sample standard '
+        'deviation over the seeds, the interval a percentile bootstrap over the seeds. '
+        f'{image_tables.method(comparison)}'
     )
 
 
-def _differ_in(comparison):
-    for group in comparison.groups:
-        if group.label in comparison.baselines:
-            found = comparison.differences(group)
-            keys = [d.key for d in sorted(found, key=is_expected)]
-            yield (
-                f'{comparison.baselines[group.label].label} and {group.label} differ in: '
-                f'{", ".join(keys) or "nothing"}.'
-            )
+def _differ_in(comparison: Comparison) -> list[str]:
+    sentences = []
+    for group, baseline in comparison.compared:
+        keys = [d.key for d in sorted(comparison.differences(group), key=is_expected)]
+        sentences.append(
+            f'{baseline.label} and {group.label} differ in: {", ".join(keys) or "nothing"}.'
+        )
+    return sentences
 
 
 def _train_command(run: Run) -> str:
@@ -218,7 +219,7 @@ def _compare_command(comparison: Comparison) -> str:
     )
 
 
-def _options(comparison):
+def _options(comparison: Comparison) -> str:
     """What of the predictions was asked for otherwise than by default."""
     if comparison.predictions is None:
         return ' --no-predictions'

@@ -1,5 +1,6 @@
 """The curves of a report: the metric at each evaluation, and the loss."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
@@ -32,11 +33,11 @@ def draw_loss(comparison: Comparison, file: Path) -> int:
     """The training loss against the iteration, a running mean.
 
     Args:
-        comparison (Comparison): to draw.
-        file (Path): the picture.
+        comparison (Comparison): What is drawn.
+        file (Path): The picture.
 
     Returns:
-        int: logged values in a mean at most; 0 without a picture where no loss was logged.
+        int: Logged values in a mean at most; 0 without a picture where no loss was logged.
     """
     losses = {
         group.label: [
@@ -65,6 +66,6 @@ def draw_loss(comparison: Comparison, file: Path) -> int:
     return window
 
 
-def _smooth(values, window):
+def _smooth(values: Sequence[float], window: int) -> list[float]:
     """Mean of each value and up to ``window - 1`` before it."""
     return [mean(values[max(i + 1 - window, 0) : i + 1]) for i in range(len(values))]

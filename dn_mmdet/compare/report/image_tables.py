@@ -10,7 +10,7 @@ from ..comparison import Comparison
 from ..images.galleries import Gallery
 from ..images.results import ClassResults
 from ..metrics import digits_of, short_name
-from ..statistics import LEVEL, Summary
+from ..statistics import LEVEL, Interval, Summary
 
 __all__ = [
     'class_heading',
@@ -61,22 +61,21 @@ def method(comparison: Comparison) -> str:
     found = [claim.images for claim in comparison.claims if claim.images]
     if not found and comparison.predictions and not comparison.predictions.resamples:
         return (
-            'No images were drawn anew, as was asked for, so that the choice of images to '
-            'evaluate on is not part of the interval.'
+            'As requested, images were not resampled, so the choice of evaluation images is not '
+            'part of the interval.'
         )
     if not found:
         return (
-            'Logs hold no result of a single image, so that the choice of images to evaluate '
-            'on is not part of the interval: with the predictions of both groups it is '
-            '(--test makes them).'
+            'Logs hold no results of single images, so the choice of evaluation images is not '
+            'part of the interval; with predictions of both groups it is (--test makes them).'
         )
     images, resamples = found[0].count, found[0].images.resamples
     return (
-        f'An interval over seeds alone takes the images as they are. The predictions of '
-        f'{images:,} images give the others: {resamples:,} times images are drawn with '
-        'replacement, the same for all runs, and for the interval over images and seeds the '
-        'seeds too, both runs of a seed together. A gain or loss is claimed where both '
-        'the interval over seeds and the one over images and seeds exclude zero.'
+        f'The interval over seeds alone takes the images as they are. The others come from the '
+        f'predictions of {images:,} images: images are drawn with replacement {resamples:,} times, '
+        'the same draws for all runs, and for the interval over images and seeds the seeds are '
+        'drawn too, both runs of a seed together. A gain or loss is claimed only where both the '
+        'interval over seeds and the one over images and seeds exclude zero.'
     )
 
 
@@ -84,17 +83,14 @@ def class_tables(comparison: Comparison) -> list[list[list[str]]]:
     """The metric of each class from the predictions, mean and spread over the seeds.
 
     Returns:
-        list[list[list[str]]]: no table without predictions of two groups that are compared; one
+        list[list[list[str]]]: No table without predictions of two groups that are compared; one
         of all classes by the size of their change; with many classes one of the first ten, then
         one of all in the order of the data set.
     """
     predictions = comparison.predictions
-    labels = [
-        label
-        for label in comparison.baselines
-        if predictions and predictions.pairs(comparison, label)
-    ]
-    if not labels:
+    pairs = {group.label: comparison.pairs(group.label) for group, _ in comparison.compared}
+    pairs = {label: found for label, found in pairs.items() if found}
+    if not pairs:
         return []
     groups = {
         group.label: [found.by_class() for found in predictions.of(group.usable).values()]
@@ -104,20 +100,18 @@ def class_tables(comparison: Comparison) -> list[list[list[str]]]:
     first = next(iter(predictions.results.values()))
     digits = 2 if isinstance(first, ClassResults) else 3
     changes = {
-        label: [
-            (a.by_class(), b.by_class()) for a, b in predictions.pairs(comparison, label).values()
-        ]
-        for label in labels
+        label: [(a.by_class(), b.by_class()) for a, b in found.values()]
+        for label, found in pairs.items()
     }
     header = [
         'class',
         'images' if isinstance(first, ClassResults) else 'objects',
         *groups,
-        *(f'{label} - {comparison.baselines[label].label}' for label in labels),
+        *(f'{label} - {comparison.baselines[label].label}' for label in pairs),
     ]
     rows = []
     for name, number in first.counts().items():
-        moved = [mean(b[name] - a[name] for a, b in pairs) for pairs in changes.values()]
+        moved = [mean(b[name] - a[name] for a, b in moves) for moves in changes.values()]
         if any(map(isnan, moved)):
             continue
         rows.append(
@@ -195,7 +189,7 @@ def class_heading(comparison: Comparison) -> str:
     return f'{short_name(comparison.metric)} of each class'
 
 
-def _ends(interval, digits):
+def _ends(interval: Interval | None, digits: int) -> str:
     return (
         '-' if interval is None else (f'{interval.low:+.{digits}f} to {interval.high:+.{digits}f}')
     )

@@ -1,7 +1,9 @@
 """The tables of a report, as rows of texts with the header first."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 from statistics import median
+from typing import Any
 
 from ...analysis.complexity import Complexity
 from ...analysis.config_complexity import config_complexity
@@ -11,6 +13,7 @@ from ..groups import Group
 from ..metrics import digits_of, is_class, short_name
 
 __all__ = [
+    'Sizes',
     'class_table',
     'count_sizes',
     'difference_table',
@@ -21,8 +24,21 @@ __all__ = [
     'version_table',
 ]
 
+# Label of a group to the counts of its model.
+Sizes = Mapping[str, Complexity]
 
-def module_table(comparison: Comparison, sizes: dict) -> list[list[str]]:
+# What of a configuration tells the model and the size of its input.
+SIZED = (
+    'model',
+    'default_scope',
+    'input_size',
+    'val_dataloader',
+    'test_dataloader',
+    'test_pipeline',
+)
+
+
+def module_table(comparison: Comparison, sizes: Sizes) -> list[list[str]]:
     """The shape of the paper's Table 5: a row for each group, mean and spread of each metric."""
     steps = {group.label: _steps(group) for group in comparison.groups}
     rows = [
@@ -38,12 +54,12 @@ def module_table(comparison: Comparison, sizes: dict) -> list[list[str]]:
         ]
     ]
     for group in comparison.groups:
-        module = group.first.module
+        norm = group.first.norm
         rows.append(
             [
-                group.label.replace(module.arguments, '', 1) if module.arguments else group.label,
-                module.r,
-                module.g,
+                group.label.replace(norm.arguments, '', 1) if norm.arguments else group.label,
+                norm.r,
+                norm.g,
                 steps[group.label],
                 ', '.join(map(str, group.seeds)),
                 *size_cells(sizes.get(group.label)),
@@ -58,25 +74,15 @@ def seed_table(comparison: Comparison) -> list[list[str]]:
     metric, step = comparison.metric, comparison.step
     digits = digits_of(comparison.groups, metric)
     values = {group.label: group.summary(metric, step).values for group in comparison.groups}
-    compared = [group for group in comparison.groups if group.label in comparison.baselines]
-    rows = [
-        [
-            'seed',
-            *values,
-            *(f'{group.label} - {comparison.baselines[group.label].label}' for group in compared),
-        ]
-    ]
+    rows = [['seed', *values, *_pair_titles(comparison)]]
     for seed in sorted({seed for group in comparison.groups for seed in group.seeds}):
         row = [str(seed)]
         for group in comparison.groups:
             row.append(
                 'NaN' if seed in group.diverged else _number(values[group.label].get(seed), digits)
             )
-        for group in compared:
-            pair = (
-                values[group.label].get(seed),
-                values[comparison.baselines[group.label].label].get(seed),
-            )
+        for group, baseline in comparison.compared:
+            pair = values[group.label].get(seed), values[baseline.label].get(seed)
             row.append('-' if None in pair else f'{pair[0] - pair[1]:+.{digits}f}')
         rows.append(row)
     return rows
@@ -90,12 +96,7 @@ def class_table(comparison: Comparison) -> list[list[str]]:
         for name in runs[0].log.val.get(runs[0].last, {})
         if is_class(name) and all(run.value(name, comparison.step) is not None for run in runs)
     ]
-    compared = [group for group in comparison.groups if group.label in comparison.baselines]
-    header = [
-        'class',
-        *(group.label for group in comparison.groups),
-        *(f'{group.label} - {comparison.baselines[group.label].label}' for group in compared),
-    ]
+    header = ['class', *(group.label for group in comparison.groups), *_pair_titles(comparison)]
     rows = [
         [
             short_name(name),
@@ -103,11 +104,11 @@ def class_table(comparison: Comparison) -> list[list[str]]:
             *(
                 _number(
                     group.summary(name, comparison.step).mean
-                    - comparison.baselines[group.label].summary(name, comparison.step).mean,
+                    - baseline.summary(name, comparison.step).mean,
                     3,
                     '+',
                 )
-                for group in compared
+                for group, baseline in comparison.compared
             ),
         ]
         for name in names
@@ -177,7 +178,11 @@ def difference_table(comparison: Comparison, group: Group) -> list[list[str]]:
     ]
 
 
-def _cell(comparison, group, metric):
+def _pair_titles(comparison: Comparison) -> list[str]:
+    return [f'{group.label} - {baseline.label}' for group, baseline in comparison.compared]
+
+
+def _cell(comparison: Comparison, group: Group, metric: str) -> str:
     """Mean and spread, and how many runs have none."""
     found = group.summary(metric, comparison.step)
     lost = f'NaN in {len(found.diverged)} of {len(group.runs)}' if found.diverged else ''
@@ -188,41 +193,41 @@ def _cell(comparison, group, metric):
     return f'{found.mean:.{digits}f}{spread}' + (f' ({lost})' if lost else '')
 
 
-def _steps(group):
+def _steps(group: Group) -> str:
     steps = sorted({run.last for run in group.usable}) or [group.first.last]
     planned = group.first.planned
     told = ' to '.join(map(str, dict.fromkeys([steps[0], steps[-1]])))
     return told if planned in (None, *steps) and len(steps) == 1 else f'{told} of {planned}'
 
 
-def _median(values):
+def _median(values: Iterable[float | None]) -> float | None:
     values = [value for value in values if value is not None]
     return median(values) if values else None
 
 
-def _number(value, digits, sign=''):
+def _number(value: float | None, digits: int, sign: str = '') -> str:
     return '-' if value is None or isnan(value) else f'{value:{sign}.{digits}f}'
 
 
-def _short(value):
+def _short(value: Any) -> str:
     text = repr(value) if isinstance(value, str) and not value.startswith('(') else str(value)
     return text if len(text) <= 200 else f'{text[:200]} ...'
 
 
-def count_sizes(groups: list[Group]) -> tuple[dict[str, Complexity], list[str]]:
+def count_sizes(groups: Sequence[Group]) -> tuple[dict[str, Complexity], list[str]]:
     """Build each group's model from its configuration, without weights or data, and count.
 
     Args:
-        groups (list[Group]): one or two seconds each.
+        groups (Sequence[Group]): One or two seconds each.
 
     Returns:
-        tuple[dict[str, Complexity], list[str]]: label to counts, and a sentence for each model
+        tuple[dict[str, Complexity], list[str]]: Label to counts, and a sentence for each model
         that cannot be built here, as one of another package.
     """
     sizes, notes = {}, []
     for group in groups:
         try:
-            sizes[group.label] = config_complexity(group.first.config_file).complexity
+            sizes[group.label] = config_complexity(group.first.buildable(*SIZED)).complexity
         except UserError as error:
             notes.append(f'#p and Mult-Adds of {group.label} could not be counted: {error}')
     return sizes, notes

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ...utils.text import markdown_table
 from ..comparison import Comparison
 from .blocks import Block
+from .tables import Sizes
 
 __all__ = ['render_csv', 'render_markdown']
 
@@ -16,8 +17,8 @@ def render_markdown(title: str, blocks: Sequence[Block]) -> str:
     """The report without the full configurations; pictures are files beside it.
 
     Args:
-        title (str): its heading.
-        blocks (Sequence[Block]): its pieces.
+        title (str): Its heading.
+        blocks (Sequence[Block]): Its pieces.
     """
     return (
         '\n\n'.join(
@@ -30,12 +31,12 @@ def render_markdown(title: str, blocks: Sequence[Block]) -> str:
     )
 
 
-def render_csv(comparison: Comparison, sizes: dict) -> str:
+def render_csv(comparison: Comparison, sizes: Sizes) -> str:
     """A row for each run, with every metric of its last evaluation under the name of the log.
 
     Args:
-        comparison (Comparison): whose runs.
-        sizes (dict[str, Complexity]): by label.
+        comparison (Comparison): Whose runs.
+        sizes (Mapping[str, Complexity]): By label.
     """
     metrics = sorted({name for run in comparison.runs for name in run.metrics})
     rows = [
@@ -60,14 +61,14 @@ def render_csv(comparison: Comparison, sizes: dict) -> str:
     for group in comparison.groups:
         size = sizes.get(group.label)
         for run in group.runs:
-            module = run.module
+            norm = run.norm
             status = 'diverged' if run.diverged else 'finished' if run.finished else 'unfinished'
             rows.append(
                 [
                     group.label,
-                    module.name,
-                    module.r,
-                    module.g,
+                    norm.name,
+                    norm.r,
+                    norm.g,
                     run.seed,
                     status,
                     run.last,
@@ -85,15 +86,15 @@ def render_csv(comparison: Comparison, sizes: dict) -> str:
     return text.getvalue()
 
 
-def _list(block):
+def _list(block: Block) -> str:
     return '\n'.join(f'- {_escape(text)}' for text in block.content)
 
 
-def _table(block):
+def _table(block: Block) -> str:
     return markdown_table([[_escape(cell) for cell in row] for row in block.content])
 
 
-def _escape(text):
+def _escape(text: str) -> str:
     # What would be markup in a label or a path; a line break would end a table's row.
     return re.sub(r'([\\`*<>|\[\]]|(?<!\w)_|_(?!\w))', r'\\\1', ' '.join(text.split()))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from ...compare.statistics import Difference, compare, summarise
+from ...compare.statistics import Difference, compare, summarize
 from .cells import BASE_BATCH, BASE_LR, PAPER, TEST_BATCHES, AblationCell, Tables
 from .results import AblationResults
 
@@ -79,7 +79,7 @@ def _robust(results: AblationResults, tables: Tables) -> Iterator[str]:
 
 def _reduction(results: AblationResults, tables: Tables) -> str:
     told = [f'r={cells[0].r} {_val(results, cells)}' for _, cells in _settings(tables['r'])]
-    means = [summarise(results.of_all(cells), 'val').mean for _, cells in _settings(tables['r'])]
+    means = [summarize(results.of_all(cells), 'val').mean for _, cells in _settings(tables['r'])]
     verdict = 'in that order' if sorted(means, reverse=True) == means else 'not in that order'
     return (
         f'A smaller r improves the accuracy (Sec. 4.4, Table 6) - the means are {verdict}: '
@@ -135,12 +135,12 @@ def _settings(cells: Sequence[AblationCell]) -> list[tuple[str, list[AblationCel
 
 
 def _against_bn(results: AblationResults, cells: Sequence[AblationCell]) -> Difference:
-    bn = summarise(results.of_all([cell.baseline for cell in cells]), 'val')
-    return compare(bn, summarise(results.of_all(cells), 'val'))
+    bn = summarize(results.of_all([cell.baseline for cell in cells]), 'val')
+    return compare(bn, summarize(results.of_all(cells), 'val'))
 
 
 def _val(results: AblationResults, cells: Sequence[AblationCell]) -> str:
-    return str(summarise(results.of_all(cells), 'val'))
+    return str(summarize(results.of_all(cells), 'val'))
 
 
 def _holds(differences: Sequence[Difference]) -> str:

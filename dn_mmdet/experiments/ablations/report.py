@@ -8,9 +8,9 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from ...analysis import count_complexity
-from ...compare.statistics import compare, summarise
-from ...figures.curves import STYLES
-from ...utils.files import atomic_write, write_text
+from ...compare.statistics import compare, summarize
+from ...figures.style import STYLES, new_figure, plain_axes, save_figure
+from ...utils.files import write_text
 from ...utils.text import markdown_table
 from .cells import BASE_BATCH, BASE_LR, CONFIG, TEST_BATCHES, AblationCell, Tables
 from .claims import paper_claims
@@ -117,7 +117,7 @@ def _row(
         ''
         if cell.norm == 'BN'
         else str(
-            compare(summarise(results.of_all(baseline, test_batch), 'val'), summarise(rows, 'val'))
+            compare(summarize(results.of_all(baseline, test_batch), 'val'), summarize(rows, 'val'))
         )
     )
     return [
@@ -126,8 +126,8 @@ def _row(
         _text(cell.g),
         *(values[c] for c in columns),
         *sizes[_size_key(cell)],
-        str(summarise(rows, 'train')),
-        str(summarise(rows, 'val')),
+        str(summarize(rows, 'train')),
+        str(summarize(rows, 'val')),
         difference,
     ]
 
@@ -162,11 +162,7 @@ def plot_robustness(results: AblationResults, tables: Tables, file: str | Path) 
         tables (Tables): What :func:`.cells.plan` returns.
         file (str | Path): The picture, .png, .svg or .pdf.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8.4, 3.6), dpi=150, layout='constrained')
-    FigureCanvasAgg(figure)
+    figure = new_figure(8.4, 3.6)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 2))
     for axes, table, key, name in (
         (left, 'learning rate', 'lr', 'learning rate'),
@@ -174,13 +170,11 @@ def plot_robustness(results: AblationResults, tables: Tables, file: str | Path) 
     ):
         _draw(axes, results, tables[table], key)
         axes.set_xlabel(name)
-        axes.grid(alpha=0.3)
-        axes.spines[['top', 'right']].set_visible(False)
+        plain_axes(axes)
     left.set_ylabel('top-1 on held-out digits, percent')
     left.set_ylim(0, 100)
     right.legend(frameon=False, loc='lower right')
-    with atomic_write(file) as picture:
-        figure.savefig(picture, format=Path(file).suffix[1:])
+    save_figure(figure, file)
 
 
 def _draw(axes: 'Axes', results: AblationResults, cells: Sequence[AblationCell], key: str) -> None:
@@ -191,7 +185,7 @@ def _draw(axes: 'Axes', results: AblationResults, cells: Sequence[AblationCell],
     for (label, points), (color, marker, line) in zip(lines.items(), STYLES, strict=False):
         drawn = []
         for value, group in points.items():
-            found = summarise(results.of_all(group), 'val')
+            found = summarize(results.of_all(group), 'val')
             values = [*found.values.values(), *(0.0 for _ in found.diverged)]
             if values:
                 drawn.append(

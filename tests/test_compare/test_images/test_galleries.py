@@ -11,11 +11,9 @@ import pytest
 from PIL import Image
 
 from dn_mmdet.analysis.complexity import Complexity
-from dn_mmdet.compare import compare_folders
-from dn_mmdet.compare import run as compare_runs
+from dn_mmdet.compare import compare_folders, compare_runs
 from dn_mmdet.compare.images import galleries
 from dn_mmdet.compare.images.galleries import find_extremes
-from dn_mmdet.compare.images.predictions import add_predictions
 from dn_mmdet.figures.class_gallery import draw_gallery
 from dn_mmdet.figures.detections import PALETTE
 from tests.helpers.predicted import classifiers, detectors
@@ -98,8 +96,8 @@ def test_the_report_shows_detections_where_they_differ_most(found, tmp_path, mon
     page, text = ((tmp_path / f'compare.{kind}').read_text() for kind in ('html', 'md'))
     assert page.count('data:image/png;base64,') == 3
     for report in (html.unescape(re.sub('<[^>]*>', '', page)), text):
-        assert 'Of 8 images DN-B (16, oup) is better on 2 and BN on 2' in report
-        assert '95% over images and seeds' in report and '50 times images are drawn' in report
+        assert 'Of 8 images, DN-B (16, oup) is better on 2 and BN on 2' in report
+        assert '95% over images and seeds' in report and 'drawn with replacement 50 times' in report
     assert '](detections_dn_b_16_oup.png)' in text and '--resamples 50' in text
     (row,) = csv.DictReader((tmp_path / 'differences.csv').read_text().splitlines())
     assert row['images'] == '8' and row['over_images_and_seeds_resamples'] == '50'
@@ -131,7 +129,8 @@ def said(tmp_path_factory):
 def test_classifiers_have_a_gallery_with_what_they_say(said, tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(galleries, 'draw_gallery', lambda parts, file: drawn.append(parts))
-    (gallery,) = galleries.draw_galleries(add_predictions(compare_folders(said), 0), tmp_path)
+    comparison = compare_folders(said, predictions=True, resamples=0)
+    (gallery,) = galleries.draw_galleries(comparison.predictions, comparison.compared, tmp_path)
     (better, first), (worse, second) = drawn[0]
     assert better == 'DN-B (16, oup) is right more often' and worse == 'BN is right more often'
     assert [(Path(path).name, text) for path, text in first] == [
@@ -141,7 +140,7 @@ def test_classifiers_have_a_gallery_with_what_they_say(said, tmp_path, monkeypat
         ('07.png', 'true: zero\nBN: zero x2\nDN-B (16, oup): one x2')
     ]
     assert gallery.file == 'classes_dn_b_16_oup.png'
-    assert gallery.counts.startswith('Of 8 images DN-B (16, oup) is better on 1 and BN on 1')
+    assert gallery.counts.startswith('Of 8 images, DN-B (16, oup) is better on 1 and BN on 1')
 
 
 def test_a_gallery_holds_every_image(tmp_path):

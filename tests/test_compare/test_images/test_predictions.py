@@ -11,7 +11,7 @@ import torch
 from mmengine.fileio import dump, load
 
 from dn_mmdet.compare import compare_folders
-from dn_mmdet.compare.images.predictions import add_predictions
+from dn_mmdet.compare.images.predictions import collect_predictions
 from dn_mmdet.compare.images.read import read_results
 from dn_mmdet.compare.report.image_tables import class_tables, interval_table, render_differences
 from dn_mmdet.utils.errors import UserError
@@ -55,7 +55,7 @@ def gain(gaining):
 
 
 def compared(folders, resamples=200, **settings):
-    return add_predictions(compare_folders(map(str, folders)), resamples, **settings)
+    return compare_folders([*map(str, folders)], predictions=True, resamples=resamples, **settings)
 
 
 def test_a_gain_over_images_and_seeds(gain):
@@ -80,7 +80,9 @@ def test_a_gain_of_one_image_is_none_over_images(one_image):
     (claim,) = compared(one_image).claims
     assert seeds_alone.verdict == 'gain' and not claim.interval.contains_zero
     assert claim.verdict == 'not shown' and claim.images.both.contains_zero
-    assert 'may be claimed, the interval over images and seeds contains zero.' in claim.sentence
+    assert (
+        'can be claimed because the interval over images and seeds contains zero.' in claim.sentence
+    )
 
 
 def test_one_seed_has_an_interval_over_images_and_no_verdict(gaining):
@@ -157,11 +159,11 @@ def break_file(kind, file):
     ('kind', 'message'),
     [
         ('cut off', 'cut off, or no file'),
-        ('other images', r'of other images: its image 4 \(44.png\)'),
-        ('unknown image', 'of other images: its image 999'),
+        ('other images', r'for other images: its image 4 \(44.png\)'),
+        ('unknown image', 'for other images: its image 999'),
         ('twice', 'twice in the file'),
-        ('fewer images', 'of other images: 27 of 30 are missing, as image 4'),
-        ('other classes', 'of other classes: image 4 has class number 7, the ground truth has 2'),
+        ('fewer images', 'for other images: 27 of 30 are missing, as image 4'),
+        ('other classes', 'for other classes: image 4 has class number 7, the ground truth has 2'),
         ('no boxes', 'holds no detections: entry 3'),
         ('other length', 'holds no detections: entry 3'),
         ('classifier', 'holds no detections: entry 0'),
@@ -193,7 +195,7 @@ def test_runs_without_files(copied):
         (folder / 'predictions.pkl').unlink()
     copied = copied[:2]
     comparison = compared(copied)
-    assert comparison.predictions.left_out == [] and comparison.claims[0].images is None
+    assert comparison.predictions.left_out == () and comparison.claims[0].images is None
     # A pickle of another name is found; the newest counts.
     dump([dict(img_id=1)], copied[0] / 'old.pkl')
     assert 'old.pkl holds no detections' in compared(copied).predictions.left_out[0]
@@ -218,9 +220,9 @@ def test_unfinished_runs_have_no_comparable_predictions(gaining, copied):
 
 def test_metrics_that_predictions_do_not_give(gaining):
     comparison = compare_folders(gaining, 'coco/bbox_mAP')
-    object.__setattr__(comparison, 'metric', 'voc/mAP')
-    assert add_predictions(comparison).predictions.results == {}
-    (told,) = add_predictions(comparison, test=True).predictions.left_out
+    groups = comparison.groups, comparison.compared
+    assert collect_predictions(*groups, 'voc/mAP').results == {}
+    (told,) = collect_predictions(*groups, 'voc/mAP', test=True).left_out
     assert told.startswith('voc/mAP cannot be taken from predictions')
 
 
@@ -256,8 +258,8 @@ def test_accuracy_by_image_and_class(classified):
 @pytest.mark.parametrize(
     ('kind', 'message'),
     [
-        ('other images', 'of other images than the val data: .*png is in one of both alone'),
-        ('other classes', 'of other classes: an image has no pred_score for each of the 2'),
+        ('other images', 'for other images than the val data: .*png is only in one of them'),
+        ('other classes', 'for other classes: an image has no pred_score for each of the 2'),
         ('other labels', 'its gt_label are not those of the val data'),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dn_mmdet.compare import run as compare_runs
+from dn_mmdet.compare import compare_runs
 from dn_mmdet.compare.report.blocks import Block
 from dn_mmdet.compare.report.html import render_html
 from tests.helpers.work_folders import BN, DNB, start_of

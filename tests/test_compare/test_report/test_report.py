@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 
 from dn_mmdet.analysis.complexity import Complexity
-from dn_mmdet.compare import compare_folders
-from dn_mmdet.compare import run as compare_runs
+from dn_mmdet.compare import compare_folders, compare_runs
 from dn_mmdet.compare.report.tables import (
     class_table,
     count_sizes,
@@ -124,7 +123,7 @@ def test_sentences_come_first_and_other_differences_before_them(
         for part in (
             'GN, num_groups=2 and BN differ in more than norm_cfg and checkpoint: optim_wrapper.'
             'optimizer.lr, train_dataloader.batch_size.',
-            'What may be said',
+            'What can be claimed',
             'a gain that exceeds the spread',
             'no model',
             'Models and metrics',
@@ -193,7 +192,7 @@ def test_classes_and_times(make_run):
         ['class', 'BN', 'DN-B (16, oup)', 'DN-B (16, oup) - BN'],
         ['zero', '0.250', '0.350', '+0.100'],
     ]
-    assert comparison.metrics == ['coco/bbox_mAP', 'coco/bbox_mAP_50']
+    assert comparison.metrics == ('coco/bbox_mAP', 'coco/bbox_mAP_50')
     rows = time_table(comparison)
     assert rows[1] == ['BN', '0.150', '1.00 x', '0.020', 'not logged']
 
@@ -244,7 +243,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(three_seeds, tmp_pat
             raise OSError(28, 'No space left on device')
         replace(part, target)
 
-    monkeypatch.setattr('dn_mmdet.engine.atomic.os.replace', full)
+    monkeypatch.setattr('dn_mmdet.utils.files.os.replace', full)
     with pytest.raises(UserError, match='cannot be written.*No space left.*--out'):
         compare_runs(three_seeds[:2], tmp_path / 'out')
     assert {path.name: path.read_bytes() for path in (tmp_path / 'out').iterdir()} == before
@@ -270,6 +269,16 @@ def test_sizes_are_counted_from_the_configuration(make_run):
     assert sizes['DN-B (16, oup)'].params > sizes['BN'].params > 100_000
     assert size_cells(sizes['BN'])[0].endswith('M') and size_cells(None) == ('-', '-')
     assert len(notes) == 1 and 'GN, num_groups=7 could not be counted' in notes[0]
+
+
+def test_counting_runs_nothing_of_a_foreign_configuration(make_run, tmp_path):
+    folder = make_run('a', [0.1, 0.2, 0.3])
+    file = Path(folder, '20260101_000000/vis_data/config.py')
+    file.write_text(f"{file.read_text()}open({str(tmp_path / 'made')!r}, 'w')\n")
+    other = make_run('b', [0.1, 0.2, 0.3], norm=DNB)
+    sizes, notes = count_sizes(compare_folders([folder, other]).groups)
+    assert 'BN' not in sizes and 'is more than a name with its value' in notes[0]
+    assert not (tmp_path / 'made').exists()
 
 
 def test_bands_span_the_seeds(tmp_path):
