@@ -62,7 +62,11 @@ class Progress:
             for step in self._running
         ]
         if len(steps) > 1:
-            steps = [f'{self._place(step.name)} {step.share:.0%}' for step in self._running]
+            # What has not told yet how far it is may never do so.
+            steps = [
+                f'{self._place(step.name)}{"" if step.untold else f" {step.share:.0%}"}'
+                for step in self._running
+            ]
         left = f'  ({_clock(self._left(now))} left in all)'
         if not tty:
             print(' | '.join(steps) + left, flush=True)
@@ -99,6 +103,11 @@ class Step:
         self.began = time.monotonic()
         self._first: float | None = None
         self._progress = progress
+
+    @property
+    def untold(self) -> bool:
+        """Whether it was never told how far it is."""
+        return self._first is None
 
     @property
     def done_here(self) -> float:

@@ -49,7 +49,7 @@ def test_steps_side_by_side_share_a_line_and_the_time(clock, capsys):
     steps[0].finish('failed', whole=False)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == '[1/3] zero: there already'
-    assert lines[2] == '[2/3] one 0% | [3/3] two 0%  (2:00:00 left in all)'
+    assert lines[2] == '[2/3] one | [3/3] two  (2:00:00 left in all)'
     # 7200 of cost were done here in as many seconds, and 3600 + 1800 are left; the first
     # guess, two at a time, still counts a little.
     assert lines[4] == '[2/3] one 50% | [3/3] two 75%  (1:29:38 left in all)'
