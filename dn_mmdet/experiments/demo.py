@@ -25,7 +25,7 @@ from ..runs.schedule import Call, Report
 from ..utils.files import write_json, write_text
 from ..utils.text import markdown_table
 
-__all__ = ['METRICS', 'results_table', 'run_demo']
+__all__ = ['METRICS', 'metrics_table', 'run_demo']
 
 NORMS = {'BN': 'bn', 'DN-B': 'dnb'}
 
@@ -75,7 +75,7 @@ def run_demo(work_root: str | os.PathLike = 'work_dirs', seed: int = 0) -> Path:
         raise KeyboardInterrupt('the same command goes on from the last checkpoint') from None
     for label, test in tests.items():
         rows[label]['metrics'] = test.metrics
-    text = results_table(rows)
+    text = metrics_table(rows)
     _write(out, rows, text, seed)
     print(
         f'\nSSDLite with a MobileNetV2 backbone on the embedded digits, val, seed {seed}; s/iter '
@@ -181,7 +181,7 @@ def _write(out: Path, rows: Mapping[str, Mapping[str, Any]], text: str, seed: in
     write_text(out / 'table.md', f'{text}\n')
 
 
-def results_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
+def metrics_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """Rows as a Markdown table that also reads well on a terminal.
 
     Args:

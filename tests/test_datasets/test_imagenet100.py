@@ -18,7 +18,7 @@ from dn_mmdet.datasets.imagenet100 import (
     draw,
     draw_classes,
     ilsvrc2012_synsets,
-    read_classes,
+    read_synsets,
 )
 from dn_mmdet.datasets.imagenet100 import build as builder
 from dn_mmdet.utils.errors import UserError
@@ -137,7 +137,7 @@ def test_the_1000_synsets():
 
 
 def test_the_shipped_classes_are_the_draw():
-    classes = read_classes()
+    classes = read_synsets()
     assert len(set(classes)) == 100 and set(NAMED) < set(classes) < set(ilsvrc2012_synsets())
     assert classes == draw_classes(0)
     assert set(NAMED) < set(draw_classes(1)) and len(set(classes) & set(draw_classes(1))) < 40

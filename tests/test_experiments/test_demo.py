@@ -6,7 +6,7 @@ import pytest
 
 from dn_mmdet.analysis import Complexity
 from dn_mmdet.experiments import demo
-from dn_mmdet.experiments.demo import METRICS, results_table, run_demo
+from dn_mmdet.experiments.demo import METRICS, metrics_table, run_demo
 from dn_mmdet.utils.errors import UserError
 from tests.test_runs.conftest import CONFIG, TRAIN
 
@@ -112,7 +112,7 @@ def test_table_holds_every_metric_and_the_ratio():
         )
         for name, value, seconds in (('BN', 0.41, 0.5), ('DN-B', 0.47, 0.6))
     }
-    text = results_table(rows)
+    text = metrics_table(rows)
     head, rule, bn, dnb = text.splitlines()
     assert [c.strip() for c in head.split('|')[1:-1]] == [
         'norm',

@@ -2,8 +2,8 @@
 
 from .build import build_imagenet100, find_bad_images
 from .lists import draw, make_lists, write_lists
-from .synsets import NAMED, SHIPPED, draw_classes, ilsvrc2012_synsets, read_classes
-from .tree import find_images
+from .synsets import NAMED, SHIPPED, draw_classes, ilsvrc2012_synsets, read_synsets
+from .tree import find_class_images
 from .validation_labels import find_validation_labels
 
 __all__ = [
@@ -13,10 +13,10 @@ __all__ = [
     'draw',
     'draw_classes',
     'find_bad_images',
-    'find_images',
+    'find_class_images',
     'find_validation_labels',
     'ilsvrc2012_synsets',
     'make_lists',
-    'read_classes',
+    'read_synsets',
     'write_lists',
 ]

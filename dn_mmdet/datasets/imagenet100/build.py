@@ -16,8 +16,8 @@ from ...utils.files import remove_leftovers, write_json
 from ...utils.text import first_few
 from ..files.images import THREADS, image_problem
 from .lists import FILES, make_lists, write_lists
-from .synsets import SHIPPED, read_classes
-from .tree import find_images
+from .synsets import SHIPPED, read_synsets
+from .tree import find_class_images
 
 __all__ = ['NAME', 'PROGRESS', 'build_imagenet100', 'check_out', 'find_bad_images', 'write_summary']
 
@@ -45,7 +45,7 @@ def build_imagenet100(
     it is missing or broken. Lists that are already there are left as they are.
 
     Args:
-        root (str | Path): Folder of ILSVRC-2012; see :func:`find_images`.
+        root (str | Path): Folder of ILSVRC-2012; see :func:`find_class_images`.
         out (str | Path): Folder for the lists. Defaults to 'data/imagenet100'.
         classes (str | Path, optional): A class list. Defaults to the one that is shipped.
         val_list (str | Path, optional): Labels of the validation images. Defaults to the first
@@ -66,7 +66,7 @@ def build_imagenet100(
     root, out = Path(root), Path(out)
     if not 0 < val_share < 1:
         raise UserError(f'--val-share is {val_share}; it must lie between 0 and 1.')
-    names = read_classes(Path(classes or SHIPPED))
+    names = read_synsets(Path(classes or SHIPPED))
     arguments = {
         'root': str(root.resolve()),
         'classes': f'{len(names)} synsets, SHA-256 {_digest(names)}',
@@ -97,7 +97,7 @@ def _digest(names: list[str]) -> str:
 
 
 def _make(root: Path, out: Path, names: list[str], val_list: Path | None, arguments: dict) -> dict:
-    images = find_images(root, names, val_list)
+    images = find_class_images(root, names, val_list)
     out.mkdir(parents=True, exist_ok=True)
     groups = {f'{split}/{name}': images[split][name] for split in images for name in names}
     bad = find_bad_images(root, groups, out / PROGRESS)

@@ -7,7 +7,7 @@ from ...utils.errors import UserError
 from ...utils.text import first_few
 from .lists import draw
 
-__all__ = ['NAMED', 'SHIPPED', 'draw_classes', 'ilsvrc2012_synsets', 'read_classes']
+__all__ = ['NAMED', 'SHIPPED', 'draw_classes', 'ilsvrc2012_synsets', 'read_synsets']
 
 # The classes that the paper names; it does not list the others.
 NAMED = ('n11939491', 'n01770081', 'n03179701', 'n02088466')
@@ -33,7 +33,7 @@ def ilsvrc2012_synsets() -> list[str]:
     return _ALL.read_text(encoding='ascii').split()
 
 
-def read_classes(path: Path = SHIPPED) -> list[str]:
+def read_synsets(path: Path = SHIPPED) -> list[str]:
     """Read a class list: a synset id a line; what follows it, empty lines and # do not count.
 
     Args:

@@ -9,13 +9,13 @@ from ...utils.text import first_few
 from ..files.images import EXTENSIONS
 from .validation_labels import find_validation_labels
 
-__all__ = ['find_images']
+__all__ = ['find_class_images']
 
 # Below the folder that the user names: as the archives unpack, and as Kaggle packs them.
 _PLACES = ('', 'ILSVRC/Data/CLS-LOC')
 
 
-def find_images(
+def find_class_images(
     root: Path, classes: Sequence[str], val_list: Path | None = None
 ) -> dict[str, dict[str, list[str]]]:
     """List the training and the original validation images of the classes.

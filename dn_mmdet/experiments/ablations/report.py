@@ -19,7 +19,7 @@ from .results import AblationResults
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ['plot_robustness', 'write_report']
+__all__ = ['plot_robustness', 'write_ablation_report']
 
 TITLES = {
     'module': ('Module (Tables 1 and 2)', ()),
@@ -35,7 +35,7 @@ TITLES = {
 }
 
 
-def write_report(results: AblationResults, tables: Tables, out: str | Path) -> str:
+def write_ablation_report(results: AblationResults, tables: Tables, out: str | Path) -> str:
     """Write ``ablations.md`` and ``ablations.png``.
 
     Args:

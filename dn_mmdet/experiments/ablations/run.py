@@ -19,7 +19,7 @@ from ...runs import Job, run_all
 from ...runs.schedule import Report
 from ...utils.errors import UserError
 from .cells import CONFIG, TEST_BATCHES, AblationCell, Tables, plan
-from .report import write_report
+from .report import write_ablation_report
 from .results import AblationResults
 
 __all__ = ['begin_worker', 'run_ablations', 'run_cell']
@@ -67,7 +67,7 @@ def run_ablations(
                 f'{len(results.rows)} rows are in {results.file}; the same '
                 'command goes on with the missing cells.'
             ) from None
-    text = write_report(results, tables, out)
+    text = write_ablation_report(results, tables, out)
     print(f'{text}\nIn {out}/: ablations.csv, ablations.md, ablations.png')
     return out
 

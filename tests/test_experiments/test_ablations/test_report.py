@@ -40,7 +40,7 @@ def test_the_tables(results, tmp_path, monkeypatch):
             {report._size_key(c) for cells in tables.values() for c in cells}, ('1M', '2M')
         ),
     )
-    text = report.write_report(results, plan(), tmp_path)
+    text = report.write_ablation_report(results, plan(), tmp_path)
     assert (tmp_path / 'ablations.md').read_text() == text
     assert (tmp_path / 'ablations.png').stat().st_size > 10_000
     lines = [[part.strip() for part in line.strip('|').split('|')] for line in text.splitlines()]
