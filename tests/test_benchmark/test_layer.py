@@ -343,11 +343,11 @@ def test_each_subject_runs_on_its_path_and_makes_room_for_the_next():
     seen, alive = [], []
 
     def subject(path):
-        def step():
-            seen.append(choose_path(torch.empty(1, 1, 1, 1)))
-
         model = nn.Linear(1, 1)
         alive.append(weakref.ref(model))
+
+        def step():
+            seen.append(choose_path(model.weight))
 
         def forward():
             step()

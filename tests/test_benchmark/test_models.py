@@ -330,6 +330,22 @@ def test_models_that_cannot_be_measured(tmp_path):
     assert [each['norm'] for each in found['rows']] == ['BN']
 
 
+def test_a_model_takes_one_step_untimed_before_each_that_is_timed(monkeypatch):
+    asked = {}
+
+    def time(calls, **how):
+        asked.update(how, labels=list(calls))
+        return {label: [1.0] for label in calls}
+
+    monkeypatch.setattr('dn_mmdet.benchmark.measure.time_interleaved', time)
+    case = ModelCase(batch=2, size=32, mode='eval', norms=('naive',), repeats=7, warmup=2)
+    measure_case(case, CPU)
+    assert asked['labels'] == ['BN', 'naive']
+    assert {name: asked[name] for name in ('repeats', 'warmup', 'number', 'settle')} == dict(
+        repeats=7, warmup=2, number=1, settle=1
+    )
+
+
 def test_a_device_that_cannot_be_used(tmp_path):
     for device in ('abacus', 'meta', *(() if torch.cuda.is_available() else ('cuda',))):
         with pytest.raises(UserError, match=f'--device .*{device}'):

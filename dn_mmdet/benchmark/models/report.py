@@ -46,7 +46,7 @@ def write_report(results: ResultFile, out: Path) -> str:
     parts = [environment_text(results.environment), LEGEND]
     groups = group_cells(results.cells, 'model', 'mode', 'layout', 'dtype', 'optimizer')
     for (model, mode, layout, dtype, optimizer), cells in groups.items():
-        step = STEPS[mode] + (' and SGD' if optimizer else '')
+        step = STEPS[mode] + (' and SGD' if optimizer and mode == 'train' else '')
         cells = sorted(cells, key=lambda cell: (cell['size'], cell['batch']))
         parts += [
             f'### {model}: {step}, {layout}, {dtype}',
@@ -54,7 +54,7 @@ def write_report(results: ResultFile, out: Path) -> str:
                 cells, 'batch x size', lambda cell: f'{cell["batch"]} x {cell["size"]}', LABELS
             ),
         ]
-    if any(model == MOBILENET for model, *_ in groups):  # Whom the limits are about.
+    if any(model == MOBILENET for model, *_ in groups):  # What the limits are about.
         parts += ['### Limits', markdown_table(limits_table(results))]
     text = '\n\n'.join(parts) + '\n'
     write_text(out / 'benchmark.md', text)
