@@ -5,17 +5,35 @@ mmengine's root registry, so that `norm_cfg=dict(type='DNB')` is found from ever
 repository, and, where mmdet is installed, the backbones, heads, classifiers, hooks and data sets.
 In a configuration file: `custom_imports = dict(imports=['dn_mmdet'])`.
 
-Without any OpenMMLab package the layers (`dn_mmdet.layers`) and their operators (`dn_mmdet.ops`)
-work with torch alone.
+Without any OpenMMLab package the layers and their operators (`dn_mmdet.ops`) work with torch
+alone, which is imported when the first of them is asked for.
 """
+
+from typing import TYPE_CHECKING
 
 from .utils.versions import check_python, check_versions, installed_version
 from .version import __version__
 
-__all__ = ['__version__']
+if TYPE_CHECKING:
+    from .layers import DNB, DNC, SEBN, convert_batchnorm
+
+__all__ = ['DNB', 'DNC', 'SEBN', '__version__', 'convert_batchnorm']
 
 check_python()
 check_versions()
 
 if installed_version('mmengine'):
     from . import registration  # noqa: F401
+
+
+def __getattr__(name: str) -> object:
+    """What is not imported before it is asked for."""
+    if name in __all__:
+        from . import layers
+
+        return getattr(layers, name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

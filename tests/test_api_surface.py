@@ -23,6 +23,17 @@ def test_all_names_exist_and_are_documented(name):
         assert not callable(found) or found.__doc__, f'{name}.{item} has no docstring'
 
 
+def test_the_face():
+    assert dn_mmdet.__all__ == sorted(dn_mmdet.__all__)
+    assert {'DNB', 'DNC', 'SEBN', 'convert_batchnorm', '__version__'} == set(dn_mmdet.__all__)
+    assert set(dn_mmdet.__all__) <= set(dir(dn_mmdet))
+    assert dn_mmdet.DNB is importlib.import_module('dn_mmdet.layers').DNB
+    with pytest.raises(AttributeError, match="module 'dn_mmdet' has no attribute 'DNX'"):
+        dn_mmdet.DNX  # noqa: B018
+    with pytest.raises(ImportError, match="cannot import name 'DNX' from 'dn_mmdet'"):
+        from dn_mmdet import DNX  # noqa: F401
+
+
 def test_registered_names_are_found_from_every_scope():
     from mmdet.registry import MODELS as MMDET
     from mmengine.registry import MODELS, DefaultScope

@@ -1,8 +1,9 @@
-"""Normalisation layers; torch is all they need."""
+"""Normalization layers; torch is all they need."""
 
+from .convert import convert_batchnorm
 from .dnb import DNB
 from .dnc import DNC
 from .sc_module import SCModule
 from .se_bn import SEBN
 
-__all__ = ['DNB', 'DNC', 'SEBN', 'SCModule']
+__all__ = ['DNB', 'DNC', 'SEBN', 'SCModule', 'convert_batchnorm']

@@ -1,4 +1,4 @@
-"""DN-C: batch normalisation with scale and shift made per channel from the batch."""
+"""DN-C: batch normalization with scale and shift made per channel from the batch."""
 
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,8 @@ class DNC(DynamicNorm):
         TypeError: An argument is not of the type above.
         ValueError: An argument is out of range.
     """
+
+    _kind = 'DNC'
 
     def __init__(
         self,

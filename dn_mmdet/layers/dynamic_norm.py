@@ -10,7 +10,7 @@ from ..ops.precision import cast, compute_dtype
 from ..ops.sync import SharedMoments
 from .inner_bn import SyncedBatchNorm2d, is_known, sharing_group_of, take_over
 from .sc_module import SCModule
-from .state import dynamic_norm_from_bn_state
+from .state import UNTOLD, dynamic_norm_from_bn_state, mark_norm
 from .validation import (
     check_eps,
     check_flag,
@@ -41,7 +41,7 @@ class Affine(NamedTuple):
 
 
 class DynamicNorm(nn.Module):
-    """Base of the layers that normalise by ``bn`` and make scale and shift by ``sc``.
+    """Base of the layers that normalize by ``bn`` and make scale and shift by ``sc``.
 
     The BatchNorm is a member and not the base class: tools that look for BatchNorm (freezing,
     conversion to SyncBN, fusion with convolutions) then treat the statistics as BatchNorm's and
@@ -56,6 +56,8 @@ class DynamicNorm(nn.Module):
 
     _abbr_ = 'bn'
     _version = 1
+    # What a state dict says of the layer; a kind that is not known is not told.
+    _kind = UNTOLD
 
     def __init__(
         self,
@@ -117,7 +119,7 @@ class DynamicNorm(nn.Module):
         if not bn.affine:
             state['weight'] = torch.ones(bn.num_features, **options)
             state['bias'] = torch.zeros(bn.num_features, **options)
-        if type(bn) is nn.SyncBatchNorm and 'sync' not in kwargs:
+        if isinstance(bn, nn.SyncBatchNorm) and 'sync' not in kwargs:
             kwargs = {'sync': True, 'process_group': bn.process_group} | kwargs
         layer = cls(
             bn.num_features,
@@ -168,7 +170,7 @@ class DynamicNorm(nn.Module):
         return compute_dtype(self.alpha_offset.dtype)
 
     def _mean_and_var(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """E[X] and the biased Var[X] that normalise x, each of shape (C,)."""
+        """E[X] and the biased Var[X] that normalize x, each of shape (C,)."""
         if self._uses_batch_statistics:
             group = sharing_group_of(self.bn)
             if group is not None:
@@ -197,6 +199,14 @@ class DynamicNorm(nn.Module):
             return self.bn(x)
         return self.bn(x.to(buffers.dtype)).to(self._compute_dtype)
 
-    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, keep_vars: bool
+    ) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        mark_norm(destination, prefix, self._kind)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
         dynamic_norm_from_bn_state(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -78,7 +78,7 @@ def take_over(bn: nn.Module, training: bool) -> nn.Module:
 
 
 def is_known(bn: nn.Module) -> bool:
-    """Whether it normalises as ``nn.BatchNorm2d`` or :class:`SyncedBatchNorm2d` does.
+    """Whether it normalizes as ``nn.BatchNorm2d`` or :class:`SyncedBatchNorm2d` does.
 
     Tools that revert SyncBN have a class of their own for the former.
     """
@@ -93,7 +93,7 @@ def sharing_group_of(bn: nn.Module) -> 'ProcessGroup | None':
 
 
 def running_statistics(bn: nn.Module) -> tuple[Tensor | None, Tensor | None]:
-    """Those that a batch changes in training, and that normalise it otherwise."""
+    """Those that a batch changes in training, and that normalize it otherwise."""
     if bn.training and not bn.track_running_stats:
         return None, None
     return bn.running_mean, bn.running_var

@@ -22,7 +22,7 @@ class SCModule(nn.Module):
     and works in H // g groups of g inputs and 2C / groups outputs.
 
     The weights are bare parameters, not ``nn.Linear`` or ``nn.Conv2d`` modules, and none is
-    called ``weight`` or ``bias``: the weight initialisation of a detector (``init_cfg`` with
+    called ``weight`` or ``bias``: the weight initialization of a detector (``init_cfg`` with
     ``layer='Conv2d'``, mmcv's ``ConvModule.init_weights``) would otherwise overwrite them.
 
     Args:

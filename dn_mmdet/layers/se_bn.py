@@ -1,13 +1,14 @@
-"""Squeeze-and-excitation in front of batch normalisation, the baseline of the paper's Table 2."""
+"""Squeeze-and-excitation in front of batch normalization, the baseline of the paper's Table 2."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops.precision import cast, compute_dtype, without_autocast
-from .state import inner_bn_from_bn_state
+from .state import inner_bn_from_bn_state, mark_norm
 from .validation import check_eps, check_flag, check_input, check_momentum, check_positive_int
 
 __all__ = ['SEBN']
@@ -83,7 +84,7 @@ class SEBN(nn.Module):
             nn.init.uniform_(bias, -bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Weigh the channels and normalise; input, output and errors as in :meth:`DNB.forward`."""
+        """Weigh the channels and normalize; input, output and errors as in :meth:`DNB.forward`."""
         batch_statistics = self.bn.training or self.bn.running_mean is None
         alone = type(self.bn) is nn.BatchNorm2d
         check_input(x, self.num_features, self.fc1_bias.dtype, alone and batch_statistics)
@@ -101,6 +102,14 @@ class SEBN(nn.Module):
         """Arguments that the members do not show."""
         return f'{self.num_features}, r={self.r}'
 
-    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, keep_vars: bool
+    ) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        mark_norm(destination, prefix, 'SEBN')
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
         inner_bn_from_bn_state(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -1,13 +1,31 @@
-"""Reading the state of a plain BatchNorm into a layer that has one inside."""
+"""All that is known of the keys and the metadata of the layers in a state dict.
 
-from collections.abc import Mapping
+The layers say what they are in the metadata that torch keeps beside the weights
+(``state_dict._metadata``), since DN-B and DN-C have the same keys. It passes through
+``torch.save``, ``torch.load(weights_only=True)`` and mmengine's Runner.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ['dynamic_norm_from_bn_state', 'inner_bn_from_bn_state', 'norm_mismatch']
+__all__ = [
+    'TWINS',
+    'UNTOLD',
+    'dynamic_norm_from_bn_state',
+    'inner_bn_from_bn_state',
+    'mark_norm',
+    'norm_mismatch',
+    'norms_of',
+    'rekeyed',
+]
 
+# Kinds with the same keys, and what a state without metadata is called that has them.
+TWINS = ('DNB', 'DNC')
+UNTOLD = 'DNB or DNC'
 STATISTICS = ('running_mean', 'running_var', 'num_batches_tracked')
 
 
@@ -56,14 +74,67 @@ def inner_bn_from_bn_state(layer: nn.Module, state: dict[str, Any], prefix: str)
             state.setdefault(f'{prefix}{name}', value)
 
 
-def _is_bn_state(state: dict[str, Any], prefix: str) -> bool:
-    return f'{prefix}weight' in state or f'{prefix}running_mean' in state
+def mark_norm(state: dict[str, Any], prefix: str, kind: str) -> None:
+    """Say in the metadata of a state which layer its keys are of.
+
+    Args:
+        state (dict): What ``state_dict`` is filling. Torch and mmengine put metadata beside it
+            before a layer saves its keys; others that do not get none.
+        prefix (str): What the keys of the layer start with.
+        kind (str): 'DNB', 'DNC' or 'SEBN'.
+    """
+    metadata = getattr(state, '_metadata', None)
+    if metadata is not None:
+        metadata.setdefault(prefix[:-1], {})['norm'] = kind
 
 
-def _move(state: dict[str, Any], prefix: str, names: tuple[str, ...], target: str) -> None:
-    for name in names:
-        if f'{prefix}{name}' in state:
-            state[f'{prefix}{target}{name}'] = state.pop(f'{prefix}{name}')
+def norms_of(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """The norm layers that a state dict holds, by their keys.
+
+    Args:
+        state (Mapping[str, Tensor]): Key to weights, with or without metadata. All that is taken
+            from the metadata is which of DN-B and DN-C a layer is.
+
+    Returns:
+        dict[str, str]: Place of each layer to its kind: 'BN' (with statistics), 'DNB', 'DNC',
+        'SEBN', or :data:`UNTOLD`, 'DNB or DNC', where the metadata does not say.
+    """
+    metadata = _as_mapping(getattr(state, '_metadata', None))
+    kinds = {}
+    for key in state:
+        place, _, name = key.rpartition('.')
+        if name == 'alpha_offset':
+            kind = _as_mapping(metadata.get(place)).get('norm')
+            kinds[place] = kind if kind in TWINS else UNTOLD
+        elif name == 'running_mean':
+            outer, _, member = place.rpartition('.')
+            beside = f'{outer}.' if outer else ''
+            if member == 'bn' and f'{beside}fc1_weight' in state:
+                kinds[outer] = 'SEBN'
+            elif not (member == 'bn' and f'{beside}alpha_offset' in state):
+                kinds[place] = 'BN'
+    return kinds
+
+
+def rekeyed(
+    state: Mapping[str, Tensor], rename: Callable[[str], str | None]
+) -> OrderedDict[str, Tensor]:
+    """A state dict under other keys, with its metadata.
+
+    Args:
+        state (Mapping[str, Tensor]): Key to weights.
+        rename (Callable): Maps a key, or what the keys of a place start with, to another; None
+            leaves it out.
+    """
+    result = OrderedDict()
+    for key, value in state.items():
+        if (name := rename(key)) is not None:
+            result[name] = value
+    result._metadata = OrderedDict()
+    for place, told in _as_mapping(getattr(state, '_metadata', None)).items():
+        if (prefix := rename(f'{place}.' if place else '')) is not None:
+            result._metadata[prefix.removesuffix('.')] = told
+    return result
 
 
 def norm_mismatch(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[str, str, int] | None:
@@ -74,31 +145,33 @@ def norm_mismatch(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[str, s
         state (Mapping[str, Tensor]): Key to weights; the keys as the model has them.
 
     Returns:
-        tuple[str, str, int] | None: Kind in the checkpoint, kind in the model ('BN', 'DNB' or
-        'DNC', 'SEBN') and the number of layers that differ; None if none does.
+        tuple[str, str, int] | None: Kind in the checkpoint and kinds in the model, as
+        :func:`norms_of` names them, and the number of layers that differ; None if none does.
     """
-    own, given = _norm_kinds(model.state_dict()), _norm_kinds(state)
-    differing = [place for place in own if place in given and own[place] != given[place]]
+    own, given = norms_of(model.state_dict()), norms_of(state)
+    differing = [place for place in own if place in given and _differ(own[place], given[place])]
     if not differing:
         return None
-    modules = dict(model.named_modules())
-    names = {type(modules[place]).__name__ for place in differing}
-    kind = ' and '.join(sorted(names)).replace('_BatchNormXd', 'BN').replace('BatchNorm2d', 'BN')
-    return given[differing[0]], kind, len(differing)
+    kinds = sorted({own[place] for place in differing})
+    return given[differing[0]], ' and '.join(kinds), len(differing)
 
 
-def _norm_kinds(keys: Mapping[str, Tensor]) -> dict[str, str]:
-    """Place of every norm layer to its kind, from the names of its weights alone."""
-    kinds = {}
-    for key in keys:
-        place, _, name = key.rpartition('.')
-        if name != 'running_mean':
-            continue
-        outer = place.rpartition('.')[0]
-        if f'{outer}.sc.fc1_weight' in keys:
-            kinds[outer] = 'DNB or DNC'
-        elif f'{outer}.fc1_weight' in keys:
-            kinds[outer] = 'SEBN'
-        else:
-            kinds[place] = 'BN'
-    return kinds
+def _differ(kind: str, other: str) -> bool:
+    if UNTOLD in (kind, other):
+        return not {kind, other} <= {UNTOLD, *TWINS}
+    return kind != other
+
+
+def _as_mapping(value: Any) -> Mapping:
+    """A file can give anything as metadata."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _is_bn_state(state: dict[str, Any], prefix: str) -> bool:
+    return f'{prefix}weight' in state or f'{prefix}running_mean' in state
+
+
+def _move(state: dict[str, Any], prefix: str, names: tuple[str, ...], target: str) -> None:
+    for name in names:
+        if f'{prefix}{name}' in state:
+            state[f'{prefix}{target}{name}'] = state.pop(f'{prefix}{name}')

@@ -88,7 +88,7 @@ def check_process_group(process_group: object, sync: bool) -> None:
 
 
 def check_input(x: Tensor, num_features: int, dtype: torch.dtype, batch_statistics: bool) -> None:
-    """Refuse what the layer cannot normalise.
+    """Refuse what the layer cannot normalize.
 
     Args:
         x (Tensor): The input of the layer.

@@ -3,12 +3,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 BLOCKED = ('mmengine', 'mmcv', 'mmdet', 'torchvision', 'numpy', 'cv2')
-CODE = f"""
+BLOCK = f"""
 import sys
 for name in {BLOCKED[:3]!r}:
     sys.modules[name] = None
+"""
+LAYERS = f"""
+{BLOCK}
 import torch
 from dn_mmdet.layers import DNB
 assert DNB(8)(torch.zeros(2, 8, 3, 3)).shape == (2, 8, 3, 3)
@@ -17,9 +22,21 @@ assert not loaded & {{'mmengine', 'mmcv', 'mmdet', 'torchvision', 'cv2'}}, loade
 """
 
 
-def test_layers_need_no_openmmlab_package():
+FACE = f"""
+{BLOCK}
+import dn_mmdet
+assert 'torch' not in sys.modules
+assert set(dn_mmdet.__all__) < set(dir(dn_mmdet)) and not hasattr(dn_mmdet, 'DNX')
+assert 'torch' not in sys.modules
+from dn_mmdet import DNB, DNC, SEBN, __version__, convert_batchnorm
+assert DNB is dn_mmdet.layers.DNB and convert_batchnorm(DNB(4).bn).num_features == 4
+"""
+
+
+@pytest.mark.parametrize('code', [LAYERS, FACE], ids=['layers', 'face'])
+def test_without_openmmlab_packages(code):
     environment = os.environ | {'PYTHONPATH': str(ROOT)}
     run = subprocess.run(
-        [sys.executable, '-c', CODE], env=environment, capture_output=True, text=True
+        [sys.executable, '-c', code], env=environment, capture_output=True, text=True
     )
     assert run.returncode == 0, run.stderr

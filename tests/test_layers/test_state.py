@@ -1,10 +1,12 @@
 import copy
+from collections import OrderedDict
 
 import pytest
 import torch
 from torch import nn
 
-from dn_mmdet.layers import DNB, DNC
+from dn_mmdet.layers import DNB, DNC, SEBN
+from dn_mmdet.layers.state import UNTOLD, norm_mismatch, norms_of, rekeyed
 from tests.helpers.layer_maps import random_maps, randomize, trained_bn
 
 SHAPE = (4, 24, 5, 7)
@@ -102,3 +104,110 @@ def test_bn_of_another_width_is_reported():
 def test_norm_without_statistics_is_reported():
     with pytest.raises(RuntimeError, match='Missing key.*"bn.running_mean"'):
         DNB(24).load_state_dict(nn.GroupNorm(1, 24).state_dict())
+
+
+def all_norms(first=DNB, second=DNC):
+    return nn.Sequential(
+        nn.Conv2d(3, 24, 3),
+        nn.Sequential(first(24), second(24)),
+        SEBN(24),
+        nn.BatchNorm2d(24),
+        nn.SyncBatchNorm(24),
+        nn.GroupNorm(2, 24),
+    )
+
+
+KINDS = {'1.0': 'DNB', '1.1': 'DNC', '2': 'SEBN', '3': 'BN', '4': 'BN'}
+
+
+def without_metadata(state):
+    return dict(state)
+
+
+def test_a_state_says_what_its_norms_are():
+    state = all_norms().state_dict()
+    assert norms_of(state) == KINDS
+    assert state._metadata['1.0'] == {'version': 1, 'norm': 'DNB'}
+    assert state._metadata['2']['norm'] == 'SEBN'
+    assert norms_of(without_metadata(state)) == KINDS | {'1.0': UNTOLD, '1.1': UNTOLD}
+
+
+@pytest.mark.parametrize(
+    ('layer', 'kind'), [(DNB, 'DNB'), (DNC, 'DNC'), (SEBN, 'SEBN'), (nn.BatchNorm2d, 'BN')]
+)
+def test_a_norm_alone(layer, kind):
+    assert norms_of(layer(24).state_dict()) == {'': kind}
+    statistics = {} if kind in ('BN', 'SEBN') else {'': kind}
+    assert norms_of(layer(24, track_running_stats=False).state_dict()) == statistics
+
+
+def test_a_subclass_is_of_the_same_kind():
+    class Own(DNC):
+        pass
+
+    assert norms_of(Own(24).state_dict()) == {'': 'DNC'}
+
+
+def test_the_mark_survives_files(tmp_path):
+    torch.save({'state_dict': all_norms().state_dict()}, tmp_path / 'norms.pth')
+    state = torch.load(tmp_path / 'norms.pth', weights_only=True)['state_dict']
+    assert norms_of(state) == KINDS
+    assert norms_of(copy.deepcopy(state)) == KINDS
+
+
+def test_the_mark_survives_the_runner(tmp_path):
+    pytest.importorskip('mmengine')
+    from tests.helpers import normed_map
+
+    runner = normed_map.run(tmp_path, 'marked', custom_hooks=[dict(type='EMAHook')])
+    runner.train()
+    content = torch.load(tmp_path / 'epoch_2.pth', weights_only=True)
+    assert norms_of(content['state_dict']) == {'norm': 'DNB', 'other': 'BN'}
+    assert norms_of(rekeyed(content['ema_state_dict'], without_module)) == {
+        'norm': 'DNB',
+        'other': 'BN',
+    }
+
+
+def without_module(key):
+    return key[len('module.') :] if key.startswith('module.') else None
+
+
+def test_other_keys_keep_the_metadata():
+    state = nn.ModuleDict({'module': all_norms()}).state_dict()
+    assert norms_of(rekeyed(state, without_module)) == KINDS
+    inner = rekeyed(state, lambda key: key[9:] if key.startswith('module.1.') else None)
+    assert norms_of(inner) == {'0': 'DNB', '1': 'DNC'}
+    assert list(inner) == [f'{i}.{key}' for i in (0, 1) for key in KEYS]
+    assert inner._metadata['0.sc'] == {'version': 1}
+
+
+@pytest.mark.parametrize('metadata', [7, {'1.0': 7}, {'1.0': {'norm': ['DNC']}}, {7: {}}])
+def test_metadata_can_be_anything(metadata):
+    state = OrderedDict(all_norms().state_dict())
+    state._metadata = metadata
+    assert norms_of(state)['1.0'] == UNTOLD
+    assert norms_of(rekeyed(state, lambda key: key))['1.0'] == UNTOLD
+
+
+def test_mismatch_of_kinds():
+    model = all_norms()
+    assert norm_mismatch(model, model.state_dict()) is None
+    assert norm_mismatch(model, without_metadata(model.state_dict())) is None
+    assert norm_mismatch(model, all_norms(DNC, DNC).state_dict()) == ('DNC', 'DNB', 1)
+    assert norm_mismatch(model, all_norms(DNC, DNB).state_dict()) == ('DNC', 'DNB and DNC', 2)
+    bn = all_norms(nn.BatchNorm2d, DNC).state_dict()
+    assert norm_mismatch(model, bn) == ('BN', 'DNB', 1)
+    assert norm_mismatch(all_norms(nn.BatchNorm2d), without_metadata(model.state_dict())) == (
+        UNTOLD,
+        'BN',
+        1,
+    )
+
+
+@pytest.mark.parametrize('kind', ['DNB', 'DNC'])
+def test_the_mark_does_not_hinder_loading(kind):
+    """As ever, what the keys fit is loaded: to refuse twins is for those who check a run."""
+    state = DNC(24).state_dict()
+    state._metadata['']['norm'] = kind
+    assert str(DNB(24).load_state_dict(state)) == '<All keys matched successfully>'

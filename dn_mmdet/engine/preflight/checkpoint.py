@@ -127,8 +127,8 @@ def _check_resume(run: PlannedRun) -> None:
         _match(run.model, content, state, path, run.cfg),
         path,
         run.cfg,
-        'Resume with the configuration that the run began with, or begin anew from these '
-        'weights with --cfg-options load_from=PATH',
+        'Resume with the configuration that the run was started with, or start a new run from '
+        'these weights with --cfg-options load_from=PATH',
     )
     meta = content.get('meta')
     complete = isinstance(meta, Mapping) and {'epoch', 'iter'} <= set(meta)
@@ -136,13 +136,13 @@ def _check_resume(run: PlannedRun) -> None:
         raise UserError(
             f'{path} holds weights without the state of the optimizer, as a best or a '
             'published checkpoint does, so training cannot resume from it: give an '
-            f'epoch_N.pth, or begin anew from it with --cfg-options load_from={path}.'
+            f'epoch_N.pth, or start a new run from it with --cfg-options load_from={path}.'
         )
     if 'config' in meta:
         # Runner.resume hands this text to Config.fromstring, which executes it.
         raise UserError(
             f"{path} is refused: its meta has a 'config', Python text that mmengine "
-            'would run on resuming. Begin anew from its weights with --cfg-options '
+            'would run on resuming. Start a new run from its weights with --cfg-options '
             f'load_from={path}.'
         )
 
@@ -166,12 +166,12 @@ def _check_load_from(run: PlannedRun) -> None:
         path,
         run.cfg,
         'Give a checkpoint of this model (preflight.checkpoint=False under --cfg-options loads '
-        'what fits and leaves the rest at its start)',
+        'what fits and keeps the initial values of the rest)',
     )
     if heads:
         run.notes.append(
-            f'load_from={path}: {len(heads)} weights of the head have another shape and start '
-            f'anew ({heads[0]} is the first).'
+            f'load_from={path}: {len(heads)} weights of the head have another shape and keep '
+            f'their initial values ({heads[0]} is the first).'
         )
 
 
@@ -264,7 +264,7 @@ def _demand(match: StateMatch, path: str, cfg: Config, remedy: str, part: str = 
     if match.missing or match.unexpected or match.reshaped:
         what = f'the {part} of the model' if part else 'the model'
         raise UserError(
-            f'{path} is of another architecture than {what} of {cfg.filename}: {match}. {remedy}.'
+            f'{path} does not have the architecture of {what} of {cfg.filename}: {match}. {remedy}.'
         )
 
 

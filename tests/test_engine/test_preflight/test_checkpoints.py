@@ -260,7 +260,7 @@ def test_another_architecture(norms, refused):
     save(norms / 'wide.pth', model.state_dict())
     for arguments in runs('dnb', 'wide.pth'):
         sentence = refused(*arguments, folder=norms)
-        assert 'wide.pth is of another architecture than ' in sentence
+        assert 'wide.pth does not have the architecture of ' in sentence
         assert ' are of another shape (' in sentence
 
 
