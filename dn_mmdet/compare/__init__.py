@@ -1,4 +1,4 @@
-"""Runs side by side: what may be said of BN against DN-B, with seeds, curves and tables."""
+"""Runs side by side: what can be claimed for BN against DN-B, with seeds, curves and tables."""
 
 from .comparison import Comparison, compare_folders
 from .run import compare_configs, compare_runs

@@ -132,7 +132,7 @@ def literal_config(text: str, file: str | Path, needed: Sequence[str] | None = N
     if isinstance(imports, dict):
         try:
             import_modules_from_strings(**imports)
-        except (ImportError, TypeError, ValueError) as error:
+        except Exception as error:  # a module is code, which may raise anything
             raise UserError(
                 f'{file}: custom_imports cannot be imported here ({error}): install what it names.'
             ) from error

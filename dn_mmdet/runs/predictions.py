@@ -5,6 +5,7 @@ import os
 import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -12,33 +13,6 @@ from ..engine.checkpoint_file import SAFE_GLOBALS
 from ..utils.errors import UserError
 
 __all__ = ['PREDICTIONS', 'read_predictions']
-
-
-def _storage(data):
-    """A tensor's storage; torch's own function of this place loads without weights_only."""
-    return torch.load(io.BytesIO(data), weights_only=True)
-
-
-def _encode(text, encoding):
-    """The bytes in a pickle of protocol 2; a codec may be code, latin-1 is not."""
-    if encoding != 'latin1':
-        raise _NotAllowed(f'_codecs.encode to {encoding}')
-    return text.encode('latin1')
-
-
-_ALLOWED = {
-    'torch._utils._rebuild_tensor_v2': torch._utils._rebuild_tensor_v2,
-    'torch.storage._load_from_bytes': _storage,
-    '_codecs.encode': _encode,
-    'collections.OrderedDict': OrderedDict,
-    **{item[1]: item[0] for item in SAFE_GLOBALS if isinstance(item, tuple)},
-    **{
-        f'{item.__module__}.{item.__qualname__}': item
-        for item in SAFE_GLOBALS
-        if not isinstance(item, tuple)
-    },
-}
-
 
 # What --test writes, and what is looked for first.
 PREDICTIONS = 'predictions.pkl'
@@ -51,14 +25,14 @@ def read_predictions(path: str | os.PathLike) -> list[dict]:
     may name those alone that make tensors, numpy arrays and dicts.
 
     Args:
-        path (str | PathLike): a file of ``tools/test.py --out``.
+        path (str | PathLike): A file of ``tools/test.py --out``.
 
     Returns:
-        list[dict]: one for each image, with ``img_path`` and, of a detector, ``img_id`` and
+        list[dict]: One for each image, with ``img_path`` and, of a detector, ``img_id`` and
         ``pred_instances``, of a classifier, ``gt_label`` and ``pred_score``.
 
     Raises:
-        UserError: the file is missing, cut off, names what is not allowed, or holds no
+        UserError: The file is missing, cut off, names what is not allowed, or holds no
             predictions.
     """
     try:
@@ -91,7 +65,7 @@ class _NotAllowed(pickle.UnpicklingError):
 
 
 class _Unpickler(pickle.Unpickler):
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         """The function or class of a name that the file holds."""
         found = _ALLOWED.get(f'{module}.{name}')
         if found is None:
@@ -99,11 +73,36 @@ class _Unpickler(pickle.Unpickler):
         return found
 
 
-def _described(content):
+def _described(content: Any) -> str:
     if isinstance(content, list):
         return 'an empty list' if not content else f'a list of {type(content[0]).__name__}'
     return f'a {type(content).__name__}'
 
 
+def _storage(data: bytes) -> Any:
+    """A tensor's storage; torch's own function of this place loads without weights_only."""
+    return torch.load(io.BytesIO(data), weights_only=True)
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """The bytes in a pickle of protocol 2; a codec may be code, latin-1 is not."""
+    if encoding != 'latin1':
+        raise _NotAllowed(f'_codecs.encode to {encoding}')
+    return text.encode('latin1')
+
+
+# The functions and classes that a file may name.
+_ALLOWED = {
+    'torch._utils._rebuild_tensor_v2': torch._utils._rebuild_tensor_v2,
+    'torch.storage._load_from_bytes': _storage,
+    '_codecs.encode': _encode,
+    'collections.OrderedDict': OrderedDict,
+    **{item[1]: item[0] for item in SAFE_GLOBALS if isinstance(item, tuple)},
+    **{
+        f'{item.__module__}.{item.__qualname__}': item
+        for item in SAFE_GLOBALS
+        if not isinstance(item, tuple)
+    },
+}
 # The stand-in for getattr is for checkpoints; predictions call none.
 del _ALLOWED['builtins.getattr']

@@ -5,7 +5,7 @@ difference rests on the choice of images as well as on seeds, and the images on 
 differ most are shown.
 
 Nothing is trained, unless --configs A.py B.py is given in place of work folders: then each is
-trained with each seed as far as that is missing, and interrupted, the same command goes on.
+trained with each seed where that is missing. After an interrupt the same command continues.
 
 Runs that differ in the seed alone are one group. The report begins with what can be claimed of each
 group against its baseline, and calls no difference a gain that lies within its spread over seeds,
@@ -15,6 +15,7 @@ or whose interval contains zero.
 import argparse
 import os
 import sys
+from typing import Any
 
 # Threads that wait soon go to sleep, see tools/train.py. Read when torch is imported.
 os.environ.setdefault('GOMP_SPINCOUNT', '2000')
@@ -28,13 +29,13 @@ except ImportError as error:  # a missing package or an unsupported version
 TRAINING = ('configs', 'seeds', 'work_root', 'workers', 'cfg_options')
 
 
-def _whole(text):
+def _whole(text: str) -> int:
     if not text.isdigit():
-        raise argparse.ArgumentTypeError(f'{text!r} is no whole number from 0 on')
+        raise argparse.ArgumentTypeError(f'{text!r} is not a whole number of 0 or more')
     return int(text)
 
 
-def parse_args():
+def parse_args() -> tuple[dict[str, Any], dict[str, Any]]:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -50,7 +51,8 @@ def parse_args():
     parser.add_argument(
         '--metric',
         metavar='NAME',
-        help="what decides, as coco/bbox_mAP_50 or mAP_50; by default COCO's mAP or top-1 accuracy",
+        help='the metric that decides, such as coco/bbox_mAP_50 or mAP_50; by default '
+        "COCO's mAP or top-1 accuracy",
     )
     parser.add_argument(
         '--baseline',
@@ -69,8 +71,8 @@ def parse_args():
         '--test',
         action=argparse.BooleanOptionalAction,
         help='first make the predictions that are missing or older than the last checkpoint with '
-        'tools/test.py, on the val data; interrupted, the same command goes on (default: with '
-        '--configs alone)',
+        'tools/test.py, on the val data; after an interrupt the same command continues (default: '
+        'only with --configs)',
     )
     parser.add_argument(
         '--resamples',
@@ -78,7 +80,7 @@ def parse_args():
         default=1000,
         metavar='N',
         help='draws of images; 1,000 of six runs take seconds with 500 images and minutes with '
-        "COCO's 5,000, 0 is for no intervals over images (default: %(default)s)",
+        "COCO's 5,000; 0 means no intervals over images (default: %(default)s)",
     )
     training = parser.add_argument_group('to train what is missing, in place of WORK_DIR')
     training.add_argument(

@@ -67,7 +67,7 @@ def found(tmp_path_factory):
 
 
 def share_of(picture, color):
-    """Share of the pixels of the picture that have (nearly) the colour."""
+    """Share of the pixels of the picture that have (nearly) the color."""
     pixels = np.asarray(Image.open(picture).convert('RGB')).astype(int)
     return (abs(pixels - color).max(axis=2) < 40).mean()
 

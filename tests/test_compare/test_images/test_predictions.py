@@ -1,4 +1,4 @@
-"""Predictions in a comparison: what is used, what is left out, what may be said then."""
+"""Predictions in a comparison: what is used, what is left out, what can be claimed then."""
 
 import csv
 import pickle
@@ -277,3 +277,18 @@ def test_a_classifiers_file_of_other_data_is_left_out(classified, tmp_path, kind
     dump(predictions, file)
     with pytest.raises(UserError, match=message):
         read_results(run, file, 'accuracy/top1', OPENED)
+
+
+def test_data_are_opened_without_running_the_configuration(copied, tmp_path):
+    for file in copied[0].rglob('config.py'):
+        text = file.read_text()
+        assert "type='CocoMetric'" in text
+        file.write_text(
+            text.replace(
+                "type='CocoMetric'", f"type='CocoMetric', f=open({str(tmp_path / 'made')!r}, 'w')"
+            )
+        )
+    run = compare_folders(map(str, copied[:2])).group('BN').first
+    with pytest.raises(UserError, match=r'config\.py: val_evaluator\.f is no literal but open\('):
+        read_results(run, Path(run.work_dir, 'predictions.pkl'), 'coco/bbox_mAP')
+    assert not (tmp_path / 'made').exists()

@@ -1,5 +1,7 @@
 import base64
+import configparser
 import csv
+import fnmatch
 import io
 import os
 import re
@@ -105,6 +107,16 @@ def test_the_page_is_whole_escaped_and_asks_the_network_for_nothing(make_run, tm
     assert 'width=device-width' in text and 'prefers-color-scheme: dark' in text
     shown = capsys.readouterr().out
     assert 'nothing can be said from one seed' in shown and 'compare.html' in shown
+
+
+def test_template_and_style_are_installed_with_the_package():
+    root = Path(__file__).parents[3]
+    setup = configparser.ConfigParser()
+    setup.read(root / 'setup.cfg')
+    patterns = setup['options.package_data']['dn_mmdet.compare.report'].split()
+    for file in (root / 'dn_mmdet/compare/report').iterdir():
+        if file.is_file() and file.suffix != '.py':
+            assert any(fnmatch.fnmatch(file.name, pattern) for pattern in patterns), file.name
 
 
 def test_sentences_come_first_and_other_differences_before_them(
