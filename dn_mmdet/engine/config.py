@@ -206,5 +206,5 @@ def _latest(work_dir: str) -> str | None:
     choice = f'one of those in {work_dir}: {first_few(left)}' if left else 'a checkpoint'
     raise UserError(
         f'{pointer} names the checkpoint {path!r}, which is gone: continue with '
-        f'--resume and {choice}, or remove {pointer} to begin anew.'
+        f'--resume and {choice}, or remove {pointer} to start over.'
     )

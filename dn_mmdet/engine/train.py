@@ -111,5 +111,5 @@ def _is_interrupt(error: BaseException | None) -> bool:
 
 def _how_to_continue(cfg: Config) -> str:
     if not os.path.isfile(os.path.join(cfg.work_dir, 'last_checkpoint')):
-        return 'no checkpoint was written yet, so the same command begins anew.'
+        return 'no checkpoint was written yet, so the same command starts over.'
     return f'the same command with --resume continues from the last checkpoint in {cfg.work_dir}.'

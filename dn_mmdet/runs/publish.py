@@ -95,8 +95,8 @@ def publish(
     target = Path(out) / f'{name}-{hashlib.sha256(data).hexdigest()[:8]}.pth'
     if target.exists() and target.read_bytes() != data:
         raise UserError(
-            f'{target} is there and its content does not have the hash of its name, '
-            'so that it is damaged: remove it and publish again.'
+            f'{target} exists, but its content does not have the hash of its name, so '
+            'it is damaged: remove it and publish again.'
         )
     try:
         with atomic_write(target) as file:

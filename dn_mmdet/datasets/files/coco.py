@@ -115,8 +115,8 @@ def _check_keys(entries: list, name: str, keys: Sequence[str], path: str) -> Non
             which = f' (id {entry["id"]})' if isinstance(entry, dict) and 'id' in entry else ''
             raise UserError(
                 f'{path}: {len(lacking)} of {len(entries)} entries of {name!r} lack '
-                f'the key {key!r}, the first is entry {lacking[0]}{which}: write the '
-                'file anew with it.'
+                f'the key {key!r}, the first is entry {lacking[0]}{which}: add it '
+                'to the file.'
             )
 
 
@@ -125,7 +125,7 @@ def _check_unique(entries: list, name: str, path: str) -> None:
     if repeated:
         raise UserError(
             f'{path}: {len(repeated)} ids occur more than once in {name!r}: '
-            f'{first_few(repeated)}. Number the entries anew.'
+            f'{first_few(repeated)}. Give each entry an id of its own.'
         )
 
 
@@ -153,6 +153,6 @@ def _check_boxes(annotations: list[dict], path: str) -> None:
     if bad:
         raise UserError(
             f'{path}: the bbox of {len(bad)} annotations is not [x, y, width, height], '
-            f'the first is {bad[0]["bbox"]!r} of id {bad[0]["id"]}: write the file '
-            'anew.'
+            f'the first is {bad[0]["bbox"]!r} of id {bad[0]["id"]}: correct them '
+            'in the file.'
         )

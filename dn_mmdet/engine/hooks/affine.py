@@ -10,7 +10,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ...layers.inspect import record_affine, summarise_affine
+from ...layers.inspect import record_affine, summarize_affine
 
 __all__ = ['AffineHook']
 
@@ -83,7 +83,7 @@ class AffineHook(Hook):
         for layer, entries in records.items():
             if not entries:
                 continue
-            summary = summarise_affine(entries)
+            summary = summarize_affine(entries)
             # TensorBoard groups by what stands before the first slash.
             scalars.update(
                 {

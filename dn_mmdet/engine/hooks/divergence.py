@@ -140,8 +140,8 @@ def diverged(runner: Runner, what: str, iteration: int, updates: int) -> Diverge
     amp = isinstance(runner.optim_wrapper, AmpOptimWrapper)
     if updates == 0:
         return DivergedError(
-            f'{what}, before the first update of the weights, so that no learning rate is to '
-            'blame: look for broken values in the annotations and in the checkpoint that the '
+            f'{what}, before the first update of the weights, so the learning rate is not '
+            'to blame: look for broken values in the annotations and in the checkpoint that the '
             f'weights came from{", and try without --amp" if amp else ""}.',
             iteration,
         )
@@ -150,9 +150,9 @@ def diverged(runner: Runner, what: str, iteration: int, updates: int) -> Diverge
     kept = _kept_checkpoint(runner)
     way = (
         f'The last good checkpoint is {kept}: the same command with --resume and a lower rate '
-        'under --cfg-options goes on from it.'
+        'under --cfg-options continues from it.'
         if kept
-        else 'No checkpoint was written yet, so begin anew.'
+        else 'No checkpoint was written yet, so start over.'
     )
     return DivergedError(
         f'{what}, at a learning rate of {rate[0]:g}: lower optim_wrapper.optimizer.lr, warm it up '

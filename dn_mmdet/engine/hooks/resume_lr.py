@@ -42,7 +42,7 @@ class ResumeLRHook(Hook):
         for scheduler in checkpoint.get('param_schedulers') or []:
             _scale(scheduler, new, factors)
         runner.logger.warning(
-            f'The run goes on at the learning rate of its configuration, {new[0]:g}, in place of '
+            f'The run continues at the learning rate of its configuration, {new[0]:g}, instead of '
             f'{old[0]:g} in the checkpoint; the schedule is scaled in proportion.'
         )
 

@@ -54,8 +54,8 @@ def check_image_folder(data: PlannedDataset) -> Sequence[str]:
     if wanted is not None and list(wanted) != names:
         raise UserError(
             f'the class list of {data.key} does not match the folders of {folder}: the list '
-            f'is {first_few(wanted)}, the folders are {first_few(names)}; labels are the places '
-            'in the sorted list of folders.'
+            f'is {first_few(wanted)}, the folders are {first_few(names)}; labels are the '
+            'positions in the sorted list of folders.'
         )
     if data.run.switches.images:
         check_images(folder, [f'{name}/{file}' for name in names for file in files[name]], folder)

@@ -130,8 +130,8 @@ def _check_classes(
             i for i, pair in enumerate(zip(classes, order, strict=True)) if len(set(pair)) > 1
         )
         raise UserError(
-            f'the class list of {data.key} has another order than the categories of {path}, '
-            f'from place {first} on ({classes[first]!r} against {order[first]!r}): '
+            f'the class list of {data.key} is not in the order of the categories of {path}, '
+            f'from position {first} on ({classes[first]!r} against {order[first]!r}): '
             'labels follow the file, so give the list in the order of the file.'
         )
 

@@ -105,9 +105,9 @@ class PlannedRun:
     Args:
         cfg (Config): The whole configuration; ``load_from`` and ``resume`` are final.
         mode (str): 'train' or 'test'.
-        notes (list[str]): What the checks have to say in the log of the run. Defaults to nothing.
 
     Attributes:
+        notes (list[str]): What the checks have to say in the log of the run.
         switches (Switches): What the configuration loosens.
         files (Files): Reads each file once.
         model (nn.Module): Built at its first use and thrown away at the end; checks load weights
@@ -119,11 +119,12 @@ class PlannedRun:
 
     cfg: Config
     mode: str
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list, init=False)
+    switches: Switches = field(init=False)
+    files: Files = field(default_factory=Files, init=False)
 
     def __post_init__(self) -> None:
         self.switches = Switches.of(self.cfg)
-        self.files = Files()
 
     @cached_property
     def model(self) -> nn.Module:

@@ -68,7 +68,7 @@ def test_absurd_rate_stops_and_a_lower_one_goes_on(folder, refused, monkeypatch)
     kept = str(folder / 'work/epoch_1.pth')
     assert (
         f'The last good checkpoint is {kept}: the same command with --resume and a lower rate '
-        'under --cfg-options goes on from it.'
+        'under --cfg-options continues from it.'
     ) in sentence
 
     logs = [path.read_text() for path in (folder / 'work').glob('2*/*.log')]
@@ -110,7 +110,7 @@ def test_every_iteration_is_looked_at(iteration, tmp_path):
         f'{iteration + 1} (epoch {iteration // 2 + 1}), at a learning rate '
         'of 0.1: lower'
     )
-    assert sentence.endswith('No checkpoint was written yet, so begin anew.')
+    assert sentence.endswith('No checkpoint was written yet, so start over.')
     assert isinstance(stop.value, UserError)
 
 
@@ -137,7 +137,7 @@ def test_no_rate_is_to_blame_before_the_first_update(tmp_path):
     run = point_runner(tmp_path)
     run.call_hook('before_run')
     spoil_loss(run)
-    with pytest.raises(DivergedError, match='iteration 1 .*no learning rate is to blame.*annot'):
+    with pytest.raises(DivergedError, match='iteration 1 .*the learning rate is not to blame.*annot'):
         run.train()
 
 
@@ -197,7 +197,7 @@ def test_broken_weights_are_not_saved(spoil, key, hooks, tmp_path):
 
 
 def test_checkpoint_of_another_run_is_not_offered(tmp_path):
-    """The folder holds a checkpoint, but this run, which began anew, wrote none."""
+    """The folder holds a checkpoint, but this run, which started over, wrote none."""
     point_runner(tmp_path, epochs=1).train()
     with pytest.raises(DivergedError, match='No checkpoint was written yet'):
         point_runner(tmp_path, At(2, spoil_weight)).train()

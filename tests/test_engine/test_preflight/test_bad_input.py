@@ -166,7 +166,11 @@ DATA = {
         (),
         ['1 of the file are not in the list (ten)', 'preflight.class_subset=True'],
     ),
-    'class order': (change(TRAIN, swap_classes), (), ['has another order', "'zero' against 'one'"]),
+    'class order': (
+        change(TRAIN, swap_classes),
+        (),
+        ['is not in the order of the categories', "'zero' against 'one'"],
+    ),
     'class list a text': (
         None,
         set_option('train_dataloader.dataset.metainfo.classes', 'zero'),

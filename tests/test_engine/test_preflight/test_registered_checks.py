@@ -13,7 +13,7 @@ from dn_mmdet.engine.preflight.planned import PlannedRun
 @pytest.fixture
 def registered(monkeypatch):
     """Two data sets, Plain and the Special one of it; what is registered is forgotten again."""
-    monkeypatch.setattr(data, '_CHECKS', dict(data._CHECKS))
+    monkeypatch.setattr(data, '_CHECKS', {name: [*checks] for name, checks in data._CHECKS.items()})
     plain = type('Plain', (BaseDataset,), {})
     for cls in (plain, type('Special', (plain,), {})):
         monkeypatch.setitem(DATASETS.module_dict, cls.__name__, cls)
