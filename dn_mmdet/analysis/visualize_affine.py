@@ -19,7 +19,7 @@ from ..engine.run import as_user_errors
 from ..engine.test import load_test_config
 from ..figures.affine import plot_affine
 from ..layers.dynamic_norm import DynamicNorm
-from ..layers.inspect import AffineSummary, norm_layers, record_affine, summarise_affine
+from ..layers.inspect import AffineSummary, norm_layers, record_affine, summarize_affine
 from ..utils.errors import UserError
 from ..utils.files import write_text
 from ..utils.text import markdown_table
@@ -71,7 +71,7 @@ def visualize_affine(
                 data = pipeline(dict(img_path=str(file), img_id=len(order)))
                 model.test_step(pseudo_collate([data]))
                 order.append(group)
-    summaries = {name: summarise_affine(entries) for name, entries in records.items() if entries}
+    summaries = {name: summarize_affine(entries) for name, entries in records.items() if entries}
     folder = Path(out) if out else Path(cfg.work_dir) / 'affine'
     folder.mkdir(parents=True, exist_ok=True)
     plot_affine(

@@ -1,6 +1,6 @@
 """The BatchNorm inside a dynamic norm, alone or with statistics of several processes."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -29,11 +29,13 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
 
     Args:
         num_features (int): Number of channels C.
-        process_group (ProcessGroup, optional): Defaults to all processes.
+        process_group (ProcessGroup, optional): Defaults to None, for all processes.
         **kwargs: Further arguments of ``nn.BatchNorm2d``.
     """
 
-    def __init__(self, num_features: int, process_group: 'ProcessGroup | None' = None, **kwargs):
+    def __init__(
+        self, num_features: int, process_group: 'ProcessGroup | None' = None, **kwargs: Any
+    ):
         super().__init__(num_features, **kwargs | {'affine': False})
         self.process_group = process_group
 

@@ -8,10 +8,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from . import SEBN
 from .dynamic_norm import DynamicNorm
+from .se_bn import SEBN
 
-__all__ = ['AffineSummary', 'norm_layers', 'record_affine', 'summarise_affine', 'watch_affine']
+__all__ = [
+    'AffineSummary',
+    'Entry',
+    'norm_layers',
+    'record_affine',
+    'summarize_affine',
+    'watch_affine',
+]
+
+# alpha and lambda of a forward pass, each (N, C), and hidden units, (N, H), if there are any.
+Entry = tuple[Tensor, Tensor, Tensor | None]
 
 # A unit of the SC-Module this near 0 or 1 has hardly a gradient; one whose values over the images
 # differ by less than this says the same of every image.
@@ -23,17 +33,19 @@ class AffineSummary:
     """How scale and shift of a layer vary over samples.
 
     Attributes:
-        samples (int): number of images.
-        alpha_mean (float): mean over samples and channels.
-        alpha_min (float), alpha_max (float): the smallest and the largest mean over samples of a
-            channel's absolute value.
-        alpha_spread (float): standard deviation over samples, averaged over channels; 0 for a
+        samples (int): Number of images.
+        alpha_mean (float): Mean over samples and channels.
+        alpha_min (float): The smallest mean over samples of a channel's absolute value.
+        alpha_max (float): The largest mean over samples of a channel's absolute value.
+        alpha_spread (float): Standard deviation over samples, averaged over channels; 0 for a
             layer whose scale is the same for all.
-        lambda_mean (float), lambda_spread (float): the same of the shift.
-        units (int): hidden units of the SC-Module, 0 for a layer without one.
-        saturated (int): units within 0.01 of 0 or 1 for every sample.
-        dead (int): units whose standard deviation over samples is below 0.001.
-        unit_spread (float): standard deviation of a unit over samples, averaged over the units.
+        lambda_mean (float): As ``alpha_mean``, of the shift.
+        lambda_spread (float): As ``alpha_spread``, of the shift.
+        units (int): Hidden units of the SC-Module. Defaults to 0, for a layer without one.
+        saturated (int): Units within 0.01 of 0 or 1 for every sample. Defaults to 0.
+        dead (int): Units whose standard deviation over samples is below 0.001. Defaults to 0.
+        unit_spread (float): Standard deviation of a unit over samples, averaged over the units.
+            Defaults to 0.
     """
 
     samples: int
@@ -54,6 +66,12 @@ def norm_layers(model: nn.Module) -> dict[str, nn.Module]:
 
     Dynamic norms, SE + BN, and BatchNorm with an affine; the BatchNorm inside one is no layer of
     its own.
+
+    Args:
+        model (nn.Module): Any.
+
+    Returns:
+        dict[str, nn.Module]: Name to layer.
     """
     found, inner = {}, set()
     for name, module in model.named_modules():
@@ -68,18 +86,17 @@ def norm_layers(model: nn.Module) -> dict[str, nn.Module]:
 @contextmanager
 def record_affine(
     model: nn.Module, names: Sequence[str] | None = None
-) -> Iterator[dict[str, list]]:
+) -> Iterator[dict[str, list[Entry]]]:
     """Collect what each layer multiplies and adds while the model runs.
 
     Nothing is kept on the modules, and DN-B's fast path stays in use.
 
     Args:
         model (nn.Module): The model that will run inside the ``with`` block.
-        names (Sequence[str], optional): Layers; default: all of :func:`norm_layers`.
+        names (Sequence[str], optional): Layers. Defaults to all of :func:`norm_layers`.
 
     Yields:
-        dict[str, list[tuple[Tensor, Tensor, Tensor | None]]]: Layer to one entry for each forward
-        pass: alpha and lambda of shape (N, C), hidden units (N, H) or None, on the CPU.
+        dict[str, list[Entry]]: Layer to one entry for each forward pass, float32 on the CPU.
 
     Raises:
         KeyError: There is no such norm layer.
@@ -90,7 +107,7 @@ def record_affine(
     if missing:
         raise KeyError(f'{missing[0]} is no norm layer with scale and shift')
 
-    def keep(name, *values):
+    def keep(name: str, *values: Tensor | None) -> None:
         # A copy: the optimizer is about to change the weights of a BatchNorm.
         records[name].append(
             tuple(v if v is None else v.detach().float().cpu().clone() for v in values)
@@ -101,22 +118,21 @@ def record_affine(
 
 
 @contextmanager
-def watch_affine(layers: Mapping[str, nn.Module], tell: Callable[..., None]) -> Iterator[None]:
-    """Tell what each layer multiplies and adds in every forward pass inside the block.
+def watch_affine(layers: Mapping[str, nn.Module], report: Callable[..., None]) -> Iterator[None]:
+    """Report what each layer multiplies and adds in every forward pass inside the block.
 
     Args:
-        layers (Mapping[str, nn.Module]): norm layers as :func:`norm_layers` finds them.
-        tell (Callable): given a name, alpha and lambda of shape (N, C), and hidden units (N, H)
-            or None.
+        layers (Mapping[str, nn.Module]): Norm layers as :func:`norm_layers` finds them.
+        report (Callable): Called with a name and the three of an :data:`Entry`.
     """
 
-    def hook(name):
-        def told(layer, inputs, output):
+    def hook(name: str) -> Callable[..., None]:
+        def seen(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             with torch.no_grad():
-                values = _affine(layer, inputs[0])
-            tell(name, *values)
+                entry = _affine(layer, inputs[0])
+            report(name, *entry)
 
-        return told
+        return seen
 
     handles = [layer.register_forward_hook(hook(name)) for name, layer in layers.items()]
     try:
@@ -126,8 +142,15 @@ def watch_affine(layers: Mapping[str, nn.Module], tell: Callable[..., None]) -> 
             handle.remove()
 
 
-def summarise_affine(entries: Sequence[tuple[Tensor, Tensor, Tensor | None]]) -> AffineSummary:
-    """Summary of the entries that :func:`record_affine` collected of one layer."""
+def summarize_affine(entries: Sequence[Entry]) -> AffineSummary:
+    """Summary of the entries that :func:`record_affine` collected of one layer.
+
+    Args:
+        entries (Sequence[Entry]): At least one.
+
+    Returns:
+        AffineSummary: Over the samples of all entries.
+    """
     alpha, shift = (torch.cat([entry[i] for entry in entries]) for i in (0, 1))
     units = {}
     if entries[0][2] is not None:
@@ -152,7 +175,7 @@ def summarise_affine(entries: Sequence[tuple[Tensor, Tensor, Tensor | None]]) ->
     )
 
 
-def _affine(layer, x):
+def _affine(layer: nn.Module, x: Tensor) -> Entry:
     n = len(x)
     if isinstance(layer, DynamicNorm):
         affine = layer.affine(x)

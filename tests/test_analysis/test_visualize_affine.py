@@ -9,7 +9,7 @@ from torch import nn
 from dn_mmdet.analysis.visualize_affine import find_images, visualize_affine
 from dn_mmdet.figures.affine import shown_channels
 from dn_mmdet.layers import DNB, DNC, SEBN
-from dn_mmdet.layers.inspect import norm_layers, record_affine, summarise_affine
+from dn_mmdet.layers.inspect import norm_layers, record_affine, summarize_affine
 from dn_mmdet.utils.errors import UserError
 
 
@@ -73,7 +73,7 @@ def test_records_are_those_of_every_sample_and_leave_nothing_behind():
 def test_summary_counts_saturated_and_dead_units():
     alpha = torch.tensor([[1.0, 2.0], [3.0, 2.0]])
     hidden = torch.tensor([[0.001, 0.5, 0.2, 0.999], [0.002, 0.5, 0.7, 0.4]])
-    found = summarise_affine(
+    found = summarize_affine(
         [(alpha[:1], -alpha[:1], hidden[:1]), (alpha[1:], -alpha[1:], hidden[1:])]
     )
     assert (found.samples, found.units, found.saturated, found.dead) == (2, 4, 1, 2)
