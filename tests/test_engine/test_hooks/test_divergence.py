@@ -137,7 +137,9 @@ def test_no_rate_is_to_blame_before_the_first_update(tmp_path):
     run = point_runner(tmp_path)
     run.call_hook('before_run')
     spoil_loss(run)
-    with pytest.raises(DivergedError, match='iteration 1 .*the learning rate is not to blame.*annot'):
+    with pytest.raises(
+        DivergedError, match='iteration 1 .*the learning rate is not to blame.*annot'
+    ):
         run.train()
 
 
