@@ -52,9 +52,7 @@ def measure_memory(
 
 
 def _measure_cuda(
-    forward: Callable[[], Tensor],
-    backward: Callable[[Tensor], object] | None,
-    device: torch.device,
+    forward: Callable[[], Tensor], backward: Callable[[Tensor], object] | None, device: torch.device
 ) -> Memory:
     torch.cuda.synchronize(device)
     before = torch.cuda.memory_allocated(device)
@@ -68,9 +66,7 @@ def _measure_cuda(
 
 
 def _measure_cpu(
-    forward: Callable[[], Tensor],
-    backward: Callable[[Tensor], object] | None,
-    device: torch.device,
+    forward: Callable[[], Tensor], backward: Callable[[Tensor], object] | None, device: torch.device
 ) -> Memory:
     # Otherwise libkineto writes two lines to the terminal each time.
     os.environ.setdefault('KINETO_LOG_LEVEL', '99')

@@ -16,18 +16,9 @@ try:
 except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
-# Options that say what is measured, and what dn_mmdet.benchmark.models.grid calls them.
-CHOICES = dict(
-    models='models',
-    norms='norms',
-    batch='batches',
-    size='sizes',
-    modes='modes',
-    layouts='layouts',
-    dtype='dtypes',
-    repeats='repeats',
-    optimizer='optimizer',
-)
+# Options that say what is measured, and what the package calls some of them.
+CHOICES = ['models', 'norms', 'batch', 'size', 'modes', 'layouts', 'dtype', 'repeats', 'optimizer']
+NAMES = dict(batch='batches', size='sizes', dtype='dtypes')
 
 
 def parse_args():
@@ -81,16 +72,12 @@ def parse_args():
         metavar='FOLDER',
         help='folder of benchmark.json, benchmark.md and ratios.png (default: %(default)s)',
     )
-    add(
-        '--check',
-        action='store_true',
-        help='exit with 1 where DN-B exceeds a limit of the report',
-    )
+    add('--check', action='store_true', help='exit with 1 where DN-B exceeds a limit of the report')
     args = parser.parse_args()
     given = [name for name in CHOICES if getattr(args, name) is not None]
     if args.preset and given:
         parser.error(f'--preset says what is measured: leave out --{" --".join(given)}')
-    return args, {CHOICES[name]: getattr(args, name) for name in given}
+    return args, {NAMES.get(name, name): getattr(args, name) for name in given}
 
 
 def main():
