@@ -106,11 +106,7 @@ def plot_bands(
 
 
 def _figure(
-    xlabel: str,
-    ylabel: str,
-    title: str,
-    size: tuple[float, float] = (6.4, 4.0),
-    dpi: float = 150,
+    xlabel: str, ylabel: str, title: str, size: tuple[float, float] = (6.4, 4.0), dpi: float = 150
 ) -> tuple['Figure', 'Axes']:
     from matplotlib.ticker import MaxNLocator
 

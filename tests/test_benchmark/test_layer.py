@@ -29,9 +29,7 @@ from dn_mmdet.ops.dispatch import choose_path
 from dn_mmdet.utils.files import write_json
 
 ROOT = Path(__file__).parents[2]
-CASE_KEYS = {
-    *('shape', 'dtype', 'layout', 'mode', 'activation', 'device', 'repeats', 'warmup'),
-}
+CASE_KEYS = {*('shape', 'dtype', 'layout', 'mode', 'activation', 'device', 'repeats', 'warmup')}
 ROW_KEYS = {
     *('norm', 'path'),
     *('seconds', 'seconds_q1', 'seconds_q3', 'ratio', 'ratio_q1', 'ratio_q3', 'rounds'),
