@@ -64,7 +64,7 @@ def test_the_log_says_so(tmp_path):
     told = []
     run.logger.warning = told.append
     run.train()
-    assert any('learning rate of its configuration, 0.02, in place of 0.1' in t for t in told)
+    assert any('learning rate of its configuration, 0.02, instead of 0.1' in t for t in told)
 
 
 def test_weights_alone_take_nothing_over(tmp_path):
