@@ -8,6 +8,8 @@ from mmengine.registry import MODELS
 from mmengine.runner import Runner
 from torch.utils.data import TensorDataset
 
+import dn_mmdet  # noqa: F401 - registers the hooks
+
 
 @MODELS.register_module()
 class NormedPoint(BaseModel):
