@@ -73,7 +73,9 @@ def test_retinanet_of_the_front_page_takes_a_step(tmp_path):
     model = MODELS.build(config.model).train()
     norms = {type(m).__name__ for m in model.backbone.modules() if hasattr(m, 'alpha_offset')}
     assert norms == {'DNB'}
-    sample = DetDataSample(metainfo=dict(img_shape=(64, 64), pad_shape=(64, 64), scale_factor=(1, 1)))
+    sample = DetDataSample(
+        metainfo=dict(img_shape=(64, 64), pad_shape=(64, 64), scale_factor=(1, 1))
+    )
     sample.gt_instances = InstanceData(
         bboxes=torch.tensor([[8.0, 8, 40, 40]]), labels=torch.tensor([0])
     )
