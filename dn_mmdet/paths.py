@@ -12,17 +12,17 @@ PACKAGE = Path(__file__).resolve().parent
 ROOT = PACKAGE.parent
 
 
-def configs_root():
+def configs_root() -> Path:
     """Folder of the configurations: in the wheel, else of the source tree."""
     return _find('configs')
 
 
-def tools_root():
+def tools_root() -> Path:
     """Folder of the command-line tools: in the wheel, else of the source tree."""
     return _find('tools')
 
 
-def _find(name):
+def _find(name: str) -> Path:
     for root in (PACKAGE / '.mim', ROOT):
         if (root / name).is_dir():
             return root / name

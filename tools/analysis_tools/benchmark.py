@@ -21,7 +21,7 @@ CHOICES = ['models', 'norms', 'batch', 'size', 'modes', 'layouts', 'dtype', 'rep
 NAMES = dict(batch='batches', size='sizes', dtype='dtypes')
 
 
-def parse_args():
+def parse_args() -> tuple[argparse.Namespace, dict]:
     from dn_mmdet.benchmark.command_line import add_case_options, whole_number
     from dn_mmdet.benchmark.models import NORMS, PRESETS, ModelCase
 
@@ -80,7 +80,7 @@ def parse_args():
     return args, {NAMES.get(name, name): getattr(args, name) for name in given}
 
 
-def main():
+def main() -> None:
     with user_errors():
         args, given = parse_args()
         from dn_mmdet.benchmark.models import PRESETS, grid, run_benchmark

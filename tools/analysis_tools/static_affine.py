@@ -16,7 +16,7 @@ except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
 
-def parse_args():
+def parse_args() -> dict:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -34,7 +34,7 @@ def parse_args():
     return vars(parser.parse_args())
 
 
-def main():
+def main() -> None:
     args = parse_args()
     with user_errors():
         from dn_mmdet.analysis.static_affine import static_affine

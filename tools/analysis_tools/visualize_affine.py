@@ -13,7 +13,7 @@ except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
 
-def parse_args():
+def parse_args() -> dict:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='configuration file')
     parser.add_argument('checkpoint', help='checkpoint file')
@@ -41,7 +41,7 @@ def parse_args():
     return vars(parser.parse_args())
 
 
-def main():
+def main() -> None:
     args = parse_args()
     with user_errors():
         from dn_mmdet.analysis.visualize_affine import visualize_affine
