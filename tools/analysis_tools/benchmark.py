@@ -80,7 +80,7 @@ def parse_args() -> tuple[argparse.Namespace, dict]:
     return args, {NAMES.get(name, name): getattr(args, name) for name in given}
 
 
-def main() -> None:
+def main() -> int:
     with user_errors():
         args, given = parse_args()
         from dn_mmdet.benchmark.models import PRESETS, grid, run_benchmark
