@@ -6,10 +6,8 @@ names are registered in mmengine's root registries.
 
 from .accuracy import TopKAccuracy
 from .classifier import ImageClassifier
-from .color_jitter import ColorJitter
-from .image_folder import ImageFolder
-from .image_list import ImageList
-from .transforms import PackClassInputs, RandomResizedCrop
+from .datasets import ImageFolder, ImageList
+from .transforms import ColorJitter, PackClassInputs, RandomResizedCrop
 
 __all__ = [
     'ColorJitter',

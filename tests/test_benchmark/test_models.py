@@ -19,9 +19,8 @@ from dn_mmdet.benchmark.models import (
     run_benchmark,
 )
 from dn_mmdet.benchmark.models.build import build_subject
-from dn_mmdet.benchmark.models.limits import limits_table
 from dn_mmdet.benchmark.models.measure import measure_case, time_training_steps
-from dn_mmdet.benchmark.models.report import plot_ratios, write_report
+from dn_mmdet.benchmark.models.report import limits_table, plot_ratios, write_report
 from dn_mmdet.benchmark.models.results import ResultFile
 from dn_mmdet.layers import DNB
 from dn_mmdet.paths import configs_root, tools_root

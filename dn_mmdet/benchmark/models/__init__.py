@@ -1,7 +1,7 @@
 """Whole models with BN, DN-B and other norms: time and memory side by side."""
 
 from .cases import NORMS, PRESETS, ModelCase, Norm, grid
-from .limits import LIMITS, Limit, check_limits
+from .report import LIMITS, Limit, check_limits
 from .run import run_benchmark
 
 __all__ = [

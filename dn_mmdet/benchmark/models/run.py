@@ -8,9 +8,8 @@ import torch
 from ...utils.progress import Progress
 from ..environment import describe_environment, process_settings, usable_device
 from .cases import ModelCase
-from .limits import check_limits
 from .measure import measure_case
-from .report import plot_ratios, write_report
+from .report import check_limits, plot_ratios, write_report
 from .results import ResultFile
 
 __all__ = ['run_benchmark']

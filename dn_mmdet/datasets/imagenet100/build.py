@@ -15,8 +15,7 @@ from ...utils.errors import UserError
 from ...utils.files import remove_leftovers, write_json
 from ...utils.text import first_few
 from ..files.images import THREADS, image_problem
-from .lists import FILES, make_lists, write_lists
-from .synsets import SHIPPED, read_synsets
+from .lists import FILES, SHIPPED, make_lists, read_synsets, write_lists
 from .tree import find_class_images
 
 __all__ = ['NAME', 'PROGRESS', 'build_imagenet100', 'check_out', 'find_bad_images', 'write_summary']

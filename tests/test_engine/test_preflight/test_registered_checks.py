@@ -5,9 +5,10 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
-from dn_mmdet.engine import UserError, load_config, register_dataset_check, run_preflight
+from dn_mmdet.engine import load_config, register_dataset_check, run_preflight
 from dn_mmdet.engine.preflight import data
 from dn_mmdet.engine.preflight.planned import PlannedRun
+from dn_mmdet.utils.errors import UserError
 
 
 @pytest.fixture

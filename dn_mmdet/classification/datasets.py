@@ -1,5 +1,6 @@
-"""Images in the ImageNet folder layout: one folder a class."""
+"""Data sets of classification: a folder for each class, or a list of paths and labels."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
-# One list: the check before a run must see the images that the data set will.
+# The check before a run reads with these too, and so sees what the data set will.
+from ..datasets.files.image_list import read_image_list
 from ..datasets.files.images import EXTENSIONS
 
-__all__ = ['ImageFolder']
+__all__ = ['ImageFolder', 'ImageList']
 
 
 @DATASETS.register_module()
@@ -56,3 +58,48 @@ class ImageFolder(BaseDataset):
                 raise FileNotFoundError(f'the class folder {folder} holds no image')
             items += [dict(img_path=str(p), gt_label=label) for p in images]
         return items
+
+
+@DATASETS.register_module()
+class ImageList(BaseDataset):
+    """A text file with a line ``path label`` for each image.
+
+    The classes are those of ``metainfo``, or else the lines of ``classes.txt`` beside the list,
+    in the order of the labels.
+
+    Args:
+        ann_file (str): The list. Unlike in other data sets it is *not* joined to ``data_root``,
+            since lists are written apart from the images: it is relative to the working directory.
+        data_root (str): Folder that ``data_prefix`` is relative to. Defaults to ''.
+        data_prefix (dict): ``img_path``, the folder that the paths of the list are relative to.
+            Defaults to ``data_root``.
+        **kwargs: Those of :class:`mmengine.dataset.BaseDataset`.
+
+    Each item is a dict of ``img_path`` (str) and ``gt_label`` (int).
+
+    Raises:
+        UserError: The list, a label or the class names are missing or wrong.
+    """
+
+    def __init__(
+        self,
+        ann_file: str,
+        data_root: str = '',
+        data_prefix: dict[str, str] = dict(img_path=''),  # noqa: B006 - BaseDataset copies it
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(ann_file=ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs)
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """Read the list, in its order."""
+        entries, classes = read_image_list(self.ann_file, self._metainfo)
+        self._metainfo['classes'] = tuple(classes)
+        root = self.data_prefix['img_path']
+        return [
+            dict(img_path=os.path.join(root, name), gt_label=label) for _, name, label in entries
+        ]
+
+    def _join_prefix(self) -> None:
+        ann_file, self.ann_file = self.ann_file, ''
+        super()._join_prefix()
+        self.ann_file = ann_file
