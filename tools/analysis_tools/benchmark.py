@@ -22,7 +22,7 @@ NAMES = dict(batch='batches', size='sizes', dtype='dtypes')
 
 
 def parse_args() -> tuple[argparse.Namespace, dict]:
-    from dn_mmdet.benchmark.command_line import add_case_options, whole_number
+    from dn_mmdet.benchmark.case import add_case_options, whole_number
     from dn_mmdet.benchmark.models import NORMS, PRESETS, ModelCase
 
     parser = argparse.ArgumentParser(

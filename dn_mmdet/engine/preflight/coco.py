@@ -10,7 +10,7 @@ from ...utils.text import first_few
 from .data import register_dataset_check
 from .planned import PlannedDataset, PlannedRun
 
-__all__ = ['check_coco', 'check_coco_metrics']
+__all__ = ['check_coco', 'check_coco_metrics', 'check_voc_classes']
 
 
 @register_dataset_check('CocoDataset')
@@ -50,6 +50,19 @@ def check_coco(data: PlannedDataset) -> Sequence[str] | None:
     if data.run.switches.images:
         check_images(folder, [image['file_name'] for image in content['images']], path)
     return classes
+
+
+@register_dataset_check('XMLDataset')
+def check_voc_classes(data: PlannedDataset) -> Sequence[str]:
+    """Read the class list of a data set in Pascal VOC's XML; its files are not checked yet.
+
+    Returns:
+        Sequence[str]: The class names, whose number the heads must have.
+
+    Raises:
+        UserError: The list is a text.
+    """
+    return _classes(data)
 
 
 def check_coco_metrics(run: PlannedRun) -> None:
