@@ -60,6 +60,8 @@ EFFECTIVE = (
 )
 
 SILENT_HOOKS = ('logger', 'visualization', 'timer', 'checkpoint', 'affine')
+# They stop a run or do nothing; the configurations of 0.1.0 had them.
+CHECKING_HOOKS = ('NumClassCheckHook', 'CheckInvalidLossHook')
 
 ABSENT = '(not set)'
 
@@ -181,9 +183,14 @@ def effective(config: dict[str, Any]) -> dict[str, Any]:
         for key, value in (kept.get('default_hooks') or {}).items()
         if key not in SILENT_HOOKS
     }
+    kept['custom_hooks'] = [
+        hook
+        for hook in kept.get('custom_hooks') or []
+        if not (isinstance(hook, dict) and hook.get('type') in CHECKING_HOOKS)
+    ]
     if not kept.get('resume'):
         kept.pop('resume', None)
-    return {key: value for key, value in kept.items() if value != {}}
+    return {key: value for key, value in kept.items() if value not in ({}, [])}
 
 
 class ConfigDifference(NamedTuple):

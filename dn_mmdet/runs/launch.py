@@ -1,5 +1,6 @@
 """A training run in its own process: started, monitored, and resumed where it stopped."""
 
+import copy
 import hashlib
 import json
 import os
@@ -27,6 +28,12 @@ __all__ = ['ToolJob', 'Training', 'data_files', 'fingerprint', 'monitor']
 STAMP, LOG = 'training.json', 'training.log'
 
 GRACE = 3  # seconds that a process has to end by itself
+
+# What the base of the detectors had in 0.1.0 beside what it has; they only stop a run.
+EARLIER_HOOKS = [
+    dict(type='NumClassCheckHook'),
+    dict(type='CheckInvalidLossHook', interval=50, priority='VERY_LOW'),
+]
 
 # What the builder of the embedded data leaves beside it; its crops have no annotation file.
 DATA_STAMP = 'digits.json'
@@ -226,13 +233,23 @@ class Training(ToolJob):
             )
 
     def _move_aside(self) -> Path | None:
-        stamp = self.work_dir / STAMP
-        if not self.work_dir.exists() or stamp.is_file() and _read(stamp) == self.fingerprint():
+        if not self.work_dir.exists() or self._is_stamped():
             return None
         now = time.strftime('%Y%m%d_%H%M%S')
         moved = self.work_dir.with_name(f'{self.work_dir.name}.{now}')
         self.work_dir.rename(moved)
         return moved
+
+    def _is_stamped(self) -> bool:
+        """Whether the folder says that it is of this configuration, seed and data."""
+        stamp = self.work_dir / STAMP
+        found = _read(stamp) if stamp.is_file() else None
+        if found is None or found == self.fingerprint():
+            return found is not None
+        before = [run.fingerprint() for run in self.after]
+        config = copy.deepcopy(self._config)
+        config.setdefault('custom_hooks', EARLIER_HOOKS)
+        return found == fingerprint(config, self.seed, before)
 
     @property
     def _config(self) -> Config:

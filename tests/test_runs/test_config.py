@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 
 from dn_mmdet.paths import configs_root
-from dn_mmdet.runs.config import literal_config
+from dn_mmdet.runs.config import effective, literal_config, parse_config
 from dn_mmdet.utils.errors import UserError
 
 
@@ -49,3 +49,11 @@ def test_only_what_is_needed_has_to_be_literal():
     assert literal_config(text, 'a.py', ['model', 'other']).model.size == (1, 2)
     with pytest.raises(UserError, match=r'hook\.f is no literal but print'):
         literal_config(text, 'a.py')
+
+
+def test_hooks_that_only_check_decide_nothing():
+    hooks = "[dict(type='NumClassCheckHook'), dict(type='CheckInvalidLossHook', interval=50)]"
+    plain = effective(parse_config("model = dict(type='A')\n"))
+    assert effective(parse_config(f"model = dict(type='A')\ncustom_hooks = {hooks}\n")) == plain
+    more = effective(parse_config("model = dict(type='A')\ncustom_hooks = [dict(type='EMAHook')]"))
+    assert more != plain and more['custom_hooks'] == [{'type': 'EMAHook'}]

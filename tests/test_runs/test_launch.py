@@ -3,8 +3,9 @@ import os
 
 import pytest
 
+from dn_mmdet.engine import load_config
 from dn_mmdet.runs import Training
-from dn_mmdet.runs.launch import data_files, monitor
+from dn_mmdet.runs.launch import EARLIER_HOOKS, data_files, fingerprint, monitor
 from dn_mmdet.utils.errors import UserError
 
 
@@ -149,3 +150,18 @@ def test_data_decides_and_a_place_does_not(tmp_path, monkeypatch):
     assert len({one['sha256'] for one in seen}) == 5
     files = data_files(Training('a', config, tmp_path, 0)._config)
     assert [file.name for file in files] == ['digits.json', 'train.json']
+
+
+def test_a_run_of_0_1_0_is_of_this_configuration(make):
+    """Its stamp was made with two hooks that only stop a run; the base has them no longer."""
+    training = make('train BN')
+    training.prepare()
+    stamp = training.work_dir / 'training.json'
+    earlier = load_config(str(training.config), work_dir='')
+    earlier.custom_hooks = EARLIER_HOOKS
+    stamp.write_text(json.dumps(fingerprint(earlier, training.seed)))
+    assert json.loads(stamp.read_text()) != training.fingerprint()
+    assert training.prepare() is None
+    earlier.lr = 0.7
+    stamp.write_text(json.dumps(fingerprint(earlier, training.seed)))
+    assert training.prepare() is not None
