@@ -1,5 +1,5 @@
 # `make demo` and `make test` each set up all they need in .venv first; what is there is kept.
-# PYTHON=/path/to/python3.11 names the interpreter, VENV=folder another environment.
+# PYTHON=/path/to/python3.11 gives the interpreter, VENV=folder another environment.
 
 VENV ?= .venv
 export VENV PYTHON
@@ -16,8 +16,8 @@ help:
 	@echo "make compare    install, then train and compare BN, DN-B, SE + BN and GN as detectors of the embedded data"
 	@echo "make bench      install, then time DN-B against BN and others on MobileNetV2"
 	@echo "make test       install, then run the tests"
-	@echo "make install    install alone"
-	@echo "make lint       ruff and the pre-commit checks"
+	@echo "make install    install only"
+	@echo "make lint       ruff's checks and its formatting"
 
 install:
 	@requirements/install.sh
@@ -39,3 +39,4 @@ test: install
 
 lint: install
 	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .

@@ -26,7 +26,7 @@ def _find(name: str) -> Path:
     for root in (PACKAGE / '.mim', ROOT):
         if (root / name).is_dir():
             return root / name
-    raise FileNotFoundError(f'this installation of dn_mmdet has no {name}: install it again')
+    raise FileNotFoundError(f'this installation of dn_mmdet has no {name}: reinstall it')
 
 
 if __name__ == '__main__':

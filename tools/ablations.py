@@ -9,21 +9,22 @@ os.environ.setdefault('GOMP_SPINCOUNT', '2000')  # see tools/train.py
 
 try:
     from dn_mmdet.utils.errors import user_errors
+    from dn_mmdet.utils.text import HelpFormatter
 except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
 
 def parse_args() -> dict[str, Any]:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument('--out', default='work_dirs/ablations', help='folder of the results')
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='seeds')
+    parser.add_argument(
+        '--seeds', type=int, nargs='+', default=[0, 1, 2], help='seeds to train each cell with'
+    )
     parser.add_argument(
         '--workers',
         type=int,
-        help='cells that train side by side, one thread each; by default one for each core',
+        help='cells that train side by side, one thread each (default: one per core)',
     )
     return vars(parser.parse_args())
 

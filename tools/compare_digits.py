@@ -1,6 +1,7 @@
 """Compare BN with DN-B, SE + BN and GN as detectors of the embedded digits, with three seeds.
 
-What is missing is trained; interrupted, the same command goes on. The report is compare.html.
+Missing runs are trained first; if interrupted, the same command resumes. The report is
+compare.html.
 """
 
 import argparse
@@ -38,30 +39,32 @@ def parse_args() -> dict[str, Any]:
         type=int,
         default=[0, 1, 2],
         metavar='SEED',
-        help='seeds of every arm (default: 0 1 2)',
+        help='seeds for each arm (default: 0 1 2)',
     )
     parser.add_argument(
         '--workers',
         type=int,
         metavar='N',
-        help='runs at a time (default: one for each core, with a GPU 1)',
+        help='runs at a time (default: one per core, or 1 with a GPU)',
     )
     parser.add_argument(
         '--extra',
         action='store_true',
-        help='then BN and DN-B also at four times the learning rate and at batch size 2, seed 0',
+        help='afterwards, also train BN and DN-B at four times the learning rate and at batch size '
+        '2, seed 0',
     )
     parser.add_argument(
         '--variants',
         action='store_true',
-        help='then DN-B with other settings of its SC-Module and another start, all seeds',
+        help='afterwards, also train DN-B with other SC-Module settings and another start, with '
+        'all seeds',
     )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=CfgOptions,
         metavar='KEY=VALUE',
-        help='settings of every run, as tools/train.py has them',
+        help='override settings in every run, as for tools/train.py',
     )
     return vars(parser.parse_args())
 

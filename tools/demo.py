@@ -1,4 +1,4 @@
-"""Compare BN with DN-B on the embedded data; interrupted, the same command goes on."""
+"""Compare BN with DN-B on the embedded data; if interrupted, the same command resumes."""
 
 import argparse
 import os

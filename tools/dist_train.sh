@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Train on several GPUs, or without any on CPU in as many processes:
 #     tools/dist_train.sh CONFIG GPUS [options of tools/train.py]
-# PYTHON names the interpreter, PORT the port (default: a free one). On several machines NNODES,
+# PYTHON gives the interpreter, PORT the port (default: a free one). On several machines NNODES,
 # NODE_RANK and MASTER_ADDR are as in mmdet.
 set -eu
 if [ $# -lt 2 ]; then

@@ -22,10 +22,11 @@ def parse_args() -> dict:
     parser.add_argument('--out', help='write the predictions to this .pkl file')
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument(
-        '--show-dir', help='write painted images to this folder in <work-dir>/<time>/'
+        '--show-dir',
+        help='save images with drawn predictions to this folder inside <work-dir>/<time>/',
     )
     parser.add_argument(
-        '--wait-time', type=float, default=2, help='seconds that --show shows an image'
+        '--wait-time', type=float, default=2, help='how many seconds --show displays each image'
     )
     parser.add_argument(
         '--cfg-options',
@@ -33,7 +34,7 @@ def parse_args() -> dict:
         action=CfgOptions,
         metavar='KEY=VALUE',
         help='override settings of the configuration; lists as key="[a,b]" or key=a,b, nested as '
-        'key="[(a,b),(c,d)]", with the quotation marks and without white space',
+        'key="[(a,b),(c,d)]"; the quotation marks are required and white space is not allowed',
     )
     parser.add_argument(
         '--launcher',

@@ -32,7 +32,7 @@ def parse_args() -> dict:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='continue from a checkpoint, without a value from the latest in the work folder',
+        help='resume from a checkpoint; without a value, from the latest one in the work folder',
     )
     parser.add_argument(
         '--cfg-options',
@@ -40,7 +40,7 @@ def parse_args() -> dict:
         action=CfgOptions,
         metavar='KEY=VALUE',
         help='override settings of the configuration; lists as key="[a,b]" or key=a,b, nested as '
-        'key="[(a,b),(c,d)]", with the quotation marks and without white space',
+        'key="[(a,b),(c,d)]"; the quotation marks are required and white space is not allowed',
     )
     parser.add_argument(
         '--launcher',

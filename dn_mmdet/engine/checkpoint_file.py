@@ -83,7 +83,7 @@ def read_checkpoint(path: str, source: str, remedy: str = 'check the path') -> M
         Mapping: What the file holds.
 
     Raises:
-        UserError: The file is missing, cut off or no checkpoint, or would run code.
+        UserError: The file is missing, truncated or not a checkpoint, or would run code.
     """
     register_safe_globals()
     if is_remote(path):
@@ -101,8 +101,8 @@ def read_checkpoint(path: str, source: str, remedy: str = 'check the path') -> M
         raise UserError(
             refusal(error, local)
             or (
-                f'{path} cannot be read as a checkpoint: it is cut off, or no file of torch.save. '
-                'Copy or make it again.'
+                f'{path} cannot be read as a checkpoint: it is truncated, or was not written by '
+                'torch.save. Copy or create it again.'
             )
         ) from error
     return _as_mapping(content, path)
@@ -156,9 +156,9 @@ def refusal(error: BaseException, path: str) -> str | None:
     if not names:
         return None
     return (
-        f'{path} is refused and none of it was run: beside tensors it holds {names[0]}, which '
+        f'{path} is refused and none of it was run: besides tensors it contains {names[0]}, which '
         'could run code when loaded. Use a checkpoint that this package or mmdet saved, or '
-        'have its author save the weights alone (the state_dict).'
+        'have its author save only the weights (the state_dict).'
     )
 
 
@@ -173,7 +173,7 @@ def force_weights_only() -> None:
 
 
 def is_remote(path: str) -> bool:
-    """Whether a checkpoint's name is an address (``https://``, ``torchvision://``) and no file."""
+    """Whether a checkpoint's name is an address (``https://``, ``torchvision://``), not a file."""
     return re.match(r'[\w-]+(:[\w-]+)*://', path) is not None
 
 
@@ -185,6 +185,12 @@ def _fetch(path: str, source: str) -> Any:
         raise UserError(
             refusal(error, path) or (f'{path} of {source} cannot be read as a checkpoint.')
         ) from error
+    except ModuleNotFoundError as error:  # torchvision knows where torchvision:// leads
+        way = f' with --cfg-options {source}.checkpoint=FILE' if 'init_cfg' in source else ''
+        raise UserError(
+            f'{path} of {source} needs {error.name}: install it, or download the file and give '
+            f'it{way}.'
+        ) from error
     except (OSError, KeyError, ImportError) as error:  # URLError is an OSError
         raise UserError(
             f'{path} of {source} cannot be fetched ({error}): download it in another '
@@ -195,7 +201,7 @@ def _fetch(path: str, source: str) -> Any:
 def _as_mapping(content: Any, path: str) -> Mapping:
     if not isinstance(content, Mapping):
         raise UserError(
-            f'{path} holds a {type(content).__name__} and no checkpoint, which is a '
+            f'{path} holds a {type(content).__name__}, not a checkpoint, which would be a '
             'dict with a state_dict.'
         )
     return content

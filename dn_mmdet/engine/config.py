@@ -85,7 +85,7 @@ def choose_resume(cfg: Config, resume: str | None) -> None:
         resume (str, optional): A checkpoint, 'auto', or None to leave the configuration's choice.
 
     Raises:
-        UserError: ``last_checkpoint`` names a file that is gone.
+        UserError: ``last_checkpoint`` names a file that no longer exists.
     """
     if resume == 'auto':
         cfg.resume, cfg.load_from = True, None
@@ -107,7 +107,7 @@ class CfgOptions(DictAction):
         values: Sequence[str],
         option_string: str | None = None,
     ) -> None:
-        """As mmengine's, but what is not KEY=VALUE is a usage error and no traceback."""
+        """As mmengine's, but what is not KEY=VALUE is a usage error, not a traceback."""
         for item in values:
             if not item.partition('=')[0] or '=' not in item:
                 raise argparse.ArgumentError(self, f'{item!r} is not of the form KEY=VALUE')
@@ -133,8 +133,8 @@ class CfgOptions(DictAction):
 def _read(path: str) -> Config:
     if not os.path.isfile(path):
         raise UserError(
-            f'there is no configuration file {path}: check the path, which is taken '
-            f'from the folder {os.getcwd()}.'
+            f'there is no configuration file {path}: check the path, which is relative to '
+            f'{os.getcwd()}.'
         )
     try:
         return Config.fromfile(path)
@@ -205,6 +205,6 @@ def _latest(work_dir: str) -> str | None:
     )
     choice = f'one of those in {work_dir}: {first_few(left)}' if left else 'a checkpoint'
     raise UserError(
-        f'{pointer} names the checkpoint {path!r}, which is gone: continue with '
+        f'{pointer} names the checkpoint {path!r}, which no longer exists: continue with '
         f'--resume and {choice}, or remove {pointer} to start over.'
     )

@@ -109,7 +109,7 @@ def _check_devices(launcher: str) -> None:
     wanted = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
     if torch.cuda.is_available() and wanted > torch.cuda.device_count():
         raise UserError(
-            f'{wanted} GPUs were asked for and this machine has '
-            f'{torch.cuda.device_count()}: ask for fewer, or run on CPU with '
+            f'{wanted} GPUs were requested, but this machine has '
+            f'{torch.cuda.device_count()}: request fewer, or run on CPU with '
             'CUDA_VISIBLE_DEVICES=-1.'
         )

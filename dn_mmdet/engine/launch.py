@@ -35,10 +35,10 @@ def launch(processes: str, command: Sequence[str]) -> int:
         the signal that ended the run.
 
     Raises:
-        UserError: ``processes`` is not a number above 0.
+        UserError: ``processes`` is not a positive integer.
     """
     if not processes.isdigit() or int(processes) < 1:
-        raise UserError(f'the number of GPUs must be a number above 0, but it is {processes!r}.')
+        raise UserError(f'the number of GPUs must be a positive integer, but it is {processes!r}.')
     args = parse_args([f'--nproc-per-node={processes}', *_rendezvous(os.environ), *command])
     if not torch.cuda.is_available():
         # On CPU the processes share the cores; with GPUs torchrun's own choice of 1 is right.

@@ -70,7 +70,7 @@ def as_user_errors(cfg: Config) -> Iterator[None]:
 
     Raises:
         UserError: The configuration is wrong, a checkpoint would run code, a norm layer has one
-            value to take statistics of, or the disk is full or closed.
+            value to compute statistics from, or the disk is full or closed.
     """
     try:
         with config_mistakes(cfg):
@@ -86,15 +86,15 @@ def as_user_errors(cfg: Config) -> Iterator[None]:
             raise
         # As torch and this package's layers word it: batch statistics of a single value.
         raise UserError(
-            f'{error}: a norm layer has one value per channel to take statistics of, a map of one '
-            'pixel in a batch of one image. Use train_dataloader.batch_size=2 or more, and '
-            'drop_last=True where the last batch may be of one image.'
+            f'{error}: a norm layer has only one value per channel to compute statistics from: a '
+            'one-pixel map in a batch of one image. Use train_dataloader.batch_size=2 or more, and '
+            'drop_last=True where the last batch may have one image.'
         ) from error
     except OSError as error:
         path = error.filename or cfg.work_dir
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(
-                f'no space is left to write to {path}: free some, then continue with --resume.'
+                f'no disk space is left to write {path}: free some, then continue with --resume.'
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS):
             raise UserError(

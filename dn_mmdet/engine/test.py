@@ -27,15 +27,15 @@ def test(
     launcher: str = 'none',
     tta: bool = False,
 ) -> dict[str, float]:
-    """Evaluate a checkpoint; configuration, checkpoint and data are checked before.
+    """Evaluate a checkpoint; configuration, checkpoint and data are checked first.
 
     Args:
         config (str): The configuration file.
-        checkpoint (str): Must give every weight of the model.
+        checkpoint (str): Must provide every weight of the model.
         work_dir (str, optional): Where logs and metrics go. Defaults to that of :func:`train`.
         out (str, optional): File ending in .pkl that the predictions are written to.
         show (bool): Show predictions in a window. Defaults to False.
-        show_dir (str, optional): Folder for painted images, made in
+        show_dir (str, optional): Folder for images with drawn predictions, made in
             ``<work_dir>/<time>/``, as in mmdet.
         wait_time (float): Seconds that an image is shown. Defaults to 2.
         cfg_options (Mapping, optional): Overrides, dotted key to value.

@@ -27,11 +27,11 @@ def train(
     cfg_options: Mapping[str, Any] | None = None,
     launcher: str = 'none',
 ) -> Runner:
-    """Train the model of a configuration; detector or not, it need only run on mmengine's Runner.
+    """Train the model of a configuration: any model that runs on mmengine's Runner.
 
     Configuration, checkpoints and data are checked before anything is written. The checkpoint
-    hook is :class:`AtomicCheckpointHook` also where the configuration says ``CheckpointHook``, and
-    ``default_hooks.invalid_loss`` and ``resume_lr`` are added; None switches them off.
+    hook is :class:`AtomicCheckpointHook` even if the configuration says ``CheckpointHook``, and
+    ``default_hooks.invalid_loss`` and ``resume_lr`` are added; None turns them off.
 
     Args:
         config (str): The configuration file.
@@ -80,7 +80,7 @@ def _use_amp(cfg: Config) -> None:
     kind = wrapper.get('type', 'OptimWrapper')
     if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'CPUAmpOptimWrapper'):
         raise UserError(
-            f'--amp works with optim_wrapper.type OptimWrapper and {cfg.filename} has '
+            f'--amp requires optim_wrapper.type OptimWrapper, but {cfg.filename} has '
             f'{kind}: leave the option out or change the type.'
         )
     if torch.cuda.is_available():
@@ -96,8 +96,7 @@ def _use_auto_scale_lr(cfg: Config) -> None:
     if not {'enable', 'base_batch_size'} <= set(cfg.get('auto_scale_lr') or {}):
         raise UserError(
             f'--auto-scale-lr needs auto_scale_lr=dict(enable=False, base_batch_size='
-            f'N) in {cfg.filename}, N being the batch size that its learning rate is '
-            'made for.'
+            f'N) in {cfg.filename}, where N is the batch size its learning rate was chosen for.'
         )
     cfg.auto_scale_lr.enable = True
 

@@ -1,7 +1,7 @@
 """A run's configuration, read as text: compared and built from without running any of it.
 
 mmengine turns a configuration into a Config by executing it, which a file from elsewhere must not
-get. What ``Config.dump`` leaves beside a log is complete and made of literals alone.
+get. What ``Config.dump`` saves with a log is complete and made of literals alone.
 """
 
 import ast
@@ -67,7 +67,7 @@ ABSENT = '(not set)'
 
 
 class Source(str):
-    """Source text of what in a configuration is no literal."""
+    """Source text of what in a configuration is not a literal."""
 
 
 def parse_config(text: str) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def parse_config(text: str) -> dict[str, Any]:
         text (str): Of a configuration, complete, without bases.
 
     Returns:
-        dict[str, Any]: Name to value; tuples are lists, and what is no literal is a
+        dict[str, Any]: Name to value; tuples are lists, and what is not a literal is a
         :class:`Source`.
 
     Raises:
@@ -106,8 +106,8 @@ def literal_config(text: str, file: str | Path, needed: Sequence[str] | None = N
         Config: Tuples are tuples.
 
     Raises:
-        UserError: The text is not Python, or no list of assignments, or what is needed holds
-            something else than literals, or a module cannot be imported.
+        UserError: The text is not Python, or not a list of assignments, or what is needed holds
+            something other than literals, or a module cannot be imported.
     """
     try:
         statements = _statements(text)
@@ -121,14 +121,14 @@ def literal_config(text: str, file: str | Path, needed: Sequence[str] | None = N
             values[node.targets[0].id] = literal(node.value, _source, keep_tuples=True)
         elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
             raise UserError(
-                f'{file} is no complete configuration as mmengine writes it beside a log: line '
-                f'{node.lineno}, {ast.unparse(node)[:60]!r}, is more than a name with its value.'
+                f'{file} is not a complete configuration of the kind mmengine saves with a log: '
+                f'line {node.lineno}, {ast.unparse(node)[:60]!r}, is not a plain NAME = VALUE.'
             )
     for name in values if needed is None else needed:
         for key, source in _sources(values.get(name), name):
             raise UserError(
-                f'{file}: {key} is no literal but {source[:80]}, which would have to be run; '
-                'write down its value.'
+                f'{file}: {key} is not a literal but {source[:80]}, which would have to be '
+                'executed; write its value instead.'
             )
     imports = values.get('custom_imports')
     if isinstance(imports, dict):
@@ -157,7 +157,7 @@ def _source(node: ast.expr) -> Source:
 
 
 def _sources(value: Any, key: str) -> Iterator[tuple[str, Source]]:
-    """Dotted key and text of everything in a value that is no literal."""
+    """Dotted key and text of everything in a value that is not a literal."""
     if isinstance(value, Source):
         yield key, value
     elif isinstance(value, (dict, list, tuple)):

@@ -112,7 +112,7 @@ class ToolJob(Job):
             finally:
                 self._process.stdout.close()
                 status = self._process.wait()
-        lines = log.read_text(errors='replace').rstrip().splitlines() or ['it said nothing']
+        lines = log.read_text(errors='replace').rstrip().splitlines() or ['no output']
         return status, lines[-1].removeprefix('error: ')
 
 
@@ -161,7 +161,10 @@ class Training(ToolJob):
         moved = self._move_aside()
         if moved is None:
             return ''
-        return f'{self.work_dir} was of another configuration, seed or data: it is {moved} now'
+        return (
+            f'{self.work_dir} belongs to another configuration, seed or data set and was moved to '
+            f'{moved}'
+        )
 
     def prepare(self) -> Path | None:
         """Make the folder, with a note of what it is for.
@@ -222,9 +225,7 @@ class Training(ToolJob):
             threads,
         )
         if status:
-            raise UserError(
-                f'{self.name} ended with status {status}: {last} (the whole log is {log})'
-            )
+            raise UserError(f'{self.name} ended with status {status}: {last} (full log: {log})')
         if not self.done:
             raise UserError(
                 f'{self.name} ended without {self.checkpoint}: let '
@@ -267,8 +268,8 @@ class Training(ToolJob):
             if isinstance(loop.get(key), int):
                 return unit, loop[key]
         raise UserError(
-            f'{self.config} says neither train_cfg.max_epochs nor train_cfg.max_iters, '
-            'so that nobody can tell when a run of it is whole: set one.'
+            f'{self.config} sets neither train_cfg.max_epochs nor train_cfg.max_iters, so it is '
+            'unknown when a run is complete: set one.'
         )
 
     def _saved_share(self) -> float:

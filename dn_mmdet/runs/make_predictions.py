@@ -28,7 +28,7 @@ def make_predictions(runs: Sequence[Run]) -> list[str]:
     """Test the last checkpoint of each run on its val data, where that is not done yet.
 
     The predictions go to ``predictions.pkl`` in the work folder, logs to ``test/`` there. A file
-    that is newer than the checkpoint is kept, so that the same command goes on after an interrupt.
+    that is newer than the checkpoint is kept, so the same command continues after an interrupt.
 
     Args:
         runs (Sequence[Run]): Finished ones.
@@ -37,7 +37,7 @@ def make_predictions(runs: Sequence[Run]) -> list[str]:
         list[str]: A sentence for each run that could not be tested.
 
     Raises:
-        KeyboardInterrupt: With how to go on.
+        KeyboardInterrupt: With how to continue.
     """
     jobs, failed = [], []
     for run in runs:
@@ -48,9 +48,7 @@ def make_predictions(runs: Sequence[Run]) -> list[str]:
     try:
         return [*failed, *run_all(jobs, workers=1).values()]
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            'the same command goes on with the runs that are not tested yet'
-        ) from None
+        raise KeyboardInterrupt('the same command continues with the runs not yet tested') from None
 
 
 @dataclass(eq=False)
@@ -91,8 +89,8 @@ class Testing(ToolJob):
         )
         if status or not self.out.is_file():
             raise UserError(
-                f'{self.checkpoint.parent} could not be tested (status {status}, the whole log is '
-                f'{log}): {last[:500]}'
+                f'{self.checkpoint.parent} could not be tested (status {status}, full log: {log}): '
+                f'{last[:500]}'
             )
         return None
 

@@ -22,7 +22,7 @@ def read_predictions(path: str | os.PathLike) -> list[dict]:
     """Read what mmengine's DumpResults or mmdet's DumpDetResults pickled.
 
     Such a file is a pickle, which may name any function to be called when it is loaded. Here it
-    may name those alone that make tensors, numpy arrays and dicts.
+    may name only those that make tensors, numpy arrays and dicts.
 
     Args:
         path (str | PathLike): A file of ``tools/test.py --out``.
@@ -32,7 +32,7 @@ def read_predictions(path: str | os.PathLike) -> list[dict]:
         ``pred_instances``, of a classifier, ``gt_label`` and ``pred_score``.
 
     Raises:
-        UserError: The file is missing, cut off, names what is not allowed, or holds no
+        UserError: The file is missing or truncated, names what is not allowed, or does not hold
             predictions.
     """
     try:
@@ -40,22 +40,22 @@ def read_predictions(path: str | os.PathLike) -> list[dict]:
             content = _Unpickler(file).load()
     except _NotAllowed as error:
         raise UserError(
-            f'{path} is refused and none of it was run: beside predictions it holds '
+            f'{path} is refused and none of it was run: besides predictions it contains '
             f'{error}, which could run code when loaded.'
         ) from error
     except OSError as error:
         raise UserError(f'{path} cannot be read ({error.strerror}).') from error
     except Exception as error:  # what a damaged pickle raises is of any kind
         raise UserError(
-            f'{path} cannot be read as predictions: it is cut off, or no file of '
+            f'{path} cannot be read as predictions: it is truncated, or was not written by '
             'tools/test.py --out.'
         ) from error
     if not (
         isinstance(content, list) and content and all(isinstance(item, Mapping) for item in content)
     ):
         raise UserError(
-            f'{path} holds no predictions, which are a list of a dict for each image, '
-            f'but {_described(content)}.'
+            f'{path} does not hold predictions (a list with one dict per image) but '
+            f'{_described(content)}.'
         )
     return content
 

@@ -51,7 +51,7 @@ def publish(
         out (str | PathLike): Folder to write to. Defaults to 'checkpoints'.
         name (str, optional): Defaults to the name of the experiment, which is that of its
             configuration file, with ``_backbone`` if ``backbone_only``.
-        backbone_only (bool): Keep the weights under ``backbone.`` alone. Defaults to False.
+        backbone_only (bool): Keep only the weights under ``backbone.``. Defaults to False.
         half (bool): Round weights of two and more dimensions to float16, which halves the file;
             biases and norm statistics stay float32, and loading makes float32 of all. Metrics
             are those of before the rounding. Defaults to False.
@@ -64,7 +64,7 @@ def publish(
         Path: The file.
 
     Raises:
-        UserError: There is no checkpoint, it holds something else than finite weights, or a
+        UserError: There is no checkpoint, it holds something other than finite weights, or a
             damaged file stands in the place of the new one.
     """
     path = Path(checkpoint).expanduser()
@@ -75,7 +75,7 @@ def publish(
         filter(
             None,
             [
-                'backbone alone' if backbone_only else 'whole model',
+                'backbone only' if backbone_only else 'whole model',
                 'exponential moving average' if 'ema_state_dict' in content else '',
                 'matrices and kernels rounded to float16' if half else 'float32 as trained',
             ],
@@ -89,13 +89,13 @@ def publish(
     name = name or _name(content, path) + ('_backbone' if backbone_only else '')
     if not re.fullmatch(r'[\w.+-]+', name):
         raise UserError(
-            f'--name {name!r} has other characters than letters, digits and _.+-: '
-            'it is the name of a file without folder and suffix.'
+            f'--name {name!r} has characters other than letters, digits and _.+-: '
+            'it is the name of a file without folder or suffix.'
         )
     target = Path(out) / f'{name}-{hashlib.sha256(data).hexdigest()[:8]}.pth'
     if target.exists() and target.read_bytes() != data:
         raise UserError(
-            f'{target} exists, but its content does not have the hash of its name, so '
+            f'{target} exists, but its content does not match the hash in its name, so '
             'it is damaged: remove it and publish again.'
         )
     try:
@@ -104,7 +104,7 @@ def publish(
     except OSError as error:
         raise UserError(
             f'{target} cannot be written ({error.strerror}): choose another folder '
-            'with --out, or correct this one.'
+            'with --out, or fix its permissions.'
         ) from error
     _print(target, len(data), weights, meta)
     return target
@@ -115,7 +115,7 @@ def _weights(content: Mapping, path: Path, backbone_only: bool, half: bool) -> O
     prefix = 'backbone.' if backbone_only else ''
     given = {key: value for key, value in given.items() if key.startswith(prefix)}
     if not given:
-        raise UserError(f"{path} has no weights under 'backbone.': leave --backbone-only out.")
+        raise UserError(f"{path} has no weights under 'backbone.': omit --backbone-only.")
     other = next((key for key, value in given.items() if not isinstance(value, Tensor)), None)
     if other is not None:
         raise UserError(
@@ -129,7 +129,7 @@ def _weights(content: Mapping, path: Path, backbone_only: bool, half: bool) -> O
     if (bad := non_finite_key(weights)) is not None:
         rounded = half and non_finite_key({bad: given[bad]}) is None
         why = (
-            'is too large for float16: leave --half out'
+            'is too large for float16: omit --half'
             if rounded
             else 'holds NaN or infinite values: publish a checkpoint from before the run diverged'
         )
@@ -212,7 +212,7 @@ def _print(target: Path, size: int, weights: Mapping[str, Tensor], meta: Mapping
     print(
         f'  {metrics} on {meta.get("evaluated_on", "unnamed data")}, epoch {meta.get("epoch")}'
         if metrics
-        else '  no metric is known: --metric NAME=VALUE adds one'
+        else '  no metric known; add one with --metric NAME=VALUE'
     )
     if any(key.startswith('backbone.') for key in weights):
         print(f"  init_cfg=dict(type='Pretrained', checkpoint='{target}', prefix='backbone.')")

@@ -260,7 +260,7 @@ def _config(work_dir: str, starts: Sequence[Path]) -> tuple[Path, str, dict[str,
             configs.append(parse_config(text))
         except SyntaxError as error:
             raise LeftOut(
-                f'{work_dir}: its configuration {file} cannot be read, it is cut off or '
+                f'{work_dir}: its configuration {file} cannot be read; it is truncated or '
                 f'was changed ({error.msg}, line {error.lineno}).'
             ) from error
     resumed = ('load_from', 'resume')  # a start that resumes differs in these

@@ -121,7 +121,7 @@ def run_all(
     failed: dict[str, str] = {}
     for job in jobs:
         if job in finished:
-            progress.skip(job.name, f'there already ({job.output})')
+            progress.skip(job.name, f'already done ({job.output})')
         elif reason := job.why_not():
             _give_up(job, reason, progress, failed, keep_going)
     waiting = [job for job in waiting if job.name not in failed]

@@ -1,6 +1,6 @@
 """Errors for people: one sentence instead of a traceback.
 
-This module imports the standard library alone, so that a tool can report a missing dependency.
+This module imports only the standard library, so that a tool can report a missing dependency.
 """
 
 import os
@@ -13,7 +13,7 @@ __all__ = ['UserError', 'launched_rank', 'user_errors']
 
 
 class UserError(Exception):
-    """A mistake that the user can mend.
+    """A mistake that the user can fix.
 
     Args:
         message (str): One or two plain sentences: what is wrong, where (file, key, image), and

@@ -55,7 +55,7 @@ def write_json(path: str | os.PathLike, data: Any, indent: int | None = 1) -> No
     Args:
         path (str | PathLike): The file.
         data (Any): What json can write.
-        indent (int, optional): Blanks for each level; None writes one line. Defaults to 1.
+        indent (int, optional): Spaces for each level; None writes one line. Defaults to 1.
     """
     write_text(path, json.dumps(data, indent=indent) + '\n')
 
@@ -85,7 +85,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
         is one rename.
 
     Raises:
-        KeyboardInterrupt: The body was interrupted; the message says how to go on.
+        KeyboardInterrupt: The body was interrupted; the message says how to continue.
     """
     partial = out.with_name(f'.{out.name}.partial-{os.getpid()}')
     shutil.rmtree(partial, ignore_errors=True)

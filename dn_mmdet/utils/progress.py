@@ -67,7 +67,7 @@ class Progress:
                 f'{self._place(step.name)}{"" if step.untold else f" {step.share:.0%}"}'
                 for step in self._running
             ]
-        left = f'  ({_clock(self._left(now))} left in all)'
+        left = f'  ({_clock(self._left(now))} left in total)'
         if not tty:
             print(' | '.join(steps) + left, flush=True)
             return

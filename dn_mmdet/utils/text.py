@@ -1,8 +1,24 @@
-"""Texts that people read: Markdown tables, and lists that are too long to print."""
+"""Texts that people read: Markdown tables, lists that are too long to print, help of tools."""
 
+import argparse
 from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ['error_line', 'error_text', 'first_few', 'markdown_lines', 'markdown_table']
+__all__ = [
+    'HelpFormatter',
+    'error_line',
+    'error_text',
+    'first_few',
+    'markdown_lines',
+    'markdown_table',
+]
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Help of a tool: the description as it is written, and the defaults that there are."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        none = action.default is None or action.default is False
+        return action.help if none else super()._get_help_string(action)
 
 
 def markdown_table(cells: Sequence[Sequence[str]]) -> str:

@@ -47,15 +47,15 @@ def check_python(version: str | None = None) -> None:
     version = version or '.'.join(map(str, sys.version_info[:3]))
     if version not in SpecifierSet(SUPPORTED_PYTHON):
         raise ImportError(
-            f'dn_mmdet needs Python {SUPPORTED_PYTHON} and this is {version}: make '
-            'an environment with one, for example `python3.11 -m venv .venv`.'
+            f'dn_mmdet needs Python {SUPPORTED_PYTHON}, but this is {version}: create an '
+            'environment with a supported version, for example `python3.11 -m venv .venv`.'
         )
 
 
 def check_versions(versions: Mapping[str, str | None] | None = None) -> None:
     """Refuse an OpenMMLab package of an unsupported version.
 
-    A package that is not installed is no error here: the layers work with torch alone.
+    A package that is not installed is not an error here: the layers work with torch alone.
 
     Args:
         versions (Mapping[str, str | None], optional): Import name to version. Defaults to what
@@ -70,7 +70,7 @@ def check_versions(versions: Mapping[str, str | None] | None = None) -> None:
             continue
         isolation = ' --no-build-isolation' if name == 'mmcv' else ''
         raise ImportError(
-            f'dn_mmdet supports {name} {" or ".join(ranges)} and {found} is installed: run '
+            f'dn_mmdet supports {name} {" or ".join(ranges)}, but {found} is installed: run '
             f'`pip install{isolation} "{name}{ranges[0]}"` in this environment.'
         )
 

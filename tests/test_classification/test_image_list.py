@@ -92,11 +92,11 @@ MISTAKES = {
     'empty': (lambda p: write(p, '', ' '), ['lists/train.txt is empty', f'{KEY}.ann_file']),
     'not text': (
         lambda p: (p / 'lists/train.txt').write_bytes(b'a.png 0\n\xff\xd8'),
-        ['lists/train.txt is no text: byte 8'],
+        ['lists/train.txt is not text: byte 8'],
     ),
     'no classes': (
         lambda p: (p / 'lists/classes.txt').unlink(),
-        ['lists/classes.txt', 'one name a line', 'metainfo=dict(classes=[...])'],
+        ['lists/classes.txt', 'one name per line', 'metainfo=dict(classes=[...])'],
     ),
     'class twice': (
         lambda p: (p / 'lists/classes.txt').write_text('ape\nape\ndog\n'),
@@ -104,7 +104,7 @@ MISTAKES = {
     ),
     'classes empty': (
         lambda p: (p / 'lists/classes.txt').write_text('\n'),
-        ['lists/classes.txt is [] and no list'],
+        ['lists/classes.txt is [], not a list'],
     ),
     'no label': (
         lambda p: write(p, *LINES[:3], 'c/3.png'),
@@ -116,7 +116,7 @@ MISTAKES = {
     ),
     'no integer': (
         lambda p: write(p, *LINES, '', 'c/3.png zebra'),
-        ["line 6 ('c/3.png zebra') has the label 'zebra', which is no integer"],
+        ["line 6 ('c/3.png zebra') has the label 'zebra', which is not an integer"],
     ),
     'negative': (
         lambda p: write(p, LINES[0], 'c/3.png -1'),
@@ -139,7 +139,7 @@ MISTAKES = {
     ),
     'image broken': (
         lambda p: (p / 'images/root/b/1 of two.png').write_bytes(b''),
-        ['1 of the 4 images in images/root are cut off or no images: b/1 of two.png (line 2)'],
+        ['1 of the 4 images in images/root are truncated or not images: b/1 of two.png (line 2)'],
     ),
 }
 
@@ -192,5 +192,5 @@ def test_the_model_must_have_as_many_classes(place):
     cfg.load_from = None
     assert run_preflight(cfg, 'train') == []
     cfg.model.num_classes = 4
-    with pytest.raises(UserError, match=f'model.num_classes is 4 and .* {KEY} has 3 names'):
+    with pytest.raises(UserError, match=f'model.num_classes is 4, but .* {KEY} has 3 names'):
         run_preflight(cfg, 'train')

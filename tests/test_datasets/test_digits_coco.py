@@ -245,7 +245,7 @@ def test_what_others_made_is_never_replaced(tmp_path, force):
     coco = tmp_path / 'coco'
     (coco / 'annotations').mkdir(parents=True)
     (coco / 'annotations/instances_train2017.json').write_text('{}')
-    with pytest.raises(UserError, match='did not make'):
+    with pytest.raises(UserError, match='contains files that this tool did not make'):
         build_digits_coco(coco, TINY, force=force)
     (coco / 'digits.json').write_text('{"arguments": ')
     with pytest.raises(UserError, match='cannot be read'):

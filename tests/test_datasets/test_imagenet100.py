@@ -292,8 +292,8 @@ def test_an_interrupted_check_goes_on(place, looked_at, monkeypatch, capsys):
         run_tool(monkeypatch, 'imagenet', '--out', 'lists', '--classes', 'imagenet/classes')
     assert stop.value.code == 130
     assert (
-        'interrupted: the images of 2 of 6 class folders are checked; the same command goes '
-        'on from there'
+        'interrupted: the images of 2 of 6 class folders are checked; the same command '
+        'continues from there'
     ) in capsys.readouterr().err
     assert [p.name for p in Path('lists').iterdir()] == ['.imagenet100_check.json']
 
@@ -400,7 +400,7 @@ MISTAKES = {
     'class empty': (
         lambda root: [p.unlink() for p in (root / 'train' / CLASSES[2]).iterdir()],
         {},
-        f'1 of the 3 class folders of imagenet/train hold no image .*: {CLASSES[2]};',
+        f'1 of the 3 class folders of imagenet/train contain no images .*: {CLASSES[2]};',
     ),
     'val class missing': (
         lambda root: [folders(root), shutil.rmtree(root / 'val' / CLASSES[0])],
@@ -421,12 +421,12 @@ MISTAKES = {
     'class no synset': (
         edit('classes', lambda c: [*c, 'tench']),
         {},
-        "imagenet/classes, line 5: 'tench' is no synset id",
+        "imagenet/classes, line 5: 'tench' is not a synset id",
     ),
     'one class': (edit('classes', lambda c: c[:2]), {}, 'imagenet/classes lists 1 classes'),
-    'no labels': (remove('val.txt'), {}, 'neither the class folders nor .*--val-list'),
+    'no labels': (remove('val.txt'), {}, 'has no class folders, and there is no list .*--val-list'),
     'no such list': (None, {'val_list': 'none'}, 'list none cannot be read: No such file'),
-    'list for folders': (folders, {'val_list': 'imagenet/val.txt'}, 'nothing to tell; leave it'),
+    'list for folders': (folders, {'val_list': 'imagenet/val.txt'}, 'is not needed; leave it'),
     'list empty': (edit('val.txt', lambda c: []), {}, 'val.txt is empty'),
     'list too short': (
         edit('val.txt', lambda c: c[:8]),
@@ -447,17 +447,17 @@ MISTAKES = {
     'label too large': (
         edit('val.txt', lambda c: [*c[:2], f'{val_name(3)} 1000', *c[3:]]),
         {},
-        "val.txt, line 3: '1000' is no place in the 1000 sorted synsets, 0 to 999",
+        "val.txt, line 3: '1000' is neither a place in the 1000 sorted synsets, 0 to 999, nor",
     ),
     'image twice': (
         edit('val.txt', lambda c: [*c, c[0]]),
         {},
-        'line 11: ILSVRC2012_val_00000001 is named a second time',
+        'line 11: ILSVRC2012_val_00000001 is listed a second time',
     ),
     'no image of a class': (
         edit('val.txt', lambda c: [f'{line.split()[0]} 0' for line in c]),
         {},
-        'name no image of 2 of the 3 classes: n01484850, n02514041',
+        'In the labels of imagenet/val, 2 of the 3 classes have no image: n01484850, n02514041',
     ),
     'no meta.mat': (
         lambda root: [devkit_in_root(root), (root / 'meta.mat').unlink()],
@@ -467,12 +467,12 @@ MISTAKES = {
     'meta.mat broken': (
         lambda root: [devkit_in_root(root), (root / 'meta.mat').write_bytes(b'no')],
         {},
-        'imagenet/meta.mat is not the meta.mat of ILSVRC2012_devkit_t12, or is cut off',
+        'imagenet/meta.mat is not the meta.mat of ILSVRC2012_devkit_t12, or is truncated',
     ),
     'unknown number': (
         lambda root: [devkit_in_root(root), edit(GROUND_TRUTH, lambda c: [*c[:9], '77'])(root)],
         {},
-        f"{GROUND_TRUTH}, line 10: '77' is no ILSVRC2012_ID",
+        f"{GROUND_TRUTH}, line 10: '77' is neither an ILSVRC2012_ID nor",
     ),
     'ground truth too short': (
         lambda root: [devkit_in_root(root), edit(GROUND_TRUTH, lambda c: c[:9])(root)],
@@ -491,7 +491,7 @@ MISTAKES = {
         '3 of the 3 classes would have no image in val: .*--val-share',
     ),
     'out a file': (None, {'out': 'imagenet/classes'}, 'is a file; choose another folder'),
-    'out below a file': (None, {'out': 'imagenet/classes/x'}, 'Not a directory; mend that'),
+    'out below a file': (None, {'out': 'imagenet/classes/x'}, 'Not a directory; fix that'),
     'all broken': (
         lambda root: [p.write_bytes(b'') for p in (root / 'train' / CLASSES[0]).iterdir()],
         {},

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import sys
 import zipfile
 
 import numpy as np
@@ -50,6 +51,26 @@ def test_fetching_that_fails(monkeypatch):
     monkeypatch.setattr(mmengine_checkpoint, 'load_url', fail)
     with pytest.raises(UserError, match=r'a.pth of load_from cannot be fetched \(no route\)'):
         read_checkpoint('https://example.org/a.pth', 'load_from')
+
+
+@pytest.mark.parametrize(
+    ('source', 'way'),
+    [
+        (
+            'model.backbone.init_cfg',
+            'it with --cfg-options model.backbone.init_cfg.checkpoint=FILE.',
+        ),
+        ('load_from', 'it.'),
+    ],
+)
+def test_fetching_without_torchvision(source, way, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'torchvision', None)
+    with pytest.raises(UserError) as error:
+        read_checkpoint('torchvision://resnet50', source)
+    assert str(error.value) == (
+        f'torchvision://resnet50 of {source} needs torchvision: install it, or download the file '
+        f'and give {way}'
+    )
 
 
 def test_reading_is_safe_by_itself(tmp_path, monkeypatch):
@@ -130,5 +151,7 @@ def test_a_refused_file_of_any_pickle_protocol_is_told_by_its_name(protocol, zip
         torch.save(content, path, pickle_protocol=protocol)
     else:
         path.write_bytes(pickle.dumps(content, protocol=protocol))
-    with pytest.raises(UserError, match='refused and .* it holds posix.mkdir, which'):
+    with pytest.raises(
+        UserError, match='refused and .* besides tensors it contains posix.mkdir, which'
+    ):
         read_checkpoint(str(path), 'load_from')

@@ -89,5 +89,5 @@ def test_more_processes_than_gpus(monkeypatch):
     monkeypatch.setenv('LOCAL_WORLD_SIZE', '3')
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
-    with pytest.raises(UserError, match='3 GPUs were asked for and this machine has 2'):
+    with pytest.raises(UserError, match='3 GPUs were requested, but this machine has 2'):
         on_rank_zero({'launcher': 'pytorch'}, lambda: pytest.fail('called'))

@@ -8,7 +8,7 @@ from dn_mmdet.utils.errors import UserError
 
 @pytest.mark.parametrize('processes', ['0', '-1', 'two', ''])
 def test_number_of_processes(processes):
-    with pytest.raises(UserError, match='must be a number above 0'):
+    with pytest.raises(UserError, match='must be a positive integer'):
         launch(processes, ['script.py'])
 
 

@@ -21,7 +21,7 @@ def test_denormals_count_as_zero_on_cpu():
 
 def test_exceptions_of_a_run(place):
     cfg = load_config('tiny.py')
-    with pytest.raises(UserError, match='no space is left to write to epoch_1.pth.*--resume'):
+    with pytest.raises(UserError, match='no disk space is left to write epoch_1.pth.*--resume'):
         with as_user_errors(cfg):
             raise OSError(errno.ENOSPC, 'full', 'epoch_1.pth')
     with pytest.raises(UserError, match='work cannot be written or read .*--work-dir'):
@@ -30,7 +30,7 @@ def test_exceptions_of_a_run(place):
     with pytest.raises(UserError, match="unexpected keyword argument 'metrics'"):
         with DefaultScope.overwrite_default_scope('mmdet'), as_user_errors(cfg):
             METRICS.build(dict(type='CocoMetric', metrics='bbox'))
-    with pytest.raises(UserError, match="a type is 'Gone', which is registered nowhere"):
+    with pytest.raises(UserError, match="a type is 'Gone', which is not registered anywhere"):
         with as_user_errors(cfg):
             METRICS.build(dict(type='Gone'))
     # Bugs keep their traceback.

@@ -71,10 +71,11 @@ def test_what_is_done_is_not_done_again(place, capsys):
     tested = (out / 'ssdlite_mbv2_dnb_digits.pkl').read_text()
     assert tested == 'work_dirs/ssdlite_mbv2_dnb_digits/epoch_2.pth'
     run_demo(seed=3)
-    assert ended(capsys.readouterr().out, 'there already') == STEPS[:4]
+    assert ended(capsys.readouterr().out, 'already done') == STEPS[:4]
     run_demo(seed=4)
     told = capsys.readouterr().out
-    assert told.count(' was of another configuration, seed or data: it is work_dirs/') == 4
+    moved = ' belongs to another configuration, seed or data set and was moved to work_dirs/'
+    assert told.count(moved) == 4
     assert ended(told, 'done')[:4] == STEPS[:4]
 
 
@@ -98,7 +99,7 @@ def test_an_interrupt_says_how_to_go_on(place, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(demo, '_measure', interrupt)
-    with pytest.raises(KeyboardInterrupt, match='^the same command goes on from the last checkp'):
+    with pytest.raises(KeyboardInterrupt, match='^the same command continues from the last checkp'):
         run_demo()
     assert '[7/8] time a step of both: interrupted (' in capsys.readouterr().out
 

@@ -28,11 +28,11 @@ def test_it_is_what_mmengine_makes_of_what_it_dumped(name, tmp_path):
 @pytest.mark.parametrize(
     ('line', 'message'),
     [
-        ('a = dict(b=[1, dict(c=open({file!r}, "w"))])', r'a\.b\.1\.c is no literal but open\('),
-        ('open({file!r}, "w")', 'line 1, .open.*is more than a name with its value'),
-        ('import os', 'line 1, .import os., is more than a name'),
-        ('_base_ = "other.py"', 'is no complete configuration .*line 1, .*_base_'),
-        ('a = dict(**open({file!r}, "w"))', r'a is no literal but dict\('),
+        ('a = dict(b=[1, dict(c=open({file!r}, "w"))])', r'a\.b\.1\.c is not a literal but open\('),
+        ('open({file!r}, "w")', 'line 1, .open.*is not a plain NAME = VALUE'),
+        ('import os', 'line 1, .import os., is not a plain NAME = VALUE'),
+        ('_base_ = "other.py"', 'is not a complete configuration .*line 1, .*_base_'),
+        ('a = dict(**open({file!r}, "w"))', r'a is not a literal but dict\('),
         ('a = [1', 'is not valid Python at line 1'),
         ("custom_imports = dict(imports=['no_such_module'])", 'custom_imports .*no_such_module'),
     ],
@@ -47,7 +47,7 @@ def test_what_would_have_to_be_run_is_named_and_not_run(line, message, tmp_path)
 def test_only_what_is_needed_has_to_be_literal():
     text = 'model = dict(type="A", size=(1, 2))\nhook = dict(f=print)\n'
     assert literal_config(text, 'a.py', ['model', 'other']).model.size == (1, 2)
-    with pytest.raises(UserError, match=r'hook\.f is no literal but print'):
+    with pytest.raises(UserError, match=r'hook\.f is not a literal but print'):
         literal_config(text, 'a.py')
 
 

@@ -74,8 +74,7 @@ def test_a_stopped_run_goes_on_and_a_done_one_stays(make):
     with pytest.raises(UserError) as failure:
         training.run(lambda *_: None)
     assert str(failure.value) == (
-        'train BN ended with status 1: the disk is full (the whole log '
-        'is work_dirs/train_BN/training.log)'
+        'train BN ended with status 1: the disk is full (full log: work_dirs/train_BN/training.log)'
     )
     # As it is after an interrupt in the second epoch, which is no matter of the configuration.
     stamp = json.loads((training.work_dir / 'training.json').read_text())
@@ -95,7 +94,7 @@ def test_a_loop_that_saves_no_last_step_is_named(training):
         training.run(lambda *_: None)
     training.options = {}
     training.config.write_text('lr = 0.1')
-    with pytest.raises(UserError, match='train_BN.py says neither train_cfg.max_epochs nor'):
+    with pytest.raises(UserError, match='train_BN.py sets neither train_cfg.max_epochs nor'):
         training.done  # noqa: B018
 
 

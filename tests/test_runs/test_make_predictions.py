@@ -70,7 +70,7 @@ def test_what_is_newer_than_the_checkpoint_is_kept(runs, capsys):
     os.utime(Path(runs[1].work_dir, 'epoch_3.pth'), (later, later))
     assert make_predictions(runs) == []
     assert made(runs[0]) == ['kept'] and made(runs[1])[1].endswith('epoch_3.pth')
-    assert 'there already' in capsys.readouterr().out
+    assert 'already done' in capsys.readouterr().out
 
 
 def test_a_run_that_cannot_be_tested_is_told_and_the_others_are_tested(runs):
@@ -82,7 +82,7 @@ def test_a_run_that_cannot_be_tested_is_told_and_the_others_are_tested(runs):
     Path(runs[0].work_dir, 'epoch_3.pth').unlink()
     Path(runs[1].work_dir, 'last_checkpoint').unlink()
     reasons = make_predictions(runs)
-    assert 'which is gone' in reasons[0] and 'has no last_checkpoint' in reasons[1]
+    assert 'which no longer exists' in reasons[0] and 'has no last_checkpoint' in reasons[1]
 
 
 def test_an_interrupt_says_how_to_go_on(runs, monkeypatch):
@@ -90,7 +90,7 @@ def test_an_interrupt_says_how_to_go_on(runs, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr('subprocess.Popen', stop)
-    with pytest.raises(KeyboardInterrupt, match='the same command goes on'):
+    with pytest.raises(KeyboardInterrupt, match='the same command continues'):
         make_predictions(runs)
 
 
@@ -103,5 +103,5 @@ def test_a_configuration_that_would_have_to_be_run_is_not_tested(runs, make_run,
     Path(folder, 'epoch_3.pth').write_text('weights')
     Path(folder, 'last_checkpoint').write_text('epoch_3.pth')
     (reason,) = make_predictions([read_run(folder)])
-    assert f'{config}: log.file is no literal but open(' in reason
+    assert f'{config}: log.file is not a literal but open(' in reason
     assert not (tmp_path / 'made').exists() and not Path(folder, 'predictions.pkl').exists()

@@ -196,7 +196,7 @@ def test_refused(here, refused, tmp_path):
     path = spoilt('nan', w=torch.tensor([[0.0, torch.nan]]))
     for options in ((), ('--half',)):
         assert 'nan.pth: w holds NaN or infinite values' in sentence(path, *options)
-    assert 'large.pth: w is too large for float16: leave --half out' in sentence(
+    assert 'large.pth: w is too large for float16: omit --half' in sentence(
         spoilt('large', w=torch.tensor([[1e6]])), '--half'
     )
 

@@ -29,7 +29,7 @@ def test_missing_runs_are_run_in_order_and_whole_ones_are_skipped(make, capsys):
     assert order(capsys) == ['first', 'second', 'third']
     assert all(training.done for training in trainings)
     assert run(trainings, workers=1) == {}
-    assert order(capsys, 'there already') == ['first', 'second', 'third']
+    assert order(capsys, 'already done') == ['first', 'second', 'third']
     assert len((first.work_dir / 'given.txt').read_text().splitlines()) == 1
 
 
@@ -46,9 +46,10 @@ def test_a_changed_configuration_is_set_aside(make, capsys):
     run(trainings)
     trainings[0].config.write_text(trainings[0].config.read_text().replace('lr = 0.1', 'lr = 1'))
     run(trainings)
-    assert 'work_dirs/first was of another configuration, seed or data: it is work_dirs/first.' in (
-        capsys.readouterr().out
-    )
+    assert (
+        'work_dirs/first belongs to another configuration, seed or data set and was moved to '
+        'work_dirs/first.'
+    ) in capsys.readouterr().out
     assert len(list(trainings[0].work_dir.parent.glob('first.*/epoch_2.pth'))) == 1
     assert trainings[0].done
     assert len((trainings[1].work_dir / 'given.txt').read_text().splitlines()) == 1

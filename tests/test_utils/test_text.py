@@ -1,6 +1,8 @@
 """Tables and short lists."""
 
-from dn_mmdet.utils.text import error_line, first_few, markdown_table
+import argparse
+
+from dn_mmdet.utils.text import HelpFormatter, error_line, first_few, markdown_table
 
 
 def test_a_table_is_aligned_markdown():
@@ -21,3 +23,13 @@ def test_an_error_in_a_line():
     assert error_line(MemoryError()) == 'MemoryError'
     assert error_line(KeyError()) == 'KeyError'
     assert error_line(OSError('x' * 30), limit=5) == 'OSError: xxxxx ...'
+
+
+def test_help_has_the_paragraphs_and_the_defaults_that_there_are():
+    parser = argparse.ArgumentParser(description='One.\n\nTwo.', formatter_class=HelpFormatter)
+    parser.add_argument('--size', type=int, default=0, help='pixels')
+    parser.add_argument('--file', help='drawn next to it')
+    parser.add_argument('--force', action='store_true', help='replace it')
+    text = parser.format_help()
+    assert 'One.\n\nTwo.\n' in text and 'pixels (default: 0)' in text
+    assert 'None' not in text and 'False' not in text

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.parametrize('version', ['3.9.18', '3.13.0', '2.7.18'])
 def test_wrong_python_is_refused_in_one_sentence(version):
-    words = rf'needs Python .* and this is {re.escape(version)}: make'
+    words = rf'needs Python .*, but this is {re.escape(version)}: create'
     with pytest.raises(ImportError, match=words):
         check_python(version)
 

@@ -32,21 +32,21 @@ def parse_args() -> tuple[argparse.Namespace, dict]:
     add(
         '--preset',
         choices=tuple(PRESETS),
-        help='a set of cases, in place of the options that say what is measured: cpu takes nine '
-        'minutes on two quiet cores and runs on two threads',
+        help='a predefined set of cases, instead of the options that select what is measured: cpu '
+        'takes nine minutes on two quiet cores and runs on two threads',
     )
     add(
         '--models',
         nargs='+',
         metavar='MODEL',
-        help='mbv2 (default), or configurations of detectors or classifiers, the norms of whose '
-        'backbone are exchanged',
+        help='mbv2 (default), or configurations of detectors or classifiers, whose backbone norms '
+        'are replaced',
     )
     add(
         '--norms',
         nargs='+',
         choices=tuple(NORMS),
-        help='beside BN; by default all: '
+        help='norms to measure besides BN (default: all): '
         + ', '.join(f'{key} ({norm.label})' for key, norm in NORMS.items()),
         metavar='NORM',
     )
@@ -58,13 +58,16 @@ def parse_args() -> tuple[argparse.Namespace, dict]:
         help='heights and widths in pixels (default: 224)',
     )
     add_case_options(
-        parser, ModelCase.repeats, 'other than float32 by autocast', 'that of the preset, or cpu'
+        parser,
+        ModelCase.repeats,
+        'input dtypes; others than float32 use autocast',
+        'that of the preset, or cpu',
     )
     add(
         '--optimizer',
         action='store_true',
         default=None,
-        help='end the training step with one of SGD',
+        help='include an SGD update in the training step',
     )
     add(
         '--out',
@@ -72,7 +75,11 @@ def parse_args() -> tuple[argparse.Namespace, dict]:
         metavar='FOLDER',
         help='folder of benchmark.json, benchmark.md and ratios.png (default: %(default)s)',
     )
-    add('--check', action='store_true', help='exit with 1 where DN-B exceeds a limit of the report')
+    add(
+        '--check',
+        action='store_true',
+        help="exit with status 1 if DN-B exceeds one of the report's limits",
+    )
     args = parser.parse_args()
     given = [name for name in CHOICES if getattr(args, name) is not None]
     if args.preset and given:

@@ -1,15 +1,15 @@
 """Compare finished or partial runs by their logs; no GPU is needed.
 
-Where work folders hold predictions too, and the val data is here, what can be claimed of a
-difference rests on the choice of images as well as on seeds, and the images on which the groups
-differ most are shown.
+If the work folders also hold predictions and the val data is available, claims about a difference
+take into account the choice of images as well as seeds, and the images on which the groups differ
+most are shown.
 
 Nothing is trained, unless --configs A.py B.py is given in place of work folders: then each is
-trained with each seed where that is missing. After an interrupt the same command continues.
+trained with each seed where that is missing. If interrupted, the same command continues.
 
-Runs that differ in the seed alone are one group. The report begins with what can be claimed of each
-group against its baseline, and calls no difference a gain that lies within its spread over seeds,
-or whose interval contains zero.
+Runs that differ only in the seed form one group. The report begins with what can be claimed of each
+group against its baseline, and never calls a difference a gain if it lies within its spread over
+seeds or its interval contains zero.
 """
 
 import argparse
@@ -31,7 +31,7 @@ TRAINING = ('configs', 'seeds', 'work_root', 'workers', 'cfg_options')
 
 def _whole(text: str) -> int:
     if not text.isdigit():
-        raise argparse.ArgumentTypeError(f'{text!r} is not a whole number of 0 or more')
+        raise argparse.ArgumentTypeError(f'{text!r} is not a whole number, 0 or more')
     return int(text)
 
 
@@ -51,27 +51,27 @@ def parse_args() -> tuple[dict[str, Any], dict[str, Any]]:
     parser.add_argument(
         '--metric',
         metavar='NAME',
-        help='the metric that decides, such as coco/bbox_mAP_50 or mAP_50; by default '
+        help='the metric to compare by, such as coco/bbox_mAP_50 or mAP_50; by default '
         "COCO's mAP or top-1 accuracy",
     )
     parser.add_argument(
         '--baseline',
         metavar='NAME',
         help='a norm (BN), a group of the report, or the work folder of a run; by default each '
-        'group has the BN group that differs least from it',
+        'group is compared with the BN group whose configuration is closest',
     )
     parser.add_argument(
         '--predictions',
         action=argparse.BooleanOptionalAction,
         default=True,
-        help='use predictions.pkl, else the newest pickle, of each work folder: for intervals over '
-        'images too, and for pictures of the images on which the groups differ most',
+        help='use predictions.pkl, or else the newest pickle, in each work folder, for intervals '
+        'over images and for pictures of the images on which the groups differ most',
     )
     parser.add_argument(
         '--test',
         action=argparse.BooleanOptionalAction,
         help='first make the predictions that are missing or older than the last checkpoint with '
-        'tools/test.py, on the val data; after an interrupt the same command continues (default: '
+        'tools/test.py, on the val data; if interrupted, the same command continues (default: '
         'only with --configs)',
     )
     parser.add_argument(
@@ -79,15 +79,20 @@ def parse_args() -> tuple[dict[str, Any], dict[str, Any]]:
         type=_whole,
         default=1000,
         metavar='N',
-        help='draws of images; 1,000 of six runs take seconds with 500 images and minutes with '
-        "COCO's 5,000; 0 means no intervals over images (default: %(default)s)",
+        help='number of bootstrap samples of the images; 1,000 for six runs take seconds with 500 '
+        "images and minutes with COCO's 5,000; 0 means no intervals over images (default: "
+        '%(default)s)',
     )
-    training = parser.add_argument_group('to train what is missing, in place of WORK_DIR')
+    training = parser.add_argument_group('to train missing runs, in place of WORK_DIR')
     training.add_argument(
         '--configs', nargs='+', metavar='CONFIG', help='configuration files, two or more'
     )
     training.add_argument(
-        '--seeds', nargs='+', type=int, metavar='SEED', help='of each (default: 0 1 2)'
+        '--seeds',
+        nargs='+',
+        type=int,
+        metavar='SEED',
+        help='seeds to train each configuration with (default: 0 1 2)',
     )
     training.add_argument(
         '--work-root',
@@ -99,14 +104,14 @@ def parse_args() -> tuple[dict[str, Any], dict[str, Any]]:
         '--workers',
         type=int,
         metavar='N',
-        help='runs at a time (default: one for each core, with a GPU 1)',
+        help='runs at a time (default: one per core, or 1 with a GPU)',
     )
     training.add_argument(
         '--cfg-options',
         nargs='+',
         action=CfgOptions,
         metavar='KEY=VALUE',
-        help='settings of every run, as tools/train.py has them',
+        help='override settings in every run, as for tools/train.py',
     )
     args = vars(parser.parse_args())
     if args['test'] is None:

@@ -1,7 +1,7 @@
-"""Count parameters and multiply-adds; no data set and no checkpoint is needed.
+"""Count parameters and multiply-adds; needs neither data nor a checkpoint.
 
 `complexity.py CONFIG` counts the model of a configuration, detector or classifier. `complexity.py
---paper` counts every model of the paper and compares: it exits with 1 where a row does not match.
+--paper` counts every model of the paper and compares: it exits with 1 if a row does not match.
 """
 
 import argparse
@@ -38,8 +38,8 @@ def parse_args() -> argparse.Namespace:
         type=int,
         const=3,
         metavar='DEPTH',
-        help='list the modules inside too, DEPTH names deep (3 without a number); the default '
-        'lists backbone, neck and head',
+        help='also list submodules, DEPTH levels deep (3 if no number is given); by default only '
+        'backbone, neck and head are listed',
     )
     parser.add_argument(
         '--cfg-options',

@@ -1,6 +1,6 @@
 """Test a DN checkpoint as it is, then with alpha and lambda of each layer held at their means.
 
-What the second loses is what the scale and shift owe to being made for each sample.
+The drop in the second test is what computing scale and shift per sample contributes.
 """
 
 import argparse

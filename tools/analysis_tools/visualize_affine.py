@@ -18,9 +18,11 @@ def parse_args() -> dict:
     parser.add_argument('config', help='configuration file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument(
-        'images', nargs='+', help='image files, folders of images, or a folder of class folders'
+        'images',
+        nargs='+',
+        help='image files, folders of images, or a folder with one subfolder per class',
     )
-    parser.add_argument('--out', help='folder; by default affine/ in the work folder')
+    parser.add_argument('--out', help='output folder (default: affine/ in the work folder)')
     parser.add_argument(
         '--layers',
         nargs='+',
@@ -29,7 +31,7 @@ def parse_args() -> dict:
         help='layers to draw; by default the first and the last dynamic norm',
     )
     parser.add_argument(
-        '--per-class', type=int, default=10, help='images of each class folder, 10 by default'
+        '--per-class', type=int, default=10, help='images per class folder (default: %(default)s)'
     )
     parser.add_argument(
         '--cfg-options',

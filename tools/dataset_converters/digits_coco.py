@@ -1,7 +1,7 @@
 """Make the embedded benchmark: handwritten digits on photographs, as COCO.
 
 Nothing is downloaded: the digits come with scikit-learn, the photographs with scikit-learn and
-scikit-image. Validation has digits and photographs of its own.
+scikit-image. Validation uses digits and photographs that training does not.
 """
 
 import argparse
@@ -11,15 +11,14 @@ from pathlib import Path
 try:
     from dn_mmdet.datasets import DigitsSpec, build_digits_coco
     from dn_mmdet.utils.errors import user_errors
+    from dn_mmdet.utils.text import HelpFormatter
 except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     add = parser.add_argument
     add('--out', type=Path, default=Path('data/digits'), help='folder to make')
     add('--train', type=int, default=3000, help='images in train2017')

@@ -1,9 +1,9 @@
 """Write the annotation lists of ImageNet-100 from an ILSVRC-2012 tree; no image is copied.
 
-train.txt, val.txt and test.txt name images relative to IMAGENET_ROOT, each with its label, a place
-in classes.txt: 20% of each class's training images are val, the rest train, and the original
-validation images are test. Every image is looked at; those that are missing or broken are left
-out, counted, and named in imagenet100.json. Interrupted, the same command goes on.
+train.txt, val.txt and test.txt list images relative to IMAGENET_ROOT, each with its label, an index
+into classes.txt. 20% of each class's training images form val, the rest train, and the original
+validation images form test. Every image is checked; those that are missing or broken are left out,
+counted, and listed in imagenet100.json. If interrupted, the same command resumes.
 """
 
 import argparse
@@ -13,15 +13,14 @@ from pathlib import Path
 try:
     from dn_mmdet.datasets import build_imagenet100
     from dn_mmdet.utils.errors import user_errors
+    from dn_mmdet.utils.text import HelpFormatter
 except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     add = parser.add_argument
     add(
         'root',
@@ -34,30 +33,30 @@ def parse_args() -> argparse.Namespace:
         '--classes',
         type=Path,
         metavar='FILE',
-        help='one synset id a line; without it, the 100 classes that are shipped (the paper '
-        'publishes 4 of its 100, which are among them)',
+        help='one synset id per line; by default, the 100 classes that ship with the package (the '
+        'paper publishes 4 of its 100, which are among them)',
     )
     add(
         '--val-list',
         type=Path,
         metavar='FILE',
         help="labels of a val/ without class folders: the devkit's ground truth with meta.mat "
-        "beside it, Caffe's val.txt, or Kaggle's LOC_val_solution.csv; without it, the first that "
-        'is found in IMAGENET_ROOT',
+        "next to it, Caffe's val.txt, or Kaggle's LOC_val_solution.csv; by default, the first one "
+        'found in IMAGENET_ROOT',
     )
     add(
         '--val-share',
         type=float,
         default=0.2,
-        help="share of each class's training images that is val",
+        help="fraction of each class's training images used for val",
     )
-    add('--seed', type=int, default=0, help='seed of the draw of val')
+    add('--seed', type=int, default=0, help='seed for drawing val')
     add(
         '--strict',
         action='store_true',
-        help='end with status 1 where images are left out; the lists are written all the same',
+        help='exit with status 1 if images are left out; the lists are written anyway',
     )
-    add('--force', action='store_true', help='make the lists anew, with every image looked at')
+    add('--force', action='store_true', help='rebuild the lists and check every image again')
     return parser.parse_args()
 
 

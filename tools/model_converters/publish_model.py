@@ -16,17 +16,19 @@ except ImportError as error:  # a missing package or an unsupported version
 def parse_args() -> dict:
     parser = argparse.ArgumentParser(description='Publish a checkpoint')
     parser.add_argument('checkpoint', help='checkpoint of a classifier or a detector')
-    parser.add_argument('--out', default='checkpoints', help='folder to write to (%(default)s)')
     parser.add_argument(
-        '--name', help='name of the file before its hash (default: that of the experiment)'
+        '--out', default='checkpoints', help='folder to write to (default: %(default)s)'
     )
     parser.add_argument(
-        '--backbone-only', action='store_true', help='keep the weights under backbone. alone'
+        '--name', help='file name before the hash (default: that of the experiment)'
+    )
+    parser.add_argument(
+        '--backbone-only', action='store_true', help="keep only the weights under 'backbone.'"
     )
     parser.add_argument(
         '--half',
         action='store_true',
-        help='round matrices and kernels to float16; loading makes float32 of them',
+        help='round matrices and kernels to float16; they are converted back to float32 on loading',
     )
     parser.add_argument(
         '--metric',
@@ -34,10 +36,11 @@ def parse_args() -> dict:
         nargs='+',
         type=_metric,
         metavar='NAME=VALUE',
-        help='metrics for the metadata (default: from the checkpoint or the logs beside it)',
+        help='metrics for the metadata (default: from the checkpoint or the logs next to it)',
     )
     parser.add_argument(
-        '--dataset', help='what they were measured on (default: the validation data of the config)'
+        '--dataset',
+        help='data set the metrics were measured on (default: the validation data of the config)',
     )
     args = vars(parser.parse_args())
     args['metrics'] = args['metrics'] and dict(args['metrics'])

@@ -70,7 +70,7 @@ def build_digits_coco(
         found = stamp is not None
         if not found:
             stamp = _make(folder, spec)
-    print(f'{out} is {"complete" if found else "made"}: {_summary(stamp["counts"])}.')
+    print(f'{out} {"is complete" if found else "has been made"}: {_summary(stamp["counts"])}.')
     if preview is not None:
         with _readable('draw', preview, '--preview'):
             draw_contact_sheet(folder, preview)
@@ -101,7 +101,7 @@ def _readable(action: str, place: str | Path, argument: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f'Cannot {action} {place}: {error.strerror or error}; mend that, or choose '
+            f'Cannot {action} {place}: {error.strerror or error}; fix that, or choose '
             f'another place with {argument}.'
         ) from error
 
@@ -161,7 +161,7 @@ def check_folder(out: Path, spec: DigitsSpec, force: bool) -> dict | None:
                 'delete it; move it away first.'
             )
         return None
-    remedy = 'pass --force to make it anew, or choose another folder with --out.'
+    remedy = 'pass --force to rebuild it, or choose another folder with --out.'
     changes = _changes(stamp, spec)
     if changes:
         raise UserError(f'{out} was made with {changes}; {remedy}')
@@ -178,12 +178,12 @@ def _read(out: Path) -> dict:
             raise TypeError
     except FileNotFoundError as error:
         raise UserError(
-            f'{out} holds something that this tool did not make (there is no {_NAME}); '
+            f'{out} contains files that this tool did not make (there is no {_NAME}); '
             'choose another folder with --out.'
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f'{out / _NAME} cannot be read, so it is not known what {out} holds; '
+            f'{out / _NAME} cannot be read, so what {out} contains is unknown; '
             'remove the folder, or choose another with --out.'
         ) from error
     return stamp

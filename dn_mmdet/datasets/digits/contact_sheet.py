@@ -32,7 +32,7 @@ def check_picture_name(file: Path) -> None:
     if file.suffix.lower() not in Image.registered_extensions():
         raise UserError(
             f"--preview {file} does not end in a picture's extension; "
-            'name it, for example, preview.png.'
+            'give a name such as preview.png.'
         )
 
 

@@ -29,12 +29,12 @@ def load_annotations(path: str, key: str) -> Any:
         Any: What the file holds.
 
     Raises:
-        UserError: The file is missing or no JSON.
+        UserError: The file is missing or not JSON.
     """
     if not os.path.isfile(path):
         what = 'is a folder' if os.path.isdir(path) else 'does not exist'
         raise UserError(
-            f'the annotation file {path} {what}: make or download it, or correct '
+            f'the annotation file {path} {what}: create or download it, or correct '
             f'{key} in the configuration (or with --cfg-options {key}=PATH).'
         )
     size = os.path.getsize(path) / 2**20
@@ -46,11 +46,12 @@ def load_annotations(path: str, key: str) -> Any:
     except json.JSONDecodeError as error:
         raise UserError(
             f'{path} is not valid JSON at line {error.lineno}, column {error.colno}: '
-            f'{error.msg}. Is it cut off? Make or download it again.'
+            f'{error.msg}. Is it truncated? Create or download it again.'
         ) from error
     except UnicodeDecodeError as error:
         raise UserError(
-            f'{path} is not JSON: byte {error.start} is not UTF-8 text. Make or download it again.'
+            f'{path} is not JSON: byte {error.start} is not UTF-8 text. Create or download it '
+            'again.'
         ) from error
     except OSError as error:
         raise UserError(f'{path} cannot be read: {error.strerror}.') from error
@@ -91,7 +92,7 @@ def check_annotations(
 def _check_lists(content: Any, path: str, labels: bool) -> None:
     if not isinstance(content, dict):
         raise UserError(
-            f'{path} holds a {type(content).__name__} and not an object with images, '
+            f'{path} holds a {type(content).__name__}, not an object with images, '
             'annotations and categories: it is not in COCO format.'
         )
     wanted = ('images', 'annotations', 'categories') if labels else ('images', 'categories')
@@ -102,7 +103,7 @@ def _check_lists(content: Any, path: str, labels: bool) -> None:
             f'{" and ".join(map(repr, lacking))} of the COCO format.'
         )
     if not content['images']:
-        raise UserError(f'{path} lists no images: make or download it again.')
+        raise UserError(f'{path} lists no images: create or download it again.')
 
 
 def _check_keys(entries: list, name: str, keys: Sequence[str], path: str) -> None:
@@ -115,8 +116,7 @@ def _check_keys(entries: list, name: str, keys: Sequence[str], path: str) -> Non
             which = f' (id {entry["id"]})' if isinstance(entry, dict) and 'id' in entry else ''
             raise UserError(
                 f'{path}: {len(lacking)} of {len(entries)} entries of {name!r} lack '
-                f'the key {key!r}, the first is entry {lacking[0]}{which}: add it '
-                'to the file.'
+                f'the key {key!r}, starting with entry {lacking[0]}{which}: add it to the file.'
             )
 
 
@@ -125,7 +125,7 @@ def _check_unique(entries: list, name: str, path: str) -> None:
     if repeated:
         raise UserError(
             f'{path}: {len(repeated)} ids occur more than once in {name!r}: '
-            f'{first_few(repeated)}. Give each entry an id of its own.'
+            f'{first_few(repeated)}. Give each entry a unique id.'
         )
 
 
@@ -136,8 +136,8 @@ def _check_references(content: dict[str, list], path: str) -> None:
         if bad:
             values = sorted({str(entry[key]) for entry in bad})
             raise UserError(
-                f'{path}: {len(bad)} annotations (the first has id {bad[0]["id"]}) give as {key} '
-                f'what is not in {name!r}: {first_few(values)}. Remove them, or complete {name!r}.'
+                f'{path}: the {key} of {len(bad)} annotations (the first has id {bad[0]["id"]}) is '
+                f'not in {name!r}: {first_few(values)}. Remove them, or complete {name!r}.'
             )
 
 
@@ -152,7 +152,6 @@ def _check_boxes(annotations: list[dict], path: str) -> None:
     bad = [entry for entry in annotations if not is_box(entry['bbox'])]
     if bad:
         raise UserError(
-            f'{path}: the bbox of {len(bad)} annotations is not [x, y, width, height], '
-            f'the first is {bad[0]["bbox"]!r} of id {bad[0]["id"]}: correct them '
-            'in the file.'
+            f'{path}: the bbox of {len(bad)} annotations is not [x, y, width, height]; '
+            f'the first is {bad[0]["bbox"]!r} (id {bad[0]["id"]}): correct them in the file.'
         )

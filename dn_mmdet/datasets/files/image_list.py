@@ -16,14 +16,14 @@ HOW = 'tools/dataset_converters/imagenet100.py writes such lists'
 def read_image_list(
     path: str, metainfo: Mapping | None = None, key: str = 'ann_file'
 ) -> tuple[list[tuple[int, str, int]], Sequence[str]]:
-    """Read a list whose lines are an image's path, a blank, and its label.
+    """Read a list whose lines are an image's path, a space, and its label.
 
-    A path may hold blanks: the label is what follows the last one. Empty lines do not count.
+    A path may hold spaces: the label is what follows the last one. Empty lines do not count.
 
     Args:
         path (str): The list, a text file in UTF-8.
         metainfo (Mapping, optional): With ``classes``, the names in the order of the labels.
-            Without them they are the lines of ``classes.txt`` beside the list.
+            Without them they are the lines of ``classes.txt`` next to the list.
         key (str): The configuration key that names the list, for messages. Defaults to
             'ann_file'.
 
@@ -54,7 +54,7 @@ def read_image_list(
     if wrong:
         raise UserError(
             f'{len(wrong)} of the {len(wrong) + len(entries)} lines of {path} are '
-            f'wrong: {first_few(wrong)}. Each must be a path, a blank and a label: correct '
+            f'wrong: {first_few(wrong)}. Each must be a path, a space and a label: correct '
             f'them, or make the list again ({HOW}).'
         )
     if not entries:
@@ -71,14 +71,14 @@ def _classes(path: str, metainfo: Mapping, key: str) -> Sequence[str]:
         source = os.path.join(os.path.dirname(path), CLASSES)
         if not os.path.isfile(source):
             raise UserError(
-                f'the classes of {path} are not known: put {source} beside it, with '
-                f'one name a line in the order of the labels ({HOW}), or give '
-                f'metainfo=dict(classes=[...]) beside {key}.'
+                f'the classes of {path} are not known: put {source} next to it, with '
+                f'one name per line in the order of the labels ({HOW}), or give '
+                f'metainfo=dict(classes=[...]) next to {key}.'
             )
         lines = (line.partition('#')[0].strip() for line in _lines(source))
         names = [line for line in lines if line]
     if not names or isinstance(names, str):
-        raise UserError(f'{source} is {names!r} and no list of class names ({key}).')
+        raise UserError(f'{source} is {names!r}, not a list of class names ({key}).')
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
         raise UserError(
@@ -98,7 +98,7 @@ def _parse(line: str, classes: int) -> tuple[str, int, str]:
     except ValueError:
         # The last word of a line without a label is the end of its path.
         bare = text.lower().endswith(EXTENSIONS)
-        mistake = 'has no label' if bare else f'has the label {text!r}, which is no integer'
+        mistake = 'has no label' if bare else f'has the label {text!r}, which is not an integer'
         return name, 0, mistake
     if not 0 <= label < classes:
         return name, label, f'has a label outside 0 to {classes - 1}, the {classes} classes'
@@ -111,7 +111,7 @@ def _lines(path: str) -> list[str]:
             return file.read().splitlines()
     except UnicodeDecodeError as error:
         raise UserError(
-            f'{path} is no text: byte {error.start} is not UTF-8. Make it again ({HOW}).'
+            f'{path} is not text: byte {error.start} is not UTF-8. Make it again ({HOW}).'
         ) from error
     except OSError as error:
         raise UserError(f'{path} cannot be read: {error.strerror}.') from error

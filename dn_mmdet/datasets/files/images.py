@@ -27,7 +27,7 @@ SKIP = 'preflight.images=False under --cfg-options skips this check'
 def check_images(
     folder: str, names: Sequence[str], source: str, places: Sequence[str] | None = None
 ) -> None:
-    """Stop if an image file is missing or cut off.
+    """Stop if an image file is missing or truncated.
 
     Every file is opened; its first and last bytes tell whether it is whole. Only where they do
     not (another format, bytes after the end of the image) the file is decoded. Damage in the
@@ -67,7 +67,7 @@ def check_images(
         )
     if broken:
         raise UserError(
-            f'{len(broken)} of the {len(names)} images in {folder} are cut off or no images: '
+            f'{len(broken)} of the {len(names)} images in {folder} are truncated or not images: '
             f'{first_few(broken)}. Copy or download them again ({SKIP}).'
         )
 

@@ -53,7 +53,7 @@ def build_imagenet100(
         seed (int): Seed of that draw, which each class makes on its own. Defaults to 0.
         strict (bool): End with an error if an image was left out, with the lists written.
             Defaults to False.
-        force (bool): Make lists anew that this tool made. Defaults to False.
+        force (bool): Rebuild lists that this tool made. Defaults to False.
 
     Returns:
         dict: The content of ``imagenet100.json``.
@@ -80,13 +80,13 @@ def build_imagenet100(
             summary = _make(root, out, names, val_list and Path(val_list), arguments)
     except OSError as error:
         raise UserError(
-            f'{error.filename or out}: {error.strerror or error}; mend that, or choose '
+            f'{error.filename or out}: {error.strerror or error}; fix that, or choose '
             'another folder.'
         ) from error
     images = ', '.join(
         f'{sum(counts.values())} images for {split}' for split, counts in summary['counts'].items()
     )
-    print(f'{out} is {"complete" if found else "made"}: {len(names)} classes, {images}.')
+    print(f'{out} {"is complete" if found else "has been made"}: {len(names)} classes, {images}.')
     _report(out, summary['bad_images'], strict)
     return summary
 
@@ -128,7 +128,7 @@ def _report(out: Path, bad: list[dict], strict: bool) -> None:
     )
     if strict:
         raise UserError(f'{text}.')
-    print(f'warning: {text}, or go on without them.', file=sys.stderr)
+    print(f'warning: {text}, or continue without them.', file=sys.stderr)
 
 
 def find_bad_images(
@@ -136,9 +136,9 @@ def find_bad_images(
 ) -> dict[str, str]:
     """Find the images that are missing or broken.
 
-    Each finished group is kept in ``progress``; after an interrupt the same call goes on from
+    Each finished group is kept in ``progress``; after an interrupt the same call continues from
     there, and of the finished groups it looks only at what was bad again, since it may have been
-    mended. A group whose list of names has changed begins anew.
+    fixed. A group whose list of names has changed starts over.
 
     Args:
         root (Path): Folder that the names are relative to.
@@ -178,7 +178,7 @@ def find_bad_images(
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f'the images of {len(done)} of {len(groups)} class folders are '
-                'checked; the same command goes on from there'
+                'checked; the same command continues from there'
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
@@ -225,7 +225,7 @@ def check_out(out: Path, arguments: Mapping[str, Any], force: bool) -> dict | No
         return None
     if force:
         return None
-    remedy = 'pass --force to make them anew, or choose another folder with --out.'
+    remedy = 'pass --force to rebuild them, or choose another folder with --out.'
     try:
         summary = json.loads((out / NAME).read_text())
         made = summary['arguments']
@@ -236,8 +236,8 @@ def check_out(out: Path, arguments: Mapping[str, Any], force: bool) -> dict | No
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f'{out / NAME} cannot be read, so it is not known what the lists beside it '
-            f'are; {remedy}'
+            f'{out / NAME} cannot be read, so what the lists next to it contain is unknown; '
+            f'{remedy}'
         ) from error
     if changes:
         raise UserError(f'The lists in {out} were made with {", ".join(changes)}; {remedy}')

@@ -163,7 +163,7 @@ def read_synsets(path: Path = SHIPPED) -> list[str]:
     except OSError as error:
         raise UserError(
             f'The class list {path} cannot be read: {error.strerror}; give a file with '
-            'one synset id a line with --classes, or leave it out.'
+            'one synset id per line with --classes, or leave it out.'
         ) from error
     classes: list[str] = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -172,7 +172,7 @@ def read_synsets(path: Path = SHIPPED) -> list[str]:
             continue
         if not re.fullmatch(r'n\d{8}', words[0]):
             raise UserError(
-                f'{path}, line {number}: {words[0]!r} is no synset id; each line must '
+                f'{path}, line {number}: {words[0]!r} is not a synset id; each line must '
                 'begin with one, such as n01440764.'
             )
         classes.append(words[0])

@@ -67,8 +67,7 @@ def find_class_images(
         images['test'] = _of_labels(root, val, names, classes, labels)
     elif val_list is not None:
         raise UserError(
-            f'{val} holds class folders, so --val-list {val_list} has nothing to tell; '
-            'leave it out.'
+            f'{val} holds class folders, so --val-list {val_list} is not needed; leave it out.'
         )
     else:
         images['test'] = _in_class_folders(root, val, classes)
@@ -102,15 +101,15 @@ def _in_class_folders(root: Path, folder: Path, classes: Sequence[str]) -> dict[
         )
         raise UserError(
             f'{len(missing)} of the {len(classes)} classes have no folder in {folder}: '
-            f'{first_few(missing)}{packed}; complete it, or give '
+            f'{first_few(missing)}{packed}; add the missing folders, or give '
             'another list with --classes.'
         )
     images = {name: _image_names(os.listdir(folder / name)) for name in classes}
     empty = [name for name in classes if not images[name]]
     if empty:
         raise UserError(
-            f'{len(empty)} of the {len(classes)} class folders of {folder} hold no '
-            f'image ({", ".join(EXTENSIONS)}): {first_few(empty)}; fill them, or give '
+            f'{len(empty)} of the {len(classes)} class folders of {folder} contain no '
+            f'images ({", ".join(EXTENSIONS)}): {first_few(empty)}; fill them, or give '
             'another list with --classes.'
         )
     start = folder.relative_to(root).as_posix()
@@ -134,9 +133,8 @@ def _of_labels(
     empty = [name for name in classes if not images[name]]
     if empty:
         raise UserError(
-            f'The labels of {folder} name no image of {len(empty)} of the '
-            f'{len(classes)} classes: {first_few(empty)}; give the list of all images '
-            'with --val-list.'
+            f'In the labels of {folder}, {len(empty)} of the {len(classes)} classes have no image: '
+            f'{first_few(empty)}; give the list of all images with --val-list.'
         )
     return images
 
@@ -167,7 +165,7 @@ def find_validation_labels(
     path = path or next((root / place for place in _LABEL_PLACES if (root / place).is_file()), None)
     if path is None:
         raise UserError(
-            f'{val} has neither the class folders nor is there a list of its labels: '
+            f'{val} has no class folders, and there is no list of its labels: '
             f"put the devkit's {_GROUND_TRUTH} with its meta.mat, or Caffe's val.txt, "
             f'into {root}, or give one with --val-list.'
         )
@@ -196,11 +194,11 @@ def _read(path: Path) -> dict[str, str]:
             )
         # Blank lines shift no image: the devkit numbers the labels, not the lines.
         rows = [(i, [f'ILSVRC2012_val_{n:08d}', *words]) for n, (i, words) in enumerate(rows, 1)]
-        synset_of = _by_table(lambda: read_devkit_synsets(path), 'ILSVRC2012_ID', path)
+        synset_of = _by_table(lambda: read_devkit_synsets(path), 'an ILSVRC2012_ID', path)
     else:
         synset_of = _by_table(
             lambda: {str(i): name for i, name in enumerate(ilsvrc2012_synsets())},
-            'place in the 1000 sorted synsets, 0 to 999,',
+            'a place in the 1000 sorted synsets, 0 to 999,',
             path,
         )
     labels: dict[str, str] = {}
@@ -212,7 +210,7 @@ def _read(path: Path) -> dict[str, str]:
             )
         stem = Path(words[0]).stem
         if stem in labels:
-            raise UserError(f'{path}, line {number}: {stem} is named a second time.')
+            raise UserError(f'{path}, line {number}: {stem} is listed a second time.')
         labels[stem] = synset_of(words[1], number)
     return labels
 
@@ -220,7 +218,7 @@ def _read(path: Path) -> dict[str, str]:
 def _by_table(
     table: Callable[[], Mapping[str, str]], what: str, path: Path
 ) -> Callable[[str, int], str]:
-    """Translate a label; the table is only read where a label is no synset id already."""
+    """Translate a label; the table is only read where a label is not a synset id already."""
     known = set(ilsvrc2012_synsets())
     read: dict[str, str] = {}
 
@@ -231,7 +229,7 @@ def _by_table(
             read.update(table())
         if label not in read:
             raise UserError(
-                f'{path}, line {number}: {label!r} is no {what} nor a synset id of '
+                f'{path}, line {number}: {label!r} is neither {what} nor a synset id of '
                 'ILSVRC-2012; give another list with --val-list.'
             )
         return read[label]
@@ -260,14 +258,14 @@ def read_devkit_synsets(ground_truth: Path) -> dict[str, str]:
     """Read which synset each ILSVRC2012_ID stands for.
 
     Args:
-        ground_truth (Path): The devkit's ground truth; ``meta.mat`` lies beside it, in ``data/``,
+        ground_truth (Path): The devkit's ground truth; ``meta.mat`` lies next to it, in ``data/``,
             or in the devkit's own folder.
 
     Returns:
         dict[str, str]: ILSVRC2012_ID, as text, to synset id.
 
     Raises:
-        UserError: There is no ``meta.mat``, or it is none of ILSVRC-2012's.
+        UserError: There is no ``meta.mat``, or it is not ILSVRC-2012's.
     """
     places = ('', 'data/', 'devkit/data/', 'ILSVRC2012_devkit_t12/data/')
     paths = [ground_truth.parent / f'{place}meta.mat' for place in places]
@@ -292,6 +290,6 @@ def read_devkit_synsets(ground_truth: Path) -> dict[str, str]:
     # loadmat raises what its readers happen to, IndexError and struct.error among them.
     except Exception as error:
         raise UserError(
-            f'{path} is not the meta.mat of ILSVRC2012_devkit_t12, or is cut off '
+            f'{path} is not the meta.mat of ILSVRC2012_devkit_t12, or is truncated '
             f'({type(error).__name__}); unpack the devkit again.'
         ) from error

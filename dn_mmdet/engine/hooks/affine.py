@@ -40,7 +40,8 @@ class AffineHook(Hook):
     Args:
         interval (int): Iterations between two looks. Defaults to 100.
         threshold (float): A layer whose mean absolute alpha is below this in its largest channel
-            has collapsed: it passes nothing on. Each layer is warned of once. Defaults to 1e-3.
+            has collapsed: it outputs almost no signal. Each layer is warned of once. Defaults to
+            1e-3.
 
     Raises:
         ValueError: ``interval`` is below 1.
@@ -96,8 +97,8 @@ class AffineHook(Hook):
                 self._warned.add(layer)
                 print_log(
                     f'alpha of {layer} has collapsed: no channel has a mean above '
-                    f'{self.threshold:g} at iteration {runner.iter + 1}, so that the layer passes '
-                    "nothing on. Lower the learning rate, or begin with start='identity'.",
+                    f'{self.threshold:g} at iteration {runner.iter + 1}, so the layer outputs '
+                    "almost no signal. Lower the learning rate, or begin with start='identity'.",
                     'current',
                     logging.WARNING,
                 )

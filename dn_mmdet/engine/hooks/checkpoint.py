@@ -30,7 +30,7 @@ class AtomicCheckpointHook(CheckpointHook):
     may have been finite until the very last update, and what is good is the checkpoints before.
 
     The arguments are those of :class:`mmengine.hooks.CheckpointHook`. With ``backend_args`` or
-    ``file_client_args`` given, or a remote ``out_dir``, the writing is that storage's affair.
+    ``file_client_args`` given, or a remote ``out_dir``, writing is left to that storage.
     """
 
     def before_train(self, runner: Runner) -> None:

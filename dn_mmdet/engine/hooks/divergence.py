@@ -1,4 +1,4 @@
-"""Telling that a training run diverged: where, at which learning rate, and how to go on."""
+"""Telling that a training run diverged: where, at which learning rate, and how to continue."""
 
 import logging
 import math
@@ -53,7 +53,7 @@ class InvalidLossHook(Hook):
 
     Raises:
         DivergedError: With the iteration, the losses, the learning rate, what to lower, and the
-            checkpoint to go on from.
+            checkpoint to continue from.
     """
 
     # Behind RuntimeInfoHook; before averages, logs and checkpoints take the iteration over.
@@ -135,7 +135,7 @@ def diverged(runner: Runner, what: str, iteration: int, updates: int) -> Diverge
         updates (int): Iterations whose update had been made when it came about.
 
     Returns:
-        DivergedError: Names the learning rate, what to lower, and the checkpoint to go on from.
+        DivergedError: Names the learning rate, what to lower, and the checkpoint to continue from.
     """
     amp = isinstance(runner.optim_wrapper, AmpOptimWrapper)
     if updates == 0:

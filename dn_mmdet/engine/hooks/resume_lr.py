@@ -14,10 +14,10 @@ class ResumeLRHook(Hook):
     """Let a run resume with another learning rate.
 
     mmengine restores the learning rate with the state of the optimizer and of the schedulers, so
-    that another ``optim_wrapper.optimizer.lr``, as after a run that diverged, would be without
-    effect and without a word. Here the rate of the configuration, before any schedule and after
+    another ``optim_wrapper.optimizer.lr``, as after a run that diverged, would silently have no
+    effect. Here the rate of the configuration, before any schedule and after
     ``--auto-scale-lr``, replaces that of the checkpoint in every parameter group, and the schedule
-    goes on from where it was in proportion. The same rate changes nothing.
+    continues from where it was in proportion. The same rate changes nothing.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:

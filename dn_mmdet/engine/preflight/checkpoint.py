@@ -43,7 +43,7 @@ class StateMatch:
         for keys, what in (
             (self.missing, 'missing'),
             (self.unexpected, 'unexpected'),
-            (self.reshaped, 'of another shape'),
+            (self.reshaped, 'of a different shape'),
         ):
             if keys:
                 parts.append(
@@ -56,7 +56,7 @@ def check_checkpoints(run: PlannedRun) -> None:
     """Check every checkpoint that a run will load.
 
     Raises:
-        UserError: One is missing, cut off or no checkpoint, would run code, or does not fit.
+        UserError: One is missing, truncated or not a checkpoint, would run code, or does not fit.
     """
     if run.mode == 'test':
         check_test_checkpoint(run.cfg.load_from, run.model, run.cfg)
@@ -170,7 +170,7 @@ def _check_load_from(run: PlannedRun) -> None:
     )
     if heads:
         run.notes.append(
-            f'load_from={path}: {len(heads)} weights of the head have another shape and keep '
+            f'load_from={path}: {len(heads)} weights of the head have a different shape and keep '
             f'their initial values ({heads[0]} is the first).'
         )
 
@@ -184,7 +184,8 @@ def _check_pretrained(run: PlannedRun) -> None:
         path, key = init['checkpoint'], f'model.{name}.init_cfg' if name else 'model.init_cfg'
         if not isinstance(path, str):
             raise UserError(
-                f'{key}.checkpoint is {path!r} and no file: to train from scratch, set {key}=None.'
+                f'{key}.checkpoint is {path!r}, which is not a file: to train from scratch, set '
+                f'{key}=None.'
             )
         content = run.files.checkpoint(path, key, _where_to_get(path, key))
         own = {child for child, _ in module.named_children()}
@@ -222,8 +223,8 @@ def _match(
         plain = _plain_match(model, state)
         raise UserError(
             f'{path} has {given} where the model of {cfg.filename} has {wanted}, in '
-            f'{count} norm layers: {plain}. Use a checkpoint and a configuration of '
-            f'the same norm{way}.'
+            f'{count} norm layers. Compared by key, {plain}. Use a checkpoint and a '
+            f'configuration of the same norm{way}.'
         )
     return match
 
@@ -279,9 +280,10 @@ def _pretrained(model: nn.Module) -> Iterator[tuple[str, nn.Module, Mapping]]:
 def _where_to_get(path: str, key: str) -> str:
     scratch = f'to train from scratch, add --cfg-options {key}=None'
     if 'checkpoints' in os.path.normpath(path).split(os.sep)[:-1]:
-        return f'checkpoints/README.md says where to get it or how to make it; {scratch}'
+        return f'checkpoints/README.md says where to get it or how to create it; {scratch}'
     return (
-        f'train the configuration that writes it, or name another with {key}.checkpoint; {scratch}'
+        f'train the configuration that produces it, or give another with {key}.checkpoint; '
+        f'{scratch}'
     )
 
 
@@ -300,6 +302,6 @@ def _without_prefix(
     if not inner:
         raise UserError(
             f'{path} has no key that begins with {prefix!r}, the prefix of {key}: its '
-            f'{len(state)} keys begin as {next(iter(state))!r} does.'
+            f'{len(state)} keys look like {next(iter(state))!r}.'
         )
     return inner

@@ -32,7 +32,7 @@ def check_image_folder(data: PlannedDataset) -> Sequence[str]:
     names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
     if not names:
         raise UserError(
-            f'{folder} holds no class folders: it must have one folder per class, '
+            f'{folder} contains no class folders: it must have one folder per class, '
             f'with the images of the class in it ({data.key}).'
         )
     extensions = tuple(data.cfg.get('extensions') or EXTENSIONS)
@@ -47,7 +47,7 @@ def check_image_folder(data: PlannedDataset) -> Sequence[str]:
     empty = [name for name in names if not files[name]]
     if empty:
         raise UserError(
-            f'{len(empty)} of the {len(names)} class folders of {folder} hold no image '
+            f'{len(empty)} of the {len(names)} class folders of {folder} contain no images '
             f'({", ".join(extensions)}): {first_few(empty)}. Fill or remove them.'
         )
     wanted = (data.cfg.get('metainfo') or {}).get('classes')
@@ -105,6 +105,6 @@ def check_top_k(run: PlannedRun) -> None:
         values = tuple(values) if isinstance(values, Sequence) else (values,)
         if not all(1 <= k <= classes for k in values):
             raise UserError(
-                f'{key}.topk is {values} and the model has {classes} classes: each must lie '
-                f'between 1 and {classes}, as with --cfg-options {key}.topk="[1]".'
+                f'{key}.topk is {values}, but the model has {classes} classes: each must lie '
+                f'between 1 and {classes}, for example with --cfg-options {key}.topk="[1]".'
             )

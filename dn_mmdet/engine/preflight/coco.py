@@ -60,7 +60,7 @@ def check_voc_classes(data: PlannedDataset) -> Sequence[str]:
         Sequence[str]: The class names, whose number the heads must have.
 
     Raises:
-        UserError: The list is a text.
+        UserError: The list is a string.
     """
     return _classes(data)
 
@@ -69,7 +69,7 @@ def check_coco_metrics(run: PlannedRun) -> None:
     """Check the ``ann_file`` of every CocoMetric.
 
     Raises:
-        UserError: The file is missing or no COCO annotation file, or does not list the images
+        UserError: The file is missing or not a COCO annotation file, or does not list the images
             of the data set.
     """
     for key, metric, cls, dataset in run.metrics():
@@ -105,9 +105,9 @@ def _classes(data: PlannedDataset) -> Sequence[str]:
     given = (metainfo or {}).get('classes')
     if isinstance(given, str) and not os.path.isfile(given):
         raise UserError(
-            f'{data.key}.metainfo.classes is the text {given!r} and not a list of names: '
+            f'{data.key}.metainfo.classes is the string {given!r}, not a list of names: '
             f'write a comma after a single name, classes=({given!r}, ), or give a '
-            'file with one name a line.'
+            'file with one name per line.'
         )
     return data.cls._load_metainfo(metainfo)['classes']
 
@@ -144,8 +144,8 @@ def _check_classes(
         )
         raise UserError(
             f'the class list of {data.key} is not in the order of the categories of {path}, '
-            f'from position {first} on ({classes[first]!r} against {order[first]!r}): '
-            'labels follow the file, so give the list in the order of the file.'
+            f'starting at position {first} ({classes[first]!r} in the list, {order[first]!r} in '
+            'the file): labels follow the file, so give the list in the order of the file.'
         )
 
 

@@ -73,7 +73,7 @@ def check_keys(run: PlannedRun) -> None:
     if absent:
         raise UserError(
             f'{run.cfg.filename} defines no {" and no ".join(absent)}, so it cannot '
-            f'{run.mode}: give a whole configuration, not a part for others to inherit.'
+            f'{run.mode}: give a complete configuration, not a base for others to inherit from.'
         )
 
 

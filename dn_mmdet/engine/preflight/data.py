@@ -48,8 +48,8 @@ def check_datasets(run: PlannedRun) -> None:
     A set that is read twice, as in training and in validation, is checked once.
 
     Raises:
-        UserError: From the check of a data set; its type is registered nowhere; or ``num_classes``
-            of a part of the model is not the number of class names.
+        UserError: From the check of a data set; its type is not registered anywhere; or
+            ``num_classes`` of a part of the model is not the number of class names.
     """
     done: dict[Any, Sequence[str] | None] = {}
     for data in run.datasets():
@@ -90,6 +90,6 @@ def _check_number_of_classes(run: PlannedRun, key: str, classes: Sequence[str]) 
         if number != len(classes):
             at = f'model.{name}.num_classes' if name else 'model.num_classes'
             raise UserError(
-                f'{at} is {number} and the class list of {key} has {len(classes)} names: set '
+                f'{at} is {number}, but the class list of {key} has {len(classes)} names: set '
                 f'{at}={len(classes)} in {run.cfg.filename}, or correct the class list.'
             )

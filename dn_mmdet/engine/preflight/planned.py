@@ -42,17 +42,17 @@ class Switches:
         """Read them from a configuration.
 
         Raises:
-            UserError: ``preflight`` is no dict, or has another key.
+            UserError: ``preflight`` is not a dict, or has another key.
         """
         given, known = cfg.get('preflight', {}), [entry.name for entry in fields(cls)]
         if not isinstance(given, Mapping):
             raise UserError(
-                f'preflight is {given!r} and not a dict of the switches {", ".join(known)}.'
+                f'preflight is {given!r}, not a dict of the switches {", ".join(known)}.'
             )
         unknown = sorted(set(given) - set(known))
         if unknown:
             raise UserError(
-                f'preflight has no switch {unknown[0]!r}: there are {", ".join(known)}.'
+                f'preflight has no switch {unknown[0]!r}: valid switches are {", ".join(known)}.'
             )
         return cls(**given)
 
@@ -81,7 +81,7 @@ class Files:
             dict: What the file holds; see :func:`check_annotations`.
 
         Raises:
-            UserError: The file is missing, no JSON, or not as it must be.
+            UserError: The file is missing, not JSON, or not as it must be.
         """
         content = self._once('annotations', path, lambda: load_annotations(path, key))
         check_annotations(content, path, labels, evaluated)
@@ -140,7 +140,7 @@ class PlannedRun:
         """Every data set that the run reads; wrappers around data sets are looked through.
 
         Raises:
-            UserError: The type of one is registered nowhere.
+            UserError: The type of one is not registered anywhere.
         """
         for part in self._parts():
             evaluator = self._metrics(part) if part != 'train' else ()
@@ -191,12 +191,12 @@ class PlannedDataset:
         """The class.
 
         Raises:
-            UserError: It is registered nowhere.
+            UserError: It is not registered anywhere.
         """
         cls = find_type(DATASETS, self.cfg.get('type'))
         if not isinstance(cls, type):
             raise UserError(
-                f'{self.key}.type is {self.cfg.get("type")!r}, which is no registered data set: '
+                f'{self.key}.type is {self.cfg.get("type")!r}, which is not a registered data set: '
                 'check the spelling, or import its module with custom_imports.'
             )
         return cls

@@ -76,7 +76,7 @@ def config_mistakes(cfg: Config, building: str = '') -> Iterator[None]:
 
 
 def unknown_type(key: str | None, name: str, cfg: Config) -> UserError:
-    """The error for a type that is registered nowhere.
+    """The error for a type that is not registered anywhere.
 
     Args:
         key (str, optional): Dotted key of the type. None looks for it in the configuration.
@@ -92,7 +92,7 @@ def unknown_type(key: str | None, name: str, cfg: Config) -> UserError:
     near = get_close_matches(name, _registered_names(), n=1, cutoff=0.6)
     hint = f'did you mean {near[0]!r}?' if near else 'check the spelling.'
     return UserError(
-        f'{cfg.filename}: {key} is {name!r}, which is registered nowhere; {hint} A '
+        f'{cfg.filename}: {key} is {name!r}, which is not registered anywhere; {hint} A '
         'class of your own must be imported with custom_imports.'
     )
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from mmengine.fileio import dump, load
 
-from dn_mmdet.compare import compare_folders
+from dn_mmdet.compare import compare_folders, compare_runs
 from dn_mmdet.compare.images.predictions import collect_predictions
 from dn_mmdet.compare.images.read import read_results
 from dn_mmdet.compare.report.image_tables import class_tables, interval_table, render_differences
@@ -158,11 +158,11 @@ def break_file(kind, file):
 @pytest.mark.parametrize(
     ('kind', 'message'),
     [
-        ('cut off', 'cut off, or no file'),
+        ('cut off', 'truncated, or was not written'),
         ('other images', r'for other images: its image 4 \(44.png\)'),
         ('unknown image', 'for other images: its image 999'),
-        ('twice', 'twice in the file'),
-        ('fewer images', 'for other images: 27 of 30 are missing, as image 4'),
+        ('twice', 'or occurs twice in the file'),
+        ('fewer images', 'for other images: 27 of 30 are missing, for example image 4'),
         ('other classes', 'for other classes: image 4 has class number 7, the ground truth has 2'),
         ('no boxes', 'holds no detections: entry 3'),
         ('other length', 'holds no detections: entry 3'),
@@ -201,12 +201,17 @@ def test_runs_without_files(copied):
     assert 'old.pkl holds no detections' in compared(copied).predictions.left_out[0]
 
 
-def test_data_that_is_gone_is_told(copied):
+def test_data_that_is_gone_is_told(copied, tmp_path, capsys):
     for folder in copied:
         for file in folder.rglob('config.py'):
             file.write_text(file.read_text().replace('/data/', '/gone/'))
     reasons = compared(copied[:2]).predictions.left_out
     assert len(reasons) == 2 and all('cannot be opened here' in reason for reason in reasons)
+    # The runs themselves are compared.
+    compare_runs(copied[:2], tmp_path / 'out')
+    told = capsys.readouterr().out
+    assert all(f'predictions not used: {reason}' in told for reason in reasons)
+    assert 'left out' not in told
 
 
 def test_unfinished_runs_have_no_comparable_predictions(gaining, copied):
@@ -223,7 +228,7 @@ def test_metrics_that_predictions_do_not_give(gaining):
     groups = comparison.groups, comparison.compared
     assert collect_predictions(*groups, 'voc/mAP').results == {}
     (told,) = collect_predictions(*groups, 'voc/mAP', test=True).left_out
-    assert told.startswith('voc/mAP cannot be taken from predictions')
+    assert told.startswith('voc/mAP cannot be computed from predictions (only')
 
 
 @pytest.fixture(scope='module')
@@ -289,6 +294,8 @@ def test_data_are_opened_without_running_the_configuration(copied, tmp_path):
             )
         )
     run = compare_folders(map(str, copied[:2])).group('BN').first
-    with pytest.raises(UserError, match=r'config\.py: val_evaluator\.f is no literal but open\('):
+    with pytest.raises(
+        UserError, match=r'config\.py: val_evaluator\.f is not a literal but open\('
+    ):
         read_results(run, Path(run.work_dir, 'predictions.pkl'), 'coco/bbox_mAP')
     assert not (tmp_path / 'made').exists()

@@ -103,8 +103,8 @@ def test_one_option_switches_it_on(config, kind, tmp_path):
         ('TensorboardVisBackend', 'needs the package tensorboard, .*run "pip install tensorboard"'),
         (
             'TensorBoardVisBackend',
-            "vis_backends.1.type is 'TensorBoardVisBackend', which is registered "
-            "nowhere; did you mean 'TensorboardVisBackend'",
+            "vis_backends.1.type is 'TensorBoardVisBackend', which is not registered "
+            "anywhere; did you mean 'TensorboardVisBackend'",
         ),
     ],
 )

@@ -103,7 +103,11 @@ DATA = {
         ['instances_train2017.json is not valid JSON at line 1, column'],
     ),
     'annotations not text': (write(TRAIN, b'\xff\xd8\xff\xe0'), (), ['is not JSON: byte 0']),
-    'annotations a list': (write(TRAIN, b'[]'), (), ['holds a list', 'not in COCO format']),
+    'annotations a list': (
+        write(TRAIN, b'[]'),
+        (),
+        ['holds a list, not an object', 'not in COCO format'],
+    ),
     'no categories': (
         change(TRAIN, lambda c: c.pop('categories')),
         (),
@@ -134,17 +138,17 @@ DATA = {
     'box of three': (
         change(TRAIN, lambda c: c['annotations'][2]['bbox'].pop()),
         (),
-        ['the bbox of 1 annotations is not [x, y, width, height]', 'of id 3'],
+        ['the bbox of 1 annotations is not [x, y, width, height]', '(id 3)'],
     ),
     'unknown image': (
         change(TRAIN, lambda c: c['annotations'][2].update(image_id=99)),
         (),
-        ['1 annotations (the first has id 3) give as image_id', '99'],
+        ["the image_id of 1 annotations (the first has id 3) is not in 'images': 99."],
     ),
     'unknown category': (
         change(TRAIN, lambda c: c['annotations'][2].update(category_id=42)),
         (),
-        ['give as category_id', '42'],
+        ['the category_id of 1 annotations', "is not in 'categories': 42."],
     ),
     'annotation id twice': (
         change(TRAIN, lambda c: c['annotations'][2].update(id=1)),
@@ -169,17 +173,17 @@ DATA = {
     'class order': (
         change(TRAIN, swap_classes),
         (),
-        ['is not in the order of the categories', "'zero' against 'one'"],
+        ['is not in the order of the categories', "'zero' in the list, 'one' in the file"],
     ),
     'class list a text': (
         None,
         set_option('train_dataloader.dataset.metainfo.classes', 'zero'),
-        ["is the text 'zero'", "classes=('zero', )"],
+        ["is the string 'zero'", "classes=('zero', )"],
     ),
     'number of classes': (
         None,
         set_option('model.bbox_head.num_classes', '11'),
-        ['model.bbox_head.num_classes is 11', 'has 10 names'],
+        ['model.bbox_head.num_classes is 11, but', 'has 10 names'],
     ),
     'number of classes, data elsewhere': (
         None,
@@ -197,9 +201,9 @@ DATA = {
     'image cut off': (
         cut('data/train2017/003.jpg', 300),
         (),
-        ['1 of the 8 images in', 'data/train2017/ are cut off or no images: 003.jpg.'],
+        ['1 of the 8 images in', 'data/train2017/ are truncated or not images: 003.jpg.'],
     ),
-    'image empty': (cut('data/val2017/001.jpg', 0), (), ['data/val2017/ are cut off', '001.jpg']),
+    'image empty': (cut('data/val2017/001.jpg', 0), (), ['data/val2017/ are truncated', '001.jpg']),
     'evaluator file': (
         None,
         set_option('val_evaluator.ann_file', 'nowhere.json'),
@@ -310,7 +314,7 @@ CONFIGURATION = {
         'tiny.py',
         None,
         (*set_option('optim_wrapper.type', 'ApexOptimWrapper'), '--amp'),
-        ['--amp works with', 'ApexOptimWrapper'],
+        ['--amp requires', 'ApexOptimWrapper'],
     ),
     'auto-scale-lr': (
         'tiny.py',
@@ -323,7 +327,7 @@ CONFIGURATION = {
         'tiny.py',
         None,
         set_option('preflight', 'False'),
-        ['preflight is False and not a dict'],
+        ['preflight is False, not a dict'],
     ),
     'switch': (
         'tiny.py',
@@ -403,11 +407,11 @@ def test_wrapped_data_sets_are_checked(place, refused):
         (lambda data: data.rename(data.with_name('gone')), ['the image folder', 'does not exist']),
         (
             lambda data: [f.unlink() for f in (data / 'one').iterdir()],
-            ['1 of the 10 class folders', 'hold no image', ': one.'],
+            ['1 of the 10 class folders', 'contain no images', ': one.'],
         ),
         (
             lambda data: (data / 'one' / '0.png').write_bytes(b'\x89PNG\r\n\x1a\n'),
-            ['1 of the 10 images', 'cut off', 'one/0.png'],
+            ['1 of the 10 images', 'truncated', 'one/0.png'],
         ),
     ],
 )

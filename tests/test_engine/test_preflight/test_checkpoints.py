@@ -78,7 +78,7 @@ def pretrained(path, *more):
                 '--cfg-options model.backbone.init_cfg=None',
             ],
         ),
-        (pretrained('gone.pth'), ['train the configuration that writes it']),
+        (pretrained('gone.pth'), ['train the configuration that produces it']),
         (('--resume', 'data', *pretrained('dnb.pth')), ['data of --resume is a folder']),
     ],
 )
@@ -143,7 +143,7 @@ def test_code_in_a_checkpoint_is_refused(
             monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
         sentence = refused(*arguments, folder=norms)
         assert (
-            f'hostile.pth is refused and none of it was run: beside tensors it holds {name}'
+            f'hostile.pth is refused and none of it was run: besides tensors it contains {name}'
             in sentence
         )
     assert not (norms / 'hacked').exists()
@@ -164,14 +164,17 @@ def test_text_that_resuming_would_run_is_refused(norms, refused):
             'bn.pth',
             [
                 'bn.pth has BN where the model of dnb',
-                'has DNB, in 52 norm layers',
+                'has DNB, in 52 norm layers. Compared by key, ',
                 'allow_bn_checkpoint=True',
             ],
         ),
         (
             'bn',
             'dnb.pth',
-            ['dnb.pth has DNB where the model of bn', 'has BN, in 52 norm layers'],
+            [
+                'dnb.pth has DNB where the model of bn',
+                'has BN, in 52 norm layers. Compared by key, ',
+            ],
         ),
     ],
 )
@@ -261,7 +264,7 @@ def test_another_architecture(norms, refused):
     for arguments in runs('dnb', 'wide.pth'):
         sentence = refused(*arguments, folder=norms)
         assert 'wide.pth does not have the architecture of ' in sentence
-        assert ' are of another shape (' in sentence
+        assert ' are of a different shape (' in sentence
 
 
 @pytest.mark.parametrize(
@@ -304,9 +307,9 @@ def test_another_number_of_classes_is_fine_tuning(norms, refused):
     save(norms / 'seven.pth', model.state_dict())
     notes = run_preflight(load_config('dnb.py', {'load_from': 'seven.pth'}), 'train')
     assert len(notes) == 1
-    assert '12 weights of the head have another shape' in notes[0]
+    assert '12 weights of the head have a different shape' in notes[0]
     sentence = refused('test.py', 'dnb.py', 'seven.pth', folder=norms)
-    assert '12 are of another shape (bbox_head.cls_convs' in sentence
+    assert '12 are of a different shape (bbox_head.cls_convs' in sentence
 
 
 def test_resuming_needs_the_optimizer(norms, refused):

@@ -61,9 +61,9 @@ def test_a_check_of_ones_own_stops_a_run(place, registered):
 def test_voc_data_must_have_as_many_classes_as_the_head(place):
     dataset = {'train_dataloader.dataset.type': 'XMLDataset'}
     classes = {'train_dataloader.dataset.metainfo': dict(classes=('cell', 'platelet'))}
-    words = r'bbox_head\.num_classes is 10 and the class list of train_dataloader\.dataset has 2'
+    words = r'bbox_head\.num_classes is 10, but the class list of train_dataloader\.dataset has 2'
     with pytest.raises(UserError, match=words):
         run_preflight(load_config('tiny.py', dataset | classes), 'train')
     classes['train_dataloader.dataset.metainfo'] = dict(classes=('cell'))  # no tuple
-    with pytest.raises(UserError, match='is the text .cell. and not a list of names'):
+    with pytest.raises(UserError, match='is the string .cell., not a list of names'):
         run_preflight(load_config('tiny.py', dataset | classes), 'train')

@@ -66,7 +66,7 @@ def test_cells_are_trained_by_workers_and_saved_as_they_come(tmp_path, capsys):
     assert done[0].startswith('[1/2] BN, lr 0.05, batch 4, seed 0: val ')
     assert done[1].startswith('[2/2] BN, lr 0.05, batch 4, seed 1: val ') and len(done) == 2
     assert told[1].startswith('[1/2] BN, lr 0.05, batch 4, seed 0  (')
-    assert all(line.endswith(' left in all)') for line in told[1:] if line not in done)
+    assert all(line.endswith(' left in total)') for line in told[1:] if line not in done)
 
 
 def test_a_cell_that_fails_is_named_and_the_finished_ones_stay(tmp_path, monkeypatch):
@@ -94,7 +94,7 @@ def test_what_is_in_the_csv_file_is_not_trained_again(folder, tmp_path, monkeypa
 
     monkeypatch.setattr(run, '_train', train)
     for _ in range(2):
-        with pytest.raises(KeyboardInterrupt, match='the same command goes on'):
+        with pytest.raises(KeyboardInterrupt, match='the same command continues with the missing'):
             run.run_ablations(tmp_path)
     first, second = trained
     assert second == first[5:]
