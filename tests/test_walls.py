@@ -1,6 +1,6 @@
-"""The house has walls: a room imports from the rooms below it alone, and no files import in a ring.
+"""The packages are ordered: imports run downward only, and no files import each other in a cycle.
 
-docs/design.md says what each room is for. A new room finds its floor in ``FLOORS``.
+docs/design.md says what each package is for. A new package gets its place in ``FLOORS``.
 """
 
 import ast

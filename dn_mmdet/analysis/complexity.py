@@ -85,7 +85,7 @@ def count_complexity(model: nn.Module, shape: tuple[int, int]) -> Complexity:
             'aten::baddbmm', lambda inputs, outputs: bmm_flop_jit(inputs[1:3], outputs)
         )
         analyzer.set_op_handle('aten::scaled_dot_product_attention', _count_attention)
-        # The data preprocessor is no part of forward(x), and elementwise operators are free.
+        # The data preprocessor is not part of forward(x), and elementwise operators are free.
         analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         analyzer.tracer_warnings('none')
         # With gradients, with_cp would put blocks inside a function that no trace looks into.

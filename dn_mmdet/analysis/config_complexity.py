@@ -168,7 +168,7 @@ def _shape_of(cfg: Config) -> tuple[int, int]:
     shape = find_input_shape(cfg)
     if shape is None:
         raise UserError(
-            f'{cfg.filename} says no input size, neither in its test pipeline nor as '
+            f'{cfg.filename} gives no input size in its test pipeline or as '
             'input_size: give it with --shape H W.'
         )
     return shape

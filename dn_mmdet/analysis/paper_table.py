@@ -1,4 +1,4 @@
-"""The paper's parameters and multiply-adds (Tables 1 to 9) beside those of the shipped models."""
+"""The paper's parameters and multiply-adds (Tables 1 to 9) next to those of the shipped models."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -177,7 +177,7 @@ def is_printed_as(value: int, printed: str) -> bool:
 
 
 def print_paper_table(rows: Iterable[PaperRow] | None = None) -> bool:
-    """Print ours beside the paper's, a line as soon as it is computed.
+    """Print ours next to the paper's, a line as soon as it is computed.
 
     Args:
         rows (Iterable[PaperRow], optional): Defaults to all.

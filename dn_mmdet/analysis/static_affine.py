@@ -66,7 +66,7 @@ def static_affine(
         runner = build_runner(cfg, notes)
         if not any(isinstance(module, DynamicNorm) for module in runner.model.modules()):
             raise UserError(
-                f'{config} has no DN-B or DN-C layer, whose scale and shift could be '
+                f'{config} has no DN-B or DN-C layer whose scale and shift could be '
                 'held: give a configuration with norm_cfg.type DNB or DNC.'
             )
         with mean_affine(runner.model) as means:

@@ -138,7 +138,8 @@ def _choose(model: nn.Module, layers: Sequence[str]) -> list[str]:
     unknown = [name for name in layers if name not in found]
     if unknown:
         raise UserError(
-            f'{unknown[0]} is no norm layer of the model; these are: {", ".join(found)}.'
+            f'{unknown[0]} is not a norm layer of the model; its norm layers are: '
+            f'{", ".join(found)}.'
         )
     dynamic = [name for name, layer in found.items() if isinstance(layer, DynamicNorm)]
     candidates = dynamic or list(found)
@@ -153,8 +154,8 @@ def _by_group(
     """Alpha and lambda of a layer's samples, each (N, C), by the group of their image."""
     if len(entries) != len(order):
         raise UserError(
-            f'{name} runs {len(entries) // max(len(order), 1)} times for an image, so '
-            'that its values are no single line: choose other --layers.'
+            f'{name} runs {len(entries) // max(len(order), 1)} times per image, so it '
+            'has no single set of values: choose other --layers.'
         )
     groups = {}
     for group, (alpha, shift, _) in zip(order, entries, strict=True):

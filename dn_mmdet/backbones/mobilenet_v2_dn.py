@@ -88,7 +88,7 @@ class MobileNetV2DN(MobileNetV2):
         ):
             if len(values) != 7 or not set(values) <= set(good):
                 raise ValueError(
-                    f'{name} must be 7 numbers of {good[0]} '
+                    f'{name} must be 7 numbers, each {good[0]} '
                     f'{"or 2" if name == "strides" else "or more"}, one for each '
                     f'stage, but got {tuple(values)}'
                 )
@@ -155,7 +155,7 @@ class MobileNetV2DN(MobileNetV2):
 
 
 def _forward_with_expansion(stage: nn.Sequential, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Run a stage; return its first block's expansion beside its output."""
+    """Run a stage; return its first block's expansion and its output."""
     block = stage[0]
     expansion = block.expand_conv(x)
 

@@ -46,7 +46,7 @@ class ResNetDN(ResNet):
             Defaults to ``dict(type='BN')``.
         norm_eval (bool): All running statistics stand still in training. Defaults to False.
         with_cp (bool): Checkpoint each block, which saves memory for time. Defaults to False.
-        zero_init_residual (bool): Start the last gamma of each block at 0, so that the block
+        zero_init_residual (bool): Start the last gamma of each block at 0, so the block
             begins as its shortcut. DN-B and DN-C have no trained gamma and refuse it: their
             scale is an offset, which stays as it starts, plus the SC-Module, and with an offset
             of 0 it is the form that does not train. So it is off by default, and a norm can be
@@ -87,7 +87,7 @@ class ResNetDN(ResNet):
         for name, values in (('strides', strides), ('dilations', dilations)):
             if len(values) != num_stages or min(values) < 1:
                 raise ValueError(
-                    f'{name} must be {num_stages} numbers of 1 or more, one for each '
+                    f'{name} must be {num_stages} numbers, each 1 or more, one for each '
                     f'of num_stages, but got {tuple(values)}'
                 )
         if not out_indices or not set(out_indices) <= set(range(num_stages)):

@@ -68,16 +68,20 @@ def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[La
         '--paths',
         nargs='+',
         choices=[path for path in PATHS if path != 'auto'],
-        help='of DN-B (default: all that run here)',
+        help='paths of DN-B to time (default: all available here)',
     )
-    add('--activation', choices=ACTIVATIONS, help='behind the norm; DN-B folds it in')
+    add('--activation', choices=ACTIVATIONS, help='activation after the norm; DN-B folds it in')
     add(
         '--warmup',
         type=whole_number(0),
         default=LayerCase.warmup,
-        help='untimed rounds before (default: %(default)s)',
+        help='untimed warm-up rounds (default: %(default)s)',
     )
-    add('--json', metavar='FILE', help='all numbers, with device, threads and versions')
+    add(
+        '--json',
+        metavar='FILE',
+        help='write all numbers, with device, threads and versions, to this file',
+    )
     args = parser.parse_args(arguments)
     try:
         args.device = usable_device(args.device or 'cpu')
@@ -117,7 +121,7 @@ def _measure(case: LayerCase, paths: Sequence[str] | None) -> dict:
 def _print(report: dict, args: argparse.Namespace) -> None:
     if not report['cells']:
         return
-    behind = f' With {args.activation} behind the norm.' if args.activation else ''
+    behind = f' With {args.activation} after the norm.' if args.activation else ''
     print(f'{environment_text(report["environment"])}{behind}')
     for kind, cells in group_cells(report['cells'], 'dtype', 'layout').items():
         print(f'\n{", ".join(kind)}\n')
@@ -137,7 +141,7 @@ def _shape(text: str) -> tuple[int, ...]:
 
 
 if __name__ == '__main__':
-    # A reader of the table that ends early, as head does, is no error.
+    # A reader of the table that ends early, as head does, is not an error.
     try:
         main()
         sys.stdout.flush()

@@ -55,12 +55,13 @@ def add_case_options(
         device (str): Default of the command, for the help.
     """
     add = parser.add_argument
-    add('--modes', nargs='+', choices=MODES, help='default: both')
-    add('--layouts', '--layout', nargs='+', choices=tuple(LAYOUTS), help='default: both')
+    add('--modes', nargs='+', choices=MODES, help='modes to time (default: both)')
+    layouts = 'layouts to time (default: both)'
+    add('--layouts', '--layout', nargs='+', choices=tuple(LAYOUTS), help=layouts)
     add('--dtype', nargs='+', choices=DTYPES, help=f'{dtype} (default: float32)')
     add('--repeats', type=whole_number(1), help=f'timed rounds (default: {repeats})')
     add('--device', help=f'cpu, cuda or cuda:N (default: {device})')
-    add('--threads', type=whole_number(1), help='of a CPU (default: as torch chooses)')
+    add('--threads', type=whole_number(1), help="CPU threads (default: torch's choice)")
 
 
 def whole_number(least: int) -> Callable[[str], int]:
@@ -68,7 +69,7 @@ def whole_number(least: int) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         if not text.isdigit() or int(text) < least:
-            raise argparse.ArgumentTypeError(f'{text!r} is not a number of {least} or more')
+            raise argparse.ArgumentTypeError(f'{text!r} is not a whole number, {least} or more')
         return int(text)
 
     return read

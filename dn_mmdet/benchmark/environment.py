@@ -1,4 +1,4 @@
-"""What decides a time beside the code: device, threads, versions, settings of the process."""
+"""What decides a time besides the code: device, threads, versions, settings of the process."""
 
 import hashlib
 import os
@@ -97,7 +97,7 @@ def usable_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise UserError(
             f'--device {name} cannot be used ({str(error).splitlines()[0]}): choose cpu, or '
-            'install the torch that fits the device.'
+            'install a torch build for that device.'
         ) from error
     return device
 

@@ -25,7 +25,7 @@ class LayerCase(Case):
 
     Attributes:
         shape (tuple[int, int, int, int]): N, C, H, W.
-        activation (str, optional): 'ReLU6' or 'ReLU' behind the norm. DN-B folds it in.
+        activation (str, optional): 'ReLU6' or 'ReLU' after the norm. DN-B folds it in.
         device (str): 'cpu' or 'cuda'.
 
     The dtype is that of the input; the layer's own numbers are float32.
@@ -41,7 +41,7 @@ class LayerCase(Case):
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.shape) != 4 or min(self.shape) < 1:
-            raise ValueError(f'shape must be 4 numbers of 1 or more, got {self.shape}')
+            raise ValueError(f'shape must be 4 numbers, each 1 or more, got {self.shape}')
         if self.mode == 'train' and self.shape[0] * self.shape[2] * self.shape[3] == 1:
             raise ValueError(
                 f'shape must have more than 1 value per channel for training, got {self.shape}'

@@ -64,7 +64,7 @@ class TopKAccuracy(BaseMetric):
                 metrics[f'top1_{name}'] = _percent([rank < 1 for rank in ranks])
             else:
                 print_log(
-                    f'no image is of class {name!r}, whose accuracy was to be reported',
+                    f'no image belongs to class {name!r}, so its accuracy cannot be reported',
                     'current',
                     logging.WARNING,
                 )
@@ -78,7 +78,7 @@ def _percent(hits: Sequence[bool]) -> float:
 def rank_of_class(scores: Tensor, labels: Tensor) -> Tensor:
     """How many classes stand before the right one, image by image.
 
-    Equal scores stand in the order of the classes, so that a network that says the same of every
+    Equal scores stand in the order of the classes, so a network that says the same of every
     class is right by chance alone. Where a score is NaN the right class stands last: a network
     that has diverged is never right.
 

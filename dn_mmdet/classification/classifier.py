@@ -18,7 +18,7 @@ __all__ = ['ImageClassifier']
 class ImageClassifier(BaseModel):
     """A backbone's last feature, pooled, and a linear layer to the class scores.
 
-    The backbone lies under ``backbone.`` in the state dict, so that a detector takes it over with
+    The backbone lies under ``backbone.`` in the state dict, so a detector takes it over with
     ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')``.
 
     Args:
@@ -29,7 +29,7 @@ class ImageClassifier(BaseModel):
         label_smoothing (float): Share of the target that is spread over all classes, in [0, 1).
             Defaults to 0.0.
         topk (Sequence[int]): The values of k whose share of right training images, in percent,
-            is logged as ``accuracy_top{k}`` beside the loss. Defaults to (1,).
+            is logged as ``accuracy_top{k}`` next to the loss. Defaults to (1,).
         data_preprocessor (dict, optional): Defaults to none but moving to the device; configs use
             ``ImgDataPreprocessor``, which normalizes the pixels.
         init_cfg (dict | list[dict], optional): See :class:`mmengine.model.BaseModule`.

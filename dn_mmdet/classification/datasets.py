@@ -64,7 +64,7 @@ class ImageFolder(BaseDataset):
 class ImageList(BaseDataset):
     """A text file with a line ``path label`` for each image.
 
-    The classes are those of ``metainfo``, or else the lines of ``classes.txt`` beside the list,
+    The classes are those of ``metainfo``, or else the lines of ``classes.txt`` next to the list,
     in the order of the labels.
 
     Args:

@@ -117,7 +117,7 @@ def judge(
     zero = [name for name, found in names.items() if found and found.contains_zero]
     against += [f'the interval {name} contains zero' for name in zero]
     against += (
-        ['it is no larger than the rounding in the log']
+        ['it is not larger than the rounding of the logged values']
         if (0 < abs(difference.mean) < rounding(metric) + 1e-9)
         else []
     )
@@ -133,8 +133,8 @@ def judge(
         chance = chance_of_one_sign(len(shared))
         if chance > 1 - LEVEL:
             told += (
-                f'; but {len(shared)} seeds are few: equal models give differences of one '
-                f'sign in 1 of {round(1 / chance)} comparisons'
+                f'; but {len(shared)} seeds are few: equal models give differences that all '
+                f'have the same sign in 1 of {round(1 / chance)} comparisons'
             )
     return Claim(
         group.label,

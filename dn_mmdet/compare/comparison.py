@@ -85,7 +85,7 @@ class Comparison:
 
     @property
     def warnings(self) -> list[str]:
-        """Differences beside norm and checkpoint, a sentence for each group that has some."""
+        """Differences besides norm and checkpoint, a sentence for each group that has some."""
         found = [
             (group.label, [d.key for d in self.differences(group) if not is_expected(d)])
             for group, _ in self.compared
@@ -200,7 +200,7 @@ def _notes(groups: Sequence[Group]) -> list[str]:
         if run.diverged:
             notes.append(
                 f'{run.work_dir} (seed {run.seed}) diverged: {run.diverged}. It counts as '
-                'NaN and enters no mean.'
+                'NaN and is left out of all means.'
             )
         elif not run.finished:
             notes.append(f'{run.work_dir} is not finished: {run.last} of {run.planned}.')
@@ -243,8 +243,8 @@ def find_group(groups: Sequence[Group], name: str) -> Group:
             break
     labels = ', '.join(repr(group.label) for group in groups)
     raise UserError(
-        f'--baseline {name} names {len(found)} of the groups of runs: give one of '
-        f'{labels}, or the work folder of a run.'
+        f'--baseline {name} matches {len(found)} groups of runs: choose one of {labels}, '
+        'or the work folder of a run.'
     )
 
 
@@ -254,8 +254,8 @@ def choose_baselines(groups: Sequence[Group], fixed: Group | None) -> dict[str, 
     Args:
         groups (Sequence[Group]): The groups that are compared.
         fixed (Group, optional): The baseline of all others. Defaults to a baseline for each
-            group, the BN group that differs in the fewest settings beside norm and checkpoint, so
-            that BN at batch 2 is what DN-B at batch 2 is compared with.
+            group, the BN group that differs in the fewest settings besides norm and
+            checkpoint, so BN at batch 2 is what DN-B at batch 2 is compared with.
 
     Returns:
         dict[str, Group]: Label to baseline; a baseline has none itself.
@@ -270,8 +270,8 @@ def choose_baselines(groups: Sequence[Group], fixed: Group | None) -> dict[str, 
     if not candidates or not others:
         labels = ', '.join(repr(group.label) for group in groups)
         raise UserError(
-            f'{"none" if not candidates else "each"} of the groups of runs has BN: '
-            f'name the baseline with --baseline, one of {labels}.'
+            f'{"no group" if not candidates else "every group"} of runs has BN: '
+            f'choose the baseline with --baseline, one of {labels}.'
         )
     return {
         group.label: min(candidates, key=lambda bn: (_distance(bn, group), -len(bn.runs), bn.label))

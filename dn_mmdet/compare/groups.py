@@ -152,12 +152,12 @@ def label_apart(groups: Sequence[Group]) -> list[Group]:
     by_norm = defaultdict(list)
     for group in groups:
         by_norm[str(group.first.norm)].append(group)
-    labelled = [
+    labeled = [
         replace(group, label=label)
         for norm, same in by_norm.items()
         for group, label in zip(same, _labels(norm, same), strict=True)
     ]
-    return sorted(labelled, key=lambda group: group.label)
+    return sorted(labeled, key=lambda group: group.label)
 
 
 def _labels(norm: str, groups: Sequence[Group]) -> list[str]:
@@ -248,7 +248,7 @@ def split_by_data(
         baseline (Group, optional): One of them. Defaults to none.
 
     Returns:
-        tuple[list[Group], list[str], str]: The groups that are kept, labelled anew; a sentence for
+        tuple[list[Group], list[str], str]: The groups that are kept, labeled again; a sentence for
         each run that is not; and the data in words.
 
     Raises:

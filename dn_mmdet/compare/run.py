@@ -40,10 +40,10 @@ def compare_runs(
     Args:
         work_dirs (Sequence[str | PathLike]): Folders of ``tools/train.py``, in any order.
         out (str | PathLike): Folder of ``compare.html``, which needs no other file,
-            ``compare.md``, ``compare.csv`` of the runs, ``differences.csv`` of what they were
-            compared by, and the pictures. Defaults to 'work_dirs/compare'.
-        metric (str, optional): What decides, as 'coco/bbox_mAP_50' or 'mAP_50'. Defaults to
-            COCO's mAP, or top-1 accuracy.
+            ``compare.md``, ``compare.csv`` of the runs, ``differences.csv`` of the
+            differences between them, and the pictures. Defaults to 'work_dirs/compare'.
+        metric (str, optional): The metric to compare by, such as 'coco/bbox_mAP_50' or
+            'mAP_50'. Defaults to COCO's mAP, or top-1 accuracy.
         baseline (str, optional): A norm, a label of the report or a work folder. Defaults to a
             baseline for each group, the BN group that differs least from it.
         failed (Mapping[str, str], optional): Work folder of each run that could not be trained
@@ -52,11 +52,11 @@ def compare_runs(
             ``predictions.pkl``, else the newest pickle. Defaults to True.
         resamples (int): Draws of images for the intervals from predictions, see
             :func:`resampled_values` for what they cost; 0 for none. Defaults to 1,000.
-        test (bool): Whether to make first the prediction files that are missing or older than the
+        test (bool): Whether to first make the prediction files that are missing or older than the
             last checkpoint, see :func:`make_predictions`. Defaults to False.
 
     Returns:
-        Comparison: What the report tells.
+        Comparison: The content of the report.
 
     Raises:
         UserError: Fewer than two comparable groups of runs, no common metric, or ``out`` cannot
@@ -79,8 +79,10 @@ def compare_runs(
     for text in (*comparison.warnings, *(claim.sentence for claim in comparison.claims)):
         print(text)
     unused = comparison.predictions.left_out if comparison.predictions else ()
-    for text in (*comparison.left_out, *unused):
+    for text in comparison.left_out:
         print(f'left out: {text}')
+    for text in unused:
+        print(f'predictions not used: {text}')
     print(f'Written to {out}/: {", ".join(sorted(files))}')
     return comparison
 
@@ -120,10 +122,11 @@ def compare_configs(
 ) -> Comparison:
     """Train what is missing, seed by seed, each run in a process of its own; then compare.
 
-    Interrupted, the same call goes on: whole runs stay, the others resume at their last epoch.
+    If interrupted, the same call continues: finished runs stay, the others resume at their last
+    epoch.
 
     Args:
-        configs (Sequence[str | PathLike]): Two or more, with file names of their own.
+        configs (Sequence[str | PathLike]): Two or more, with distinct file names.
         seeds (Sequence[int]): Of ``randomness``. Defaults to (0, 1, 2).
         work_root (str | PathLike): A run is in ``<configuration's name>/seed_<seed>`` of it; one
             of another configuration or data is set aside there. Defaults to 'work_dirs/compare'.
@@ -133,19 +136,21 @@ def compare_configs(
             defaults to True, as the data is here.
 
     Returns:
-        Comparison: What the report tells.
+        Comparison: The content of the report.
 
     Raises:
         UserError: A configuration cannot be read, or too few runs can be compared.
-        KeyboardInterrupt: With how to go on.
+        KeyboardInterrupt: The message says how to continue.
     """
     configs = [Path(config) for config in configs]
     if len(configs) < 2:
-        raise UserError('a comparison needs two configurations, and one is given: name another.')
+        raise UserError(
+            'a comparison needs two configurations, but only one is given: add another.'
+        )
     twice = [name for name, count in Counter(c.stem for c in configs).items() if count > 1]
     if twice:
         raise UserError(
-            f'two configurations are named {twice[0]}, and so would their folders be: rename one.'
+            f'two configurations are named {twice[0]}, so their folders would collide: rename one.'
         )
     trainings = [
         Training(
@@ -180,13 +185,13 @@ def train_missing(trainings: Sequence[Training], workers: int | None = None) -> 
 
     Raises:
         UserError: A configuration cannot be read.
-        KeyboardInterrupt: With how to go on.
+        KeyboardInterrupt: The message says how to continue.
     """
     try:
         failed = run_all(trainings, workers)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            'the same command goes on, with each run from its last checkpoint'
+            'the same command resumes each run from its last checkpoint'
         ) from None
     return {
         str(training.work_dir): failed[training.name]

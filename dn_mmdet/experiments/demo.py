@@ -56,7 +56,7 @@ def run_demo(work_root: str | os.PathLike = 'work_dirs', seed: int = 0) -> Path:
 
     Raises:
         UserError: A step failed.
-        KeyboardInterrupt: With how to go on.
+        KeyboardInterrupt: The message says how to continue.
     """
     began = time.monotonic()
     work_root = Path(work_root)
@@ -72,7 +72,7 @@ def run_demo(work_root: str | os.PathLike = 'work_dirs', seed: int = 0) -> Path:
         jobs = [*pretrainings.values(), *detectors.values(), *tests.values(), timing, pictures]
         run_all(jobs, workers=1, keep_going=False)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt('the same command goes on from the last checkpoint') from None
+        raise KeyboardInterrupt('the same command continues from the last checkpoint') from None
     for label, test in tests.items():
         rows[label]['metrics'] = test.metrics
     text = metrics_table(rows)

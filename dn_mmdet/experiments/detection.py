@@ -133,7 +133,7 @@ def compare_embedded(
 
     Raises:
         UserError: Too few runs can be compared.
-        KeyboardInterrupt: With how to go on.
+        KeyboardInterrupt: The message says how to continue.
     """
     work_root, out = Path(work_root), Path(out or work_root)
     build_digits_coco('data/digits')

@@ -56,7 +56,7 @@ def plot_bands(
         xlabel (str): What the steps are. Defaults to 'epoch'.
         ylabel (str): What the values are. Defaults to 'mAP'.
         title (str): A line above the plot. Defaults to none.
-        markers (bool): Mark every step and write the last mean beside it where there is room.
+        markers (bool): Mark every step and write the last mean next to it where there is room.
             Defaults to True.
     """
     # Small for its letters, which are read on a phone too.

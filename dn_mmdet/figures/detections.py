@@ -1,4 +1,4 @@
-"""Detections of several models beside the ground truth, drawn by mmdet's visualizer."""
+"""Detections of several models next to the ground truth, drawn by mmdet's visualizer."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
@@ -22,7 +22,7 @@ __all__ = ['draw_detections', 'draw_side_by_side']
 
 # All images are brought to one size, at which the labels of the boxes can be read.
 SIDE = 360
-# Boxes stand out on dark and light images alike; further classes begin anew.
+# Boxes stand out on dark and light images alike; further classes start again.
 PALETTE = (
     (230, 25, 75),
     (60, 180, 75),

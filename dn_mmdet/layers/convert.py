@@ -16,15 +16,15 @@ Place = tuple[nn.Module, str, nn.Module]
 
 
 def convert_batchnorm(model: nn.Module, r: int = 16, g: int | str = 'oup') -> nn.Module:
-    """Replace BatchNorm by DN-B; the model then computes what it did, in training too.
+    """Replace BatchNorm by DN-B; the model computes the same as before, in training too.
 
     Every ``nn.BatchNorm2d`` and ``nn.SyncBatchNorm`` becomes a :class:`DNB` with its statistics,
     gamma and beta as offsets, eps, momentum, device, dtype and mode; of a SyncBatchNorm also the
-    process group. A layer that stands in several places is one layer afterwards. Where gamma is
-    frozen the SC-Module is. Subclasses with a forward of their own, ``nn.BatchNorm1d``,
-    ``nn.BatchNorm3d``, other norms and what is inside of DN-B, DN-C and SE + BN are left alone.
-    Hooks of a replaced layer are dropped, and an optimizer must be made anew: gamma and beta are
-    trained no longer, the SC-Module is.
+    process group. A layer used in several places remains shared. Where gamma is frozen, so is the
+    SC-Module. Subclasses with a forward of their own, ``nn.BatchNorm1d``, ``nn.BatchNorm3d``,
+    other norms and the inside of DN-B, DN-C and SE + BN are left alone. Hooks of a replaced layer
+    are dropped. Then create a new optimizer: gamma and beta are no longer trained, the SC-Module
+    is.
 
     Args:
         model (nn.Module): Changed in place, or replaced where it is a BatchNorm itself.
@@ -36,7 +36,7 @@ def convert_batchnorm(model: nn.Module, r: int = 16, g: int | str = 'oup') -> nn
         nn.Module: The model.
 
     Raises:
-        TypeError: ``model`` is no module, or an argument is not of the type above.
+        TypeError: ``model`` is not a module, or an argument is not of the type above.
         ValueError: There is nothing to convert, an argument is out of range, or a BatchNorm has an
             eps of 0. Nothing has been changed then.
     """
@@ -49,8 +49,8 @@ def convert_batchnorm(model: nn.Module, r: int = 16, g: int | str = 'oup') -> nn
     if not places:
         norms = sorted({type(module).__name__ for _, _, module in every if _is_norm(module)})
         raise ValueError(
-            f'{type(model).__name__} has no BatchNorm2d or SyncBatchNorm to convert: it has '
-            + (f'{", ".join(norms)} as norm layers' if norms else 'no norm layers')
+            f'{type(model).__name__} has no BatchNorm2d or SyncBatchNorm to convert: '
+            + (f'its norm layers are {", ".join(norms)}' if norms else 'it has no norm layers')
         )
     # All are made before the first is put in place, since making one may fail.
     made = {bn: _converted(bn, r, g) for _, _, bn in places}

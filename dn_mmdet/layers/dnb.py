@@ -26,9 +26,9 @@ class DNB(DynamicNorm):
     """Dynamic Normalization, batch- and channel-wise (DN-B; equations 6 and 7 of the paper).
 
     ``Y = (X - E[X]) / sqrt(Var[X] + eps) * alpha + lambda`` over (N, C, H, W), where alpha and
-    lambda, of shape (N, C), are ``alpha_offset`` and ``lambda_offset`` plus what the SC-Module
-    makes of the spatial mean of X. There is no trained gamma or beta. At start the layer equals
-    ``nn.BatchNorm2d(affine=False)``.
+    lambda, of shape (N, C), are ``alpha_offset`` and ``lambda_offset`` plus the
+    SC-Module's outputs for the spatial mean of X. There is no trained gamma or beta. At start the
+    layer equals ``nn.BatchNorm2d(affine=False)``.
 
     Statistics and SC-Module are computed in float32 (float64 for a float64 layer) also under
     autocast; the output has dtype and memory format of the input.
@@ -53,12 +53,12 @@ class DNB(DynamicNorm):
         activation (str, optional): 'ReLU' or 'ReLU6' of the output, in the same pass.
             Defaults to None.
         sync (bool): In training, take the statistics of the batches of all processes together,
-            as ``nn.SyncBatchNorm`` does, on a CPU (gloo) too; alpha and lambda are each
-            sample's own as ever. Batches may differ in size or be empty. With one process, or in
+            as ``nn.SyncBatchNorm`` does, on a CPU (gloo) too; alpha and lambda are always
+            each sample's own. Batches may differ in size or be empty. With one process, or in
             evaluation, nothing is exchanged. ``nn.SyncBatchNorm.convert_sync_batchnorm`` and
             mmengine's ``sync_bn`` turn it on. Defaults to False.
-        process_group (ProcessGroup, optional): Those processes instead of all. As in
-            ``nn.SyncBatchNorm``, a layer that holds one cannot be copied or pickled whole.
+        process_group (ProcessGroup, optional): The processes to share with, instead of all.
+            As in ``nn.SyncBatchNorm``, a layer that holds one cannot be copied or pickled whole.
         device (torch.device, optional): Where parameters and buffers are made.
         dtype (torch.dtype, optional): Their dtype.
 
@@ -107,7 +107,7 @@ class DNB(DynamicNorm):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise a batch.
+        """Normalize a batch.
 
         Args:
             x (Tensor): Shape (N, C, H, W), any floating-point dtype up to the layer's.
@@ -116,9 +116,10 @@ class DNB(DynamicNorm):
             Tensor: Same shape, dtype and memory format.
 
         Raises:
-            TypeError: ``x`` is of another dtype or no tensor.
-            ValueError: ``x`` is not 4-D, has not ``num_features`` channels, or has one value per
-                channel, in all processes that share statistics, while these are needed.
+            TypeError: ``x`` is of another dtype or not a tensor.
+            ValueError: ``x`` is not 4-D, does not have ``num_features`` channels, or has one
+                value per channel (counted over all processes that share statistics) when batch
+                statistics are needed.
         """
         self._check_input(x)
         if self._uses_operator(x):

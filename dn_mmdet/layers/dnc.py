@@ -22,7 +22,7 @@ class DNC(DynamicNorm):
 
     As :class:`DNB`, but alpha and lambda, of shape (C,), are made from E[X] and Std[X], both
     (C,), of the batch in training and from the running statistics in evaluation. It is the
-    paper's negative result: there it does not train.
+    paper's negative result: in the paper it does not train.
 
     Args:
         num_features (int): Number of channels C.
@@ -82,7 +82,7 @@ class DNC(DynamicNorm):
         self.fuse = check_choice('fuse', fuse, FUSIONS)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise a batch; input, output and errors as in :meth:`DNB.forward`."""
+        """Normalize a batch; input, output and errors as in :meth:`DNB.forward`."""
         self._check_input(x)
         with without_autocast(x):
             work = cast(x, self._compute_dtype)

@@ -40,7 +40,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         self.process_group = process_group
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise a batch, in training together with the other processes."""
+        """Normalize a batch, in training together with the other processes."""
         group = sharing_group_of(self)
         if group is None:
             return super().forward(x)

@@ -64,8 +64,8 @@ class AffineSummary:
 def norm_layers(model: nn.Module) -> dict[str, nn.Module]:
     """The norm layers with scale and shift, by name, in the order of definition.
 
-    Dynamic norms, SE + BN, and BatchNorm with an affine; the BatchNorm inside one is no layer of
-    its own.
+    Dynamic norms, SE + BN, and BatchNorm with an affine; the BatchNorm inside one is not a layer
+    of its own.
 
     Args:
         model (nn.Module): Any.
@@ -105,7 +105,7 @@ def record_affine(
     records = {name: [] for name in (layers if names is None else names)}
     missing = [name for name in records if name not in layers]
     if missing:
-        raise KeyError(f'{missing[0]} is no norm layer with scale and shift')
+        raise KeyError(f'{missing[0]} is not a norm layer with scale and shift')
 
     def keep(name: str, *values: Tensor | None) -> None:
         # A copy: the optimizer is about to change the weights of a BatchNorm.

@@ -30,7 +30,7 @@ class SCModule(nn.Module):
         r (int): Reduction ratio; H is ``hidden_width(num_channels, r, g)``. Defaults to 16.
         g (int | str): Input channels of each group of W2, or 'oup' for one dense layer.
             Defaults to 1.
-        start (str): 'identity' starts with W2 = 0, so that both outputs are 0. 'paper' draws W1
+        start (str): 'identity' starts with W2 = 0, so both outputs are 0. 'paper' draws W1
             and W2 as the classification code that the paper builds on does (normal, He fan-out;
             b1 = 0). Defaults to 'identity'.
         device (torch.device, optional): Where the weights are made.
@@ -65,7 +65,7 @@ class SCModule(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the weights anew, as ``start`` says."""
+        """Draw the weights again, as ``start`` says."""
         if self.start == 'paper':
             nn.init.kaiming_normal_(self.fc1_weight, mode='fan_out')
             nn.init.zeros_(self.fc1_bias)

@@ -22,7 +22,7 @@ class SEBN(nn.Module):
     its weights are bare parameters, as those of :class:`SCModule` and for the same reasons.
 
     The state dict of a plain BatchNorm loads into the inner one; the SE weights then keep their
-    start, so unlike :class:`DNB` the layer does not compute what that BatchNorm did.
+    initial values, so unlike :class:`DNB` the layer does not compute what that BatchNorm did.
 
     Args:
         num_features (int): Number of channels C.

@@ -1,6 +1,6 @@
 """All that is known of the keys and the metadata of the layers in a state dict.
 
-The layers say what they are in the metadata that torch keeps beside the weights
+The layers say what they are in the metadata that torch keeps next to the weights
 (``state_dict._metadata``), since DN-B and DN-C have the same keys. It passes through
 ``torch.save``, ``torch.load(weights_only=True)`` and mmengine's Runner.
 """
@@ -78,8 +78,8 @@ def mark_norm(state: dict[str, Any], prefix: str, kind: str) -> None:
     """Say in the metadata of a state which layer its keys are of.
 
     Args:
-        state (dict): What ``state_dict`` is filling. Torch and mmengine put metadata beside it
-            before a layer saves its keys; others that do not get none.
+        state (dict): What ``state_dict`` is filling. Torch and mmengine put metadata next to
+            it before a layer saves its keys; others that do not get none.
         prefix (str): What the keys of the layer start with.
         kind (str): 'DNB', 'DNC' or 'SEBN'.
     """

@@ -73,10 +73,10 @@ def check_momentum(momentum: float | None) -> float | None:
 
 
 def check_process_group(process_group: object, sync: bool) -> None:
-    """Refuse what is no process group, and one that would not be used."""
+    """Refuse what is not a process group, and one that would not be used."""
     if process_group is None:
         return
-    # What new_group returns in a process outside of the group is no ProcessGroup.
+    # What new_group returns in a process outside of the group is not a ProcessGroup.
     outside = dist.is_available() and process_group is dist.GroupMember.NON_GROUP_MEMBER
     if not (outside or (dist.is_available() and isinstance(process_group, dist.ProcessGroup))):
         raise TypeError(
@@ -97,8 +97,8 @@ def check_input(x: Tensor, num_features: int, dtype: torch.dtype, batch_statisti
         batch_statistics (bool): Whether this batch is to give the statistics.
 
     Raises:
-        TypeError: ``x`` is no tensor, is not of a real floating dtype, or is float64 while the
-            layer is not.
+        TypeError: ``x`` is not a tensor, is not of a real floating dtype, or is float64 while
+            the layer is not.
         ValueError: ``x`` is not 4-D, has another number of channels, or has one value per
             channel while statistics are to be taken from it.
     """

@@ -29,9 +29,9 @@ def check_arguments(
 
     Raises:
         NotImplementedError: ``x`` is not of a real floating-point dtype.
-        RuntimeError: A tensor is of another device, size or dtype than it must be, or running
+        RuntimeError: A tensor is on the wrong device or of the wrong size or dtype, or running
             statistics are missing in evaluation.
-        TypeError: ``x`` is no tensor.
+        TypeError: ``x`` is not a tensor.
         ValueError: ``x`` is not 4-D or has one value per channel in training, one of the running
             statistics is missing, eps is not positive, or there is no such ``sc_input``.
     """

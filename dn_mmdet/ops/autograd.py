@@ -28,7 +28,7 @@ __all__ = ['ClosedFormBatchNorm', 'Options']
 
 
 class Options(NamedTuple):
-    """What is no tensor.
+    """What is not a tensor.
 
     Attributes:
         eps (float): Added to the variance.
@@ -70,7 +70,7 @@ class ClosedFormBatchNorm(torch.autograd.Function):
         Args:
             ctx (FunctionCtx): Of autograd.
             kernels (Kernels): Whose sums and maps are used.
-            options (Options): What is no tensor.
+            options (Options): What is not a tensor.
             mean (Tensor, optional): Shape (C,).
             var (Tensor, optional): Biased, shape (C,).
             x (Tensor): Shape (N, C, H, W).

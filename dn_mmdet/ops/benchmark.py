@@ -5,5 +5,5 @@ import runpy
 __all__ = []
 
 if __name__ == '__main__':
-    # By name and not imported: this room knows nothing of the one above.
+    # By name and not imported: imports run downward only.
     runpy.run_module('dn_mmdet.benchmark', run_name='__main__', alter_sys=True)

@@ -20,12 +20,12 @@ VARIABLE = 'DN_MMDET_OPS'
 def choose_path(x: Tensor, shared: bool = False) -> str:
     """Name of the path, one of ``PATHS`` but 'auto', that an operator takes for this input.
 
-    The environment variable ``DN_MMDET_OPS`` or :func:`use_path` may name one. 'auto', the
-    default, takes 'cpp' on a CPU, or 'aten' where its library was not built, and 'triton' on an
-    NVIDIA GPU, or 'reference' where Triton cannot be used; it leaves float64, the precision of
-    checks, to 'reference'. Whatever is asked for, traced and compiled graphs, function
-    transforms, forward-mode derivatives and empty inputs take 'reference', which alone knows
-    them, and so does what 'cpp' or 'triton' does not know: other devices and other dtypes.
+    The environment variable ``DN_MMDET_OPS`` or :func:`use_path` may select one. 'auto', the
+    default, takes 'cpp' on a CPU, or 'aten' if its library was not built, and 'triton' on an
+    NVIDIA GPU, or 'reference' if Triton cannot be used; it leaves float64, the precision of
+    checks, to 'reference'. Whatever is requested, traced and compiled graphs, function
+    transforms, forward-mode derivatives and empty inputs take 'reference', the only path that
+    supports them, as do devices and dtypes that 'cpp' or 'triton' does not support.
 
     Args:
         x (Tensor): The input of the operator.
@@ -33,7 +33,7 @@ def choose_path(x: Tensor, shared: bool = False) -> str:
             the others, whose exchanges come in another order on each path. Defaults to False.
 
     Raises:
-        ValueError: ``DN_MMDET_OPS`` names no path.
+        ValueError: ``DN_MMDET_OPS`` is not the name of a path.
         RuntimeError: ``DN_MMDET_OPS`` names 'cpp' or 'triton', which cannot be used.
     """
     return eager_path(x, shared) if runs_eagerly(x) else 'reference'
@@ -51,7 +51,7 @@ def eager_path(x: Tensor, shared: bool = False) -> str:
 
 @contextmanager
 def use_path(name: str) -> Iterator[None]:
-    """Name the path of all operators inside a ``with`` block; it overrides ``DN_MMDET_OPS``.
+    """Select the path of all operators inside a ``with`` block; it overrides ``DN_MMDET_OPS``.
 
     The choice holds for the whole process, other threads included.
 

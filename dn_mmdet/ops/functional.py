@@ -79,9 +79,9 @@ def dynamic_batch_norm(
 
     Raises:
         NotImplementedError: ``x`` is not of a real floating-point dtype.
-        RuntimeError: A tensor is of another device, size or dtype than it must be, or running
+        RuntimeError: A tensor is on the wrong device or of the wrong size or dtype, or running
             statistics are missing in evaluation.
-        TypeError: ``x`` is no tensor.
+        TypeError: ``x`` is not a tensor.
         ValueError: ``x`` is not 4-D or has one value per channel in training, or another argument
             is out of range.
     """

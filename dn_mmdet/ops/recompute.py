@@ -1,4 +1,4 @@
-"""Outputs that the backward makes anew instead of keeping them."""
+"""Outputs that the backward recomputes instead of keeping them."""
 
 import threading
 import weakref
@@ -16,11 +16,11 @@ __all__ = ['is_recomputing', 'offer_recomputation', 'recompute_outputs']
 def recompute_outputs() -> Iterator[None]:
     """Inside this block, no operation keeps an output of :func:`dynamic_batch_norm`.
 
-    A convolution behind a norm keeps its input for the backward, and the norm keeps its own: two
-    maps a layer. Here the first is made anew from the second, one pass for each operation that
-    wants it. An output that was changed in place is kept as ever.
+    A convolution after a norm keeps its input for the backward, and the norm keeps its own: two
+    maps per layer. Here the first is recomputed from the second, one pass per operation that needs
+    it. An output that was changed in place is kept as usual.
 
-    The block must enclose the operations behind the norm, not the backward.
+    The block must enclose the operations after the norm, not the backward.
     """
     before = getattr(_local, 'offers', None)
     _local.offers = offers = {}
@@ -42,7 +42,7 @@ def is_recomputing() -> bool:
 
 
 def offer_recomputation(y: Tensor, x: Tensor, make: Callable[[Tensor], Tensor]) -> None:
-    """Say how ``y``, fresh and not yet used, is made anew from ``x``, to the same bits."""
+    """Say how ``y``, fresh and not yet used, is recomputed from ``x``, to the same bits."""
     _local.offers[_storage_key(y)] = _Offer(y, x, make)
 
 
@@ -73,7 +73,8 @@ class _Offer:
             raise RuntimeError(
                 'one of the variables needed for gradient computation has been modified by an '
                 f'inplace operation: the input of a norm, of size {tuple(self.x.shape)}, from '
-                'which its output is to be made anew; leave it, or do without recompute_outputs'
+                'which its output is to be recomputed; do not modify it, or do not use '
+                'recompute_outputs'
             )
         return self._make(self.x)
 

@@ -142,7 +142,7 @@ def update_running_statistics(
     count: int | Tensor,
     momentum: float,
 ) -> None:
-    """Move the running statistics towards those of a batch, in place.
+    """Move the running statistics toward those of a batch, in place.
 
     Args:
         running_mean (Tensor): Shape (C,).

@@ -235,7 +235,7 @@ def test_the_shape_of_a_configuration(write, text, expected):
         (
             f"model = dict(type='TwoStageDetector', backbone={SMALL})",
             None,
-            r'config\.py says no input size.* --shape H W',
+            r'config\.py gives no input size.* --shape H W',
         ),
         (classifier(), (0, 32), '--shape must be a height and a width of 1 .*, but got 0 32'),
         (classifier(), (3, 4, 5), '--shape must be .* got 3 4 5'),

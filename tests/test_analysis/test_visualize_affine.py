@@ -154,7 +154,10 @@ def test_the_checkpoint_is_read_once(place, tmp_path, monkeypatch):
     ('change', 'words'),
     [
         (dict(images=['nowhere']), 'the image nowhere does not exist'),
-        (dict(layers=['backbone.conv3.bn']), 'backbone.conv3.bn is no norm layer of the model'),
+        (
+            dict(layers=['backbone.conv3.bn']),
+            'backbone.conv3.bn is not a norm layer of the model; its norm layers are: .*conv1',
+        ),
         (dict(checkpoint='gone.pth'), 'gone.pth .* does not exist'),
         (dict(config='gone.py'), 'gone.py'),
         (dict(cfg_options={'model.type': 'ImageClasifier'}), "did you mean 'ImageClassifier'"),

@@ -135,9 +135,9 @@ def test_strides_and_depths_of_the_stages():
 @pytest.mark.parametrize(
     'kwargs, words',
     [
-        (dict(strides=(2, 2)), 'strides must be 7 numbers of 1 or 2'),
-        (dict(strides=(1, 2, 2, 2, 1, 3, 1)), 'strides must be 7 numbers of 1 or 2'),
-        (dict(num_blocks=(1, 2, 3, 4, 3, 3, 0)), 'num_blocks must be 7 numbers of 1 or more'),
+        (dict(strides=(2, 2)), 'strides must be 7 numbers, each 1 or 2'),
+        (dict(strides=(1, 2, 2, 2, 1, 3, 1)), 'strides must be 7 numbers, each 1 or 2'),
+        (dict(num_blocks=(1, 2, 3, 4, 3, 3, 0)), 'num_blocks must be 7 numbers, each 1 or more'),
         (dict(widen_factor=0), 'widen_factor must be above 0, but got 0'),
         (dict(out_indices=(0, 7), expansion_indices=(0,)), r'expansion_indices .* got \(0,\)'),
         (dict(out_indices=(7,), expansion_indices=(5,)), r'expansion_indices .* got \(5,\)'),

@@ -275,8 +275,8 @@ def test_in_the_classifier_and_then_in_a_detector(tmp_path):
     [
         (dict(depth=50), r'depth must be one of \(18, 34\), but got 50'),
         (dict(num_stages=5), 'num_stages must be 1 to 4, but got 5'),
-        (dict(strides=(2, 2)), r'strides must be 4 numbers .* got \(2, 2\)'),
-        (dict(dilations=(1, 1, 1, 0)), 'dilations must be 4 numbers of 1 or more'),
+        (dict(strides=(2, 2)), r'strides must be 4 numbers, each 1 or more, .* got \(2, 2\)'),
+        (dict(dilations=(1, 1, 1, 0)), 'dilations must be 4 numbers, each 1 or more'),
         (dict(out_indices=(4,)), r'out_indices must be stages of 0 to 3, but got \(4,\)'),
         (dict(out_indices=()), 'out_indices must be stages'),
         (dict(frozen_stages=5), 'frozen_stages must be -1 to 4, but got 5'),

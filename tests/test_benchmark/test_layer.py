@@ -369,7 +369,7 @@ def test_each_subject_runs_on_its_path_and_makes_room_for_the_next():
         (dict(layout='NCHW'), "layout must be one of contiguous, channels_last, got 'NCHW'"),
         (dict(dtype='float8'), "dtype must be one of float32, bfloat16, float16, got 'float8'"),
         (dict(activation='GELU'), "activation must be one of ReLU6, ReLU, got 'GELU'"),
-        (dict(shape=(1, 2, 3)), r'shape must be 4 numbers of 1 or more, got \(1, 2, 3\)'),
+        (dict(shape=(1, 2, 3)), r'shape must be 4 numbers, each 1 or more, got \(1, 2, 3\)'),
     ],
 )
 def test_cases_that_do_not_exist(wrong, message):
@@ -385,8 +385,8 @@ def test_cases_that_do_not_exist(wrong, message):
         (['--shapes', '1x3x1x1'], 'more than 1 value per channel'),
         (['--dtype', 'float8'], "invalid choice: 'float8'"),
         (['--paths', 'fast'], "invalid choice: 'fast'"),
-        (['--repeats', '0'], "'0' is not a number of 1 or more"),
-        (['--warmup', '-1'], "'-1' is not a number of 0 or more"),
+        (['--repeats', '0'], "'0' is not a whole number, 1 or more"),
+        (['--warmup', '-1'], "'-1' is not a whole number, 0 or more"),
         (['--device', 'meta'], "--device must be cpu or cuda, got 'meta'"),
         (['--device', 'abacus'], '--device abacus cannot be used'),
     ],

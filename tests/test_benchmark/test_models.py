@@ -192,7 +192,7 @@ def test_the_shipped_results_are_read_and_reported(tmp_path):
 def test_a_foreign_file_is_left_alone(tmp_path, text):
     file = tmp_path / 'benchmark.json'
     file.write_text(text)
-    with pytest.raises(UserError, match='no result of this benchmark'):
+    with pytest.raises(UserError, match='is not a result of this benchmark'):
         results(tmp_path)
     assert file.read_text() == text
 
@@ -409,8 +409,8 @@ def test_the_command_line(tool):
     [
         (('--preset', 'cpu', '--batch', '2'), '--preset says what is measured: leave out --batch'),
         (('--norms', 'BatchNorm'), "invalid choice: 'BatchNorm'"),
-        (('--size', '-1'), "'-1' is not a number of 1 or more"),
-        (('--batch', 'two'), "'two' is not a number"),
+        (('--size', '-1'), "'-1' is not a whole number, 1 or more"),
+        (('--batch', 'two'), "'two' is not a whole number"),
     ],
 )
 def test_bad_command_lines(tool, arguments, message, capsys):

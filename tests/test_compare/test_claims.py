@@ -54,7 +54,7 @@ def runs_with(make_run, differences, first=0.40):
         ((-0.01, 0.05, 0.05, 0.05, 0.05), 'gain', 'over seeds alone that excludes zero'),
         ((-0.01, 0.05, 0.05), 'not shown', 'the interval over seeds contains zero'),
         ((0.0, 0.0), 'not shown', 'lies within the spread; the interval over seeds contains zero'),
-        ((0.001, 0.001, 0.001), 'not shown', 'rounding in the log'),
+        ((0.001, 0.001, 0.001), 'not shown', 'not larger than the rounding of the logged values'),
         ((0.002, 0.002, 0.002), 'gain', 'excludes zero'),
         ((-0.02, -0.03), 'loss', 'a loss that exceeds the spread'),
         ((0.04,), 'nothing', 'nothing can be said from one seed'),

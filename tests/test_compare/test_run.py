@@ -122,7 +122,7 @@ def test_a_diverged_arm_is_a_result_and_a_failed_one_is_named(played, configs, t
 
 
 def test_bad_input_is_refused_before_anything_is_trained(played, configs, tmp_path):
-    with pytest.raises(UserError, match='two configurations are named bn, and so would'):
+    with pytest.raises(UserError, match='two configurations are named bn, so their folders would'):
         quick([configs[0], tmp_path / 'other' / 'bn.py'])
     with pytest.raises(UserError, match='there is no configuration file .*nowhere.py'):
         quick([configs[0], tmp_path / 'nowhere.py'])
@@ -136,7 +136,7 @@ def test_an_interrupt_says_how_to_go_on(played, configs, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr('dn_mmdet.compare.run.run_all', interrupted)
-    with pytest.raises(KeyboardInterrupt, match='the same command goes on'):
+    with pytest.raises(KeyboardInterrupt, match='the same command resumes each run'):
         quick(configs)
 
 

@@ -104,7 +104,7 @@ def _backbone(cfg: Config) -> ConfigDict:
     backbone = (cfg.get('model') or {}).get('backbone')
     if not isinstance(backbone, Mapping):
         raise UserError(
-            f'{cfg.filename} has no model.backbone, whose norms could be exchanged: '
+            f'{cfg.filename} has no model.backbone, whose norms could be replaced: '
             'give the configuration of a detector or classifier.'
         )
     return backbone

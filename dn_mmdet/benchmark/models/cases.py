@@ -105,7 +105,7 @@ class ModelCase(Case):
         """Expected seconds on two cores; only proportions count once a case has been run."""
         images = self.batch * self.size**2 / (8 * 224**2)
         step = (0.02 + 0.43 * images) if self.mode == 'train' else (0.01 + 0.12 * images)
-        # Beside the rounds, a step under the profiler and, for small inputs, building.
+        # Besides the rounds, a step under the profiler and, for small inputs, building.
         rounds = (self.repeats + self.warmup) * (1 + SETTLE) + 3
         return sum(0.5 + NORMS[norm].cost * step * rounds for norm in self.norms)
 

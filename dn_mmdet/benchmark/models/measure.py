@@ -70,11 +70,11 @@ def time_training_steps(
 ) -> dict[str, float]:
     """Time forward, loss and backward of several models, interleaved in this process.
 
-    The models take turns on the same batches, so that a change of the machine's speed meets all
-    of them.
+    The models take turns on the same batches, so a change of the machine's speed affects all of
+    them.
 
     Args:
-        models (Mapping[str, Mapping]): Label to model config; each is built anew, at its start.
+        models (Mapping[str, Mapping]): Label to model config; each is built again, at its start.
         batches (Sequence[Mapping]): Batches of the training data loader, used in turn.
         repeats (int): Timed steps of each model. Defaults to 15.
         warmup (int): Untimed steps before. Defaults to 3.

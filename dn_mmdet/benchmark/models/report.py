@@ -36,8 +36,8 @@ TITLES = {'train': 'training step', 'eval': 'evaluation'}
 LEGEND = (
     'Medians over the rounds, in which all norms take turns in one process. `time / BN` is a '
     'ratio of medians, in brackets the quartiles over the ratios of single rounds. *saved* '
-    'is what the forward pass leaves for the backward, *peak* the most that a step holds '
-    'beside weights and input.'
+    'is what the forward pass keeps for the backward pass, *peak* the most that a step holds '
+    'besides weights and input.'
 )
 
 

@@ -21,7 +21,7 @@ class ResultFile:
     Args:
         file (str | Path): JSON file with ``environment`` and ``cells``, which are cases with what
             was measured. One of another machine, process settings or code is renamed, and the
-            file begins anew.
+            file starts again.
         environment (Mapping): What :func:`dn_mmdet.benchmark.describe_environment` returns.
 
     Attributes:
@@ -45,8 +45,8 @@ class ResultFile:
             self.cells = [cell for cell in cells if {*cell} >= KEYS]
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f'{self.file} is no result of this benchmark: move it, or name another folder '
-                'with --out.'
+                f'{self.file} is not a result of this benchmark: move it, or give another '
+                'folder with --out.'
             ) from error
         if not same:
             self.cells = []

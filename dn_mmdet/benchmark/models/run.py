@@ -23,7 +23,7 @@ def run_benchmark(
 ) -> bool:
     """Measure every case that the result file does not hold yet, then write and print the report.
 
-    A finished case is in the file at once; an interrupted one begins anew. Cases count as finished
+    A finished case is in the file at once; an interrupted one starts again. Cases count as finished
     when machine, versions, code and process settings are the same.
 
     Args:
@@ -38,13 +38,16 @@ def run_benchmark(
 
     Raises:
         UserError: A device, model or input that cannot be used, or a foreign file in ``out``.
-        KeyboardInterrupt: With how to go on.
+        KeyboardInterrupt: The message says how to continue.
     """
     device, out = usable_device(device), Path(out)
     with process_settings(threads):
         results = ResultFile(out / 'benchmark.json', describe_environment(device))
         if results.set_aside:
-            print(f'Results of another machine, code or settings are now in {results.set_aside}')
+            print(
+                'Results from another machine, code version or settings were moved to '
+                f'{results.set_aside}'
+            )
         try:
             _measure(cases, results, device)
         except KeyboardInterrupt:

@@ -201,7 +201,7 @@ def find_extremes(pairs: Sequence[tuple[ImageResults, ImageResults]], most: int)
         np.mean([side.scores() for side in sides], axis=0) for sides in zip(*pairs, strict=True)
     )
     margin = np.mean([b.margins() - a.margins() for a, b in pairs], axis=0)
-    # Sums of other seeds in another order differ in the last bit: that is no difference.
+    # Sums of other seeds in another order differ in the last bit: that is not a difference.
     difference = np.round(second - first, 9)
     order = np.lexsort((-margin, -difference)), np.lexsort((margin, difference))
     better = [int(i) for i in order[0] if difference[i] > 0]

@@ -21,8 +21,8 @@ class ImageIntervals:
 
     Attributes:
         difference (float): Second minus first, mean over the seeds, from the predictions.
-        images (Interval): Of that, when the seeds stay and the images are drawn anew.
-        both (Interval | None): When both are drawn anew; None with a single seed.
+        images (Interval): Of that, when the seeds stay and the images are resampled.
+        both (Interval | None): When both are resampled; None with a single seed.
         count (int): Number of images.
         seeds (tuple[int, ...]): Seeds whose predictions both sides have.
     """
@@ -44,10 +44,10 @@ def resampled_values(
 ) -> np.ndarray:
     """The metric of several runs, on images drawn with replacement.
 
-    All runs are measured on the same draws, so that differences between them are paired. Takes
+    All runs are measured on the same draws, so differences between them are paired. Takes
     5 s for six detectors and 1,000 draws of 500 images, and about 2 minutes with COCO's 5,000
     images and 80 classes, on one core; the time grows with runs times draws, and fewer draws make
-    the ends of the interval less certain. Beside the results it holds one number for each run
+    the ends of the interval less certain. Besides the results it holds one number for each run
     and draw.
 
     Args:

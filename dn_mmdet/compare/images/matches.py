@@ -22,7 +22,7 @@ class _ClassMatches:
         image (ndarray): Of shape (N,), the place of each detection's image.
         score (ndarray): Of shape (N,).
         hits (ndarray): Of shape (T, L), places of the right detections; filled up with N - 1.
-        hit_image (ndarray): Of shape (T, L), their images; filled up with I, which is no image.
+        hit_image (ndarray): Of shape (T, L), their images; filled up with I, which is not an image.
         skips (ndarray): Of shape (T, M), places of those that are neither right nor wrong: of a
             crowd, or of another size.
         skip_image (ndarray): Of shape (T, M), their images.
@@ -225,5 +225,5 @@ def _precision(found: _ClassMatches, weights: np.ndarray, recalls: np.ndarray) -
 
 
 def _count(images: np.ndarray, size: int) -> np.ndarray:
-    """How often each image occurs; the place after the last one is no image."""
+    """How often each image occurs; the place after the last one is not an image."""
     return np.bincount(images, minlength=size + 1)[:size]

@@ -55,7 +55,7 @@ def collect_predictions(
     resamples: int = IMAGE_RESAMPLES,
     test: bool = False,
 ) -> Predictions:
-    """Read prediction files and draw images anew.
+    """Read prediction files and resample the images.
 
     A prediction file that cannot be used is named and left out: its run is compared by its log.
 
@@ -73,8 +73,8 @@ def collect_predictions(
     if not can_read(metric):
         if test:
             left_out.append(
-                f"{metric} cannot be taken from predictions, as COCO's box mAP "
-                'and accuracy can: no run was tested.'
+                f"{metric} cannot be computed from predictions (only COCO's box mAP and "
+                'accuracy can): no run was tested.'
             )
     elif step is not None:
         left_out.append(

@@ -98,8 +98,8 @@ def read_results(
     if not abs(found - logged) <= TOLERANCE * scale:  # NaN is not within it either
         raise UserError(
             f'{file} gives {metric} {found:.4g}, but the log of {run.work_dir} ends with '
-            f'{logged:.4g}: it comes from another checkpoint or other data. Make it again from the '
-            'last checkpoint with --test.'
+            f'{logged:.4g}: the file comes from another checkpoint or other data. Make it again '
+            'from the last checkpoint with --test.'
         )
     return results
 
@@ -176,7 +176,7 @@ def read_classes(file: Path, predictions: Sequence[Mapping], dataset: Any, k: in
 
 
 def top_k(metric: str) -> int | None:
-    """The k of 'accuracy/top5'; None for what is no such accuracy."""
+    """The k of 'accuracy/top5'; None for what is not such an accuracy."""
     found = re.fullmatch(r'accuracy/top(\d+)', metric)
     return None if found is None else int(found[1])
 
@@ -232,7 +232,7 @@ def read_detections(
 
 
 def coco_part(metric: str) -> dict[str, Any] | None:
-    """What of COCO's evaluation a metric is of, None for what is no average precision of boxes."""
+    """What of COCO's evaluation a metric is of, None for any but average precision of boxes."""
     found = re.fullmatch(r'coco/bbox_mAP(|_50|_75|_s|_m|_l)', metric)
     return None if found is None else PARTS[found[1]]
 
@@ -246,7 +246,7 @@ def _ground_truth(
     path = coco_metric.get('ann_file')
     if not path:
         raise UserError(
-            f'{file} cannot be judged: val_evaluator is no CocoMetric with an ann_file.'
+            f'{file} cannot be evaluated: val_evaluator is not a CocoMetric with an ann_file.'
         )
     try:
         with redirect_stdout(StringIO()):
@@ -268,7 +268,7 @@ def _by_image(
         if not _are_boxes(boxes) or image is None:
             raise UserError(
                 f'{file} holds no detections: entry {place} has no img_id, or no '
-                'pred_instances of as many bboxes, labels and scores.'
+                'pred_instances with equally many bboxes, labels and scores.'
             )
         foreign = [i for i in boxes['labels'].tolist() if i not in range(classes)]
         if foreign:
@@ -284,14 +284,14 @@ def _by_image(
         ):
             raise UserError(
                 f'{file} is for other images: its image {image} ({name}) is not in the '
-                'ground truth, or twice in the file.'
+                'ground truth, or occurs twice in the file.'
             )
         found[image] = boxes
     missing = sorted(coco.imgs.keys() - found.keys())
     if missing:
         raise UserError(
             f'{file} is for other images: {len(missing)} of {len(coco.imgs)} are '
-            f'missing, as image {missing[0]}.'
+            f'missing, for example image {missing[0]}.'
         )
     return dict(sorted(found.items()))
 

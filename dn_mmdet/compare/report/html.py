@@ -1,4 +1,4 @@
-"""A report as one HTML file, by a template and a style sheet that lie beside this file."""
+"""A report as one HTML file, by a template and a style sheet that lie next to this file."""
 
 import base64
 import re

@@ -125,7 +125,7 @@ def time_table(comparison: Comparison) -> list[list[str]]:
         }
         for group in comparison.groups
     }
-    rows = [['', 's/iter', 'relative', 'of that loading data, s', 'memory, MB']]
+    rows = [['', 's/iter', 'relative', 'of which loading data, s', 'memory, MB']]
     for label, own in typical.items():
         base = typical[
             comparison.baselines[label].label if label in comparison.baselines else label

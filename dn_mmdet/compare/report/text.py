@@ -14,7 +14,7 @@ __all__ = ['render_csv', 'render_markdown']
 
 
 def render_markdown(title: str, blocks: Sequence[Block]) -> str:
-    """The report without the full configurations; pictures are files beside it.
+    """The report without the full configurations; pictures are files next to it.
 
     Args:
         title (str): Its heading.

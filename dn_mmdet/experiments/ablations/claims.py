@@ -1,4 +1,4 @@
-"""The paper's claims beside what the cells say of them."""
+"""The paper's claims next to what the cells say of them."""
 
 from collections.abc import Iterator, Sequence
 
@@ -71,7 +71,7 @@ def _robust(results: AblationResults, tables: Tables) -> Iterator[str]:
         for label, found in by_norm.items():
             holds = _holds([difference for _, difference, _ in found])
             yield (
-                f'{label}, stands where BN falls, {what} - {holds}: '
+                f'{label}, holds up where BN fails, {what} - {holds}: '
                 + '; '.join(text for _, _, text in found)
                 + '.'
             )

@@ -50,13 +50,13 @@ def write_ablation_report(results: AblationResults, tables: Tables, out: str | P
     sizes = _sizes(tables)
     parts = [
         '# Ablations on the embedded digits\n',
-        'MobileNetV2 x0.25 with one block a stage (22 norms) on single-digit crops of 40x40 '
-        f'pixels, SGD with momentum, cosine; lr {BASE_LR:g} and batch {BASE_BATCH} where nothing '
-        'else is said. Top-1 in percent, mean ± standard deviation over seeds '
+        'MobileNetV2 x0.25 with one block per stage (22 norms) on single-digit crops of 40x40 '
+        f'pixels, SGD with momentum, cosine; lr {BASE_LR:g} and batch {BASE_BATCH} unless '
+        'stated otherwise. Top-1 in percent, mean ± standard deviation over seeds '
         f'{", ".join(map(str, seeds))}. Train: the last 50 iterations; val: '
         '1,000 crops of held-out digits and photographs, after the last iteration. The last column '
-        'is the difference to BN at the same learning rate and batch size, paired by seed; within '
-        'its spread it is no difference.\n',
+        'is the difference to BN at the same learning rate and batch size, paired by seed; a '
+        'difference within its spread is not counted as one.\n',
     ]
     for name, cells in tables.items():
         title, columns = TITLES[name]

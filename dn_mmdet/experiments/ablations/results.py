@@ -52,8 +52,8 @@ class AblationResults:
     """Rows of finished cells, one for each test batch size of a training.
 
     Args:
-        file (str | Path): CSV file. Rows of another recipe move to a file beside it.
-        recipe (str): What, beside the cell, decides a result; any text.
+        file (str | Path): CSV file. Rows of another recipe move to a file next to it.
+        recipe (str): What, besides the cell, decides a result; any text.
 
     Attributes:
         rows (list[dict[str, Any]]): Those of this recipe; columns as in ``FIELDS``, None where a

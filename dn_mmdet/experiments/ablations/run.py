@@ -36,7 +36,7 @@ def run_ablations(
     """Train and test every cell that the CSV file does not hold yet, then write the tables.
 
     Each cell trains on one thread, and as many cells as ``workers`` at a time. A finished cell is
-    in the CSV file at once; an interrupted one begins anew.
+    in the CSV file at once; an interrupted one starts again.
 
     Args:
         out (str | PathLike): Folder of ``ablations.csv``, ``ablations.md``, ``ablations.png`` and
@@ -49,7 +49,7 @@ def run_ablations(
 
     Raises:
         UserError: A cell failed for another reason than a diverging loss.
-        KeyboardInterrupt: With how to go on.
+        KeyboardInterrupt: The message says how to continue.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def run_ablations(
     tables = plan(seeds)
     results = AblationResults(out / 'ablations.csv', _recipe())
     if results.set_aside:
-        print(f'rows of another recipe or data are now in {results.set_aside}')
+        print(f'rows from another recipe or other data were moved to {results.set_aside}')
     missing = [asked for asked in _asked(tables) if not results.has(*asked)]
     if missing:
         try:
@@ -65,7 +65,7 @@ def run_ablations(
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f'{len(results.rows)} rows are in {results.file}; the same '
-                'command goes on with the missing cells.'
+                'command continues with the missing cells.'
             ) from None
     text = write_ablation_report(results, tables, out)
     print(f'{text}\nIn {out}/: ablations.csv, ablations.md, ablations.png')
@@ -73,7 +73,7 @@ def run_ablations(
 
 
 def _recipe() -> str:
-    """What decides a result beside the cell: configuration and data."""
+    """What decides a result besides the cell: configuration and data."""
     return Config.fromfile(CONFIG).pretty_text + Path('data/digits/digits.json').read_text()
 
 
@@ -146,7 +146,7 @@ def _rows(future: Future, cell: AblationCell, out: Path) -> list[dict[str, Any]]
         return future.result()
     except BrokenProcessPool as error:
         raise UserError(
-            f'the process that trained {cell.name} was killed, maybe for want of '
+            f'the process that trained {cell.name} was killed, possibly out of '
             'memory: try --workers 1.'
         ) from error
     except UserError as error:

@@ -29,7 +29,7 @@ __all__ = [
 EVALUATES = False
 GATES_FROM_OUTPUT = True
 
-# Numbers of a chunk whose centred copy stays in the cache.
+# Numbers of a chunk whose centered copy stays in the cache.
 CHUNK = 2**18
 # Up to this many numbers a whole map stays in the cache, temporaries included.
 SMALL = 2**16

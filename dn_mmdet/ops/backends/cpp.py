@@ -42,8 +42,9 @@ GATES_FROM_OUTPUT = False
 
 LIBRARY = Path(__file__).with_name('_cpp.so')
 HOW_TO_BUILD = (
-    "install a C++ compiler and run 'pip install --no-build-isolation --no-deps .' in the "
-    "repository of dn_mmdet, with '-e .' where it is installed in editable mode"
+    "install a C++ compiler and run, in the repository of dn_mmdet, 'make install' (after removing "
+    ".venv/.installed) or 'pip install --no-build-isolation --no-deps .', with '-e .' where it is "
+    'installed in editable mode'
 )
 
 _operators = torch.ops.dn_mmdet
@@ -56,8 +57,8 @@ def is_available() -> bool:
     reason = why_absent()
     if reason:
         _logger.warning(
-            'dn_mmdet: the C++ operators cannot be used (%s), so the slower ATen path serves; '
-            'to have them, %s.',
+            'dn_mmdet: the C++ operators cannot be used (%s), so the slower ATen path is '
+            'used; to enable them, %s.',
             reason,
             HOW_TO_BUILD,
         )
@@ -65,7 +66,7 @@ def is_available() -> bool:
 
 
 def require() -> None:
-    """Refuse to go on without the library.
+    """Refuse to continue without the library.
 
     Raises:
         RuntimeError: It is not there, for the reason in the message.
@@ -73,7 +74,7 @@ def require() -> None:
     reason = why_absent()
     if reason:
         raise RuntimeError(
-            f"the path 'cpp' was asked for, but its library cannot be used ({reason}): "
+            f"the path 'cpp' was requested, but its library cannot be used ({reason}): "
             f'{HOW_TO_BUILD}'
         )
 

@@ -27,7 +27,7 @@ def is_available(device: torch.device) -> bool:
     if reason:
         _logger.warning(
             'dn_mmdet: the Triton operators cannot be used on %s (%s), so the slower reference '
-            'path serves.',
+            'path is used.',
             device,
             reason,
         )
@@ -49,7 +49,7 @@ def supports(x: Tensor) -> bool:
 
 
 def require() -> None:
-    """Refuse to go on without Triton.
+    """Refuse to continue without Triton.
 
     Raises:
         RuntimeError: It is not there, for the reason in the message.
@@ -57,8 +57,8 @@ def require() -> None:
     reason = why_absent()
     if reason:
         raise RuntimeError(
-            f"the path 'triton' was asked for, but Triton cannot be used ({reason}): install a "
-            'CUDA build of PyTorch for Linux, which brings its own'
+            f"the path 'triton' was requested, but Triton cannot be used ({reason}): install a "
+            'CUDA build of PyTorch for Linux, which includes Triton'
         )
 
 

@@ -70,8 +70,8 @@ def test_the_claims(results):
     assert 'does not hold here: it trains' in find('DN-C, started as BN, does not train')
     assert '- holds here: val' in find('DN-C, started as in the paper, does not train')
     assert 'holds here: +2.0 ± 0.0, higher' in find('DN-B (16, 1), beats BN')
-    assert '- holds here: lr' in find('DN-B (16, oup), stands where BN falls, at a high')
-    assert 'in part' in find('DN-B (16, 1), stands where BN falls, at a small')
+    assert '- holds here: lr' in find('DN-B (16, oup), holds up where BN fails, at a high')
+    assert 'in part' in find('DN-B (16, 1), holds up where BN fails, at a small')
     assert 'the largest change of a run is 0.00' in find('The test batch size')
     target = find('DN-B (16, oup), over the 8 cells')
     assert 'more than the spread in 7, below it in 1' in target

@@ -310,10 +310,11 @@ def test_without_the_library_aten_serves_and_is_told_of_once(
     with caplog.at_level(logging.WARNING, 'dn_mmdet'):
         assert choose_path(x) == choose_path(x) == 'aten'
     (record,) = caplog.records
-    assert 'ATen path serves' in record.getMessage()
+    assert 'so the slower ATen path is used; to enable them, ' in record.getMessage()
     assert 'pip install --no-build-isolation' in record.getMessage()
+    assert "'make install'" in record.getMessage()
     dynamic_batch_norm(x, *numbers(3), training=True)
-    with pytest.raises(RuntimeError, match=f"'cpp' was asked for, .*({reason})"):
+    with pytest.raises(RuntimeError, match=f"'cpp' was requested, .*({reason})"):
         use_path('cpp').__enter__()
     assert choose_path(x) == 'aten'
     monkeypatch.setenv('DN_MMDET_OPS', 'cpp')

@@ -150,5 +150,5 @@ def test_where_it_cannot_be_used_the_reference_serves_and_says_so_once(
     (record,) = caplog.records
     assert reason in record.getMessage() and 'cuda:0' in record.getMessage()
     if what == 'no Triton':
-        with pytest.raises(RuntimeError, match="'triton' was asked for.*CUDA build of PyTorch"):
+        with pytest.raises(RuntimeError, match="'triton' was requested.*CUDA build of PyTorch"):
             use_path('triton').__enter__()

@@ -53,7 +53,7 @@ def moments(
 ):
     """Mean of each part, and sum of squares about it.
 
-    The first tile is centred while it is in registers; its mean is then the pivot about which
+    The first tile is centered while it is in registers; its mean is then the pivot about which
     the others are summed. However far it lies from theirs, it is 1 / tiles of the part, so what
     the last subtraction loses is at most as many times the rounding of float32.
     """
