@@ -75,7 +75,8 @@ def publish(
         filter(
             None,
             [
-                'backbone only' if backbone_only else 'whole model',
+                # In the file's metadata, so its hash depends on these words.
+                'backbone alone' if backbone_only else 'whole model',
                 'exponential moving average' if 'ema_state_dict' in content else '',
                 'matrices and kernels rounded to float16' if half else 'float32 as trained',
             ],
