@@ -289,7 +289,7 @@ def test_counting_runs_nothing_of_a_foreign_configuration(make_run, tmp_path):
     file.write_text(f"{file.read_text()}open({str(tmp_path / 'made')!r}, 'w')\n")
     other = make_run('b', [0.1, 0.2, 0.3], norm=DNB)
     sizes, notes = count_sizes(compare_folders([folder, other]).groups)
-    assert 'BN' not in sizes and 'is more than a name with its value' in notes[0]
+    assert 'BN' not in sizes and 'is not a plain NAME = VALUE' in notes[0]
     assert not (tmp_path / 'made').exists()
 
 
