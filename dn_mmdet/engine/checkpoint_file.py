@@ -124,6 +124,11 @@ def state_dict_of(checkpoint: Mapping, path: str) -> dict[str, Tensor]:
     state = checkpoint.get('state_dict', checkpoint)
     if not isinstance(state, Mapping) or not any(isinstance(v, Tensor) for v in state.values()):
         raise UserError(f'{path} holds no weights: it has neither a state_dict nor tensors.')
+    odd = [key for key in state if not isinstance(key, str)]
+    if odd:
+        raise UserError(
+            f'{path} has {odd[0]!r} among the keys of its weights, which must be texts.'
+        )
     return rekeyed(state, lambda key: key.removeprefix('module.'))
 
 

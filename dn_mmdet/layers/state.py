@@ -105,7 +105,7 @@ def norms_of(state: Mapping[str, Tensor]) -> dict[str, str]:
         place, _, name = key.rpartition('.')
         if name == 'alpha_offset':
             kind = _as_mapping(metadata.get(place)).get('norm')
-            kinds[place] = kind if kind in TWINS else UNTOLD
+            kinds[place] = kind if isinstance(kind, str) and kind in TWINS else UNTOLD
         elif name == 'running_mean':
             outer, _, member = place.rpartition('.')
             beside = f'{outer}.' if outer else ''

@@ -15,6 +15,7 @@ from dn_mmdet.engine.checkpoint_file import (
     force_weights_only,
     read_checkpoint,
     register_safe_globals,
+    state_dict_of,
 )
 from dn_mmdet.utils.errors import UserError
 from tests.helpers.checkpoints import save
@@ -155,3 +156,8 @@ def test_a_refused_file_of_any_pickle_protocol_is_told_by_its_name(protocol, zip
         UserError, match='refused and .* besides tensors it contains posix.mkdir, which'
     ):
         read_checkpoint(str(path), 'load_from')
+
+
+def test_keys_of_weights_are_texts():
+    with pytest.raises(UserError, match='a.pth has 7 among the keys of its weights'):
+        state_dict_of({'state_dict': {7: torch.ones(1)}}, 'a.pth')

@@ -182,7 +182,10 @@ def test_other_keys_keep_the_metadata():
     assert inner._metadata['0.sc'] == {'version': 1}
 
 
-@pytest.mark.parametrize('metadata', [7, {'1.0': 7}, {'1.0': {'norm': ['DNC']}}, {7: {}}])
+@pytest.mark.parametrize(
+    'metadata',
+    [7, {'1.0': 7}, {'1.0': {'norm': ['DNC']}}, {'1.0': {'norm': torch.ones(2)}}, {7: {}}],
+)
 def test_metadata_can_be_anything(metadata):
     state = OrderedDict(all_norms().state_dict())
     state._metadata = metadata
