@@ -69,6 +69,11 @@ SAFE_GLOBALS = [
     (scalar, 'numpy.core.multiarray.scalar'),
 ]
 
+# Names that every file of tensors has; torch's own list of them is not public.
+OF_TENSORS = re.compile(
+    r'torch\.\w+|torch\.(_utils|_tensor|storage|nn\.parameter)\.\w+|collections\.\w+'
+)
+
 
 def read_checkpoint(path: str, source: str, remedy: str = 'check the path') -> Mapping:
     """Load a checkpoint to CPU without running any code that it holds.
@@ -234,7 +239,7 @@ def _foreign_names(path: str) -> list[str]:
                 found.append(arg.replace(' ', '.'))
             elif op.name == 'STACK_GLOBAL':
                 found.append('.'.join(texts[-2:]))
-    return [name for name in found if not name.startswith(('torch.', 'collections.'))]
+    return [name for name in found if not OF_TENSORS.fullmatch(name)]
 
 
 def _load(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:

@@ -60,8 +60,12 @@ EFFECTIVE = (
 )
 
 SILENT_HOOKS = ('logger', 'visualization', 'timer', 'checkpoint', 'affine')
-# They stop a run or do nothing; the configurations of 0.1.0 had them.
-CHECKING_HOOKS = ('NumClassCheckHook', 'CheckInvalidLossHook')
+# What the base of the detectors had in 0.1.0 besides what it has; they only stop a run.
+EARLIER_HOOKS = [
+    dict(type='NumClassCheckHook'),
+    dict(type='CheckInvalidLossHook', interval=50, priority='VERY_LOW'),
+]
+CHECKING_HOOKS = tuple(hook['type'] for hook in EARLIER_HOOKS)
 
 ABSENT = '(not set)'
 

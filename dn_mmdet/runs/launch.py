@@ -20,6 +20,7 @@ from ..engine.config import load_config
 from ..paths import tools_root
 from ..utils.errors import UserError
 from ..utils.files import write_json
+from .config import EARLIER_HOOKS
 from .run import LeftOut, read_run
 from .schedule import Job, Report
 
@@ -28,12 +29,6 @@ __all__ = ['ToolJob', 'Training', 'data_files', 'fingerprint', 'monitor']
 STAMP, LOG = 'training.json', 'training.log'
 
 GRACE = 3  # seconds that a process has to end by itself
-
-# What the base of the detectors had in 0.1.0 beside what it has; they only stop a run.
-EARLIER_HOOKS = [
-    dict(type='NumClassCheckHook'),
-    dict(type='CheckInvalidLossHook', interval=50, priority='VERY_LOW'),
-]
 
 # What the builder of the embedded data leaves beside it; its crops have no annotation file.
 DATA_STAMP = 'digits.json'

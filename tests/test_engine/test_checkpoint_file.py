@@ -161,3 +161,14 @@ def test_a_refused_file_of_any_pickle_protocol_is_told_by_its_name(protocol, zip
 def test_keys_of_weights_are_texts():
     with pytest.raises(UserError, match='a.pth has 7 among the keys of its weights'):
         state_dict_of({'state_dict': {7: torch.ones(1)}}, 'a.pth')
+
+
+def test_a_bare_pickle_is_refused_by_the_name_it_holds(tmp_path):
+    class Loads:
+        def __reduce__(self):
+            return torch.hub.load, ('owner/name', 'model')
+
+    path = tmp_path / 'bare.pth'
+    path.write_bytes(pickle.dumps({'state_dict': {}, 'x': Loads()}))
+    with pytest.raises(UserError, match='is refused and none of it was run: .* torch.hub.load'):
+        read_checkpoint(str(path), 'the test')

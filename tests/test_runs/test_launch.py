@@ -5,7 +5,8 @@ import pytest
 
 from dn_mmdet.engine import load_config
 from dn_mmdet.runs import Training
-from dn_mmdet.runs.launch import EARLIER_HOOKS, data_files, fingerprint, monitor
+from dn_mmdet.runs.config import EARLIER_HOOKS
+from dn_mmdet.runs.launch import data_files, fingerprint, monitor
 from dn_mmdet.utils.errors import UserError
 
 
