@@ -18,7 +18,7 @@ if find_spec('mmengine'):
     from .hooks.checkpoint import AtomicCheckpointHook
     from .hooks.divergence import DivergedError, InvalidLossHook
     from .hooks.resume_lr import ResumeLRHook
-    from .preflight import PlannedDataset, register_dataset_check, run_preflight
+    from .preflight import DatasetContent, PlannedDataset, register_dataset_check, run_preflight
     from .test import test
     from .train import train
 
@@ -30,6 +30,7 @@ if find_spec('mmengine'):
         'CfgOptions',
         'DivergedError',
         'InvalidLossHook',
+        'DatasetContent',
         'PlannedDataset',
         'ResumeLRHook',
         'load_config',

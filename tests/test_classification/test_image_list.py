@@ -45,7 +45,7 @@ def config(**options):
 
 def check(cfg, **switches):
     run = PlannedRun(Config(dict(train_dataloader=dict(dataset=cfg), preflight=switches)), 'train')
-    return [(data.key, check_dataset(data)) for data in run.datasets()]
+    return [(data.key, check_dataset(data).classes) for data in run.datasets()]
 
 
 def test_items_and_classes(place):

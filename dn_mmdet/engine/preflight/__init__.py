@@ -22,9 +22,16 @@ from .config import (
     check_vis_backends,
 )
 from .data import check_datasets, register_dataset_check
-from .planned import PlannedDataset, PlannedRun
+from .planned import DatasetContent, PlannedDataset, PlannedRun
 
-__all__ = ['CHECKS', 'PlannedDataset', 'PlannedRun', 'register_dataset_check', 'run_preflight']
+__all__ = [
+    'CHECKS',
+    'DatasetContent',
+    'PlannedDataset',
+    'PlannedRun',
+    'register_dataset_check',
+    'run_preflight',
+]
 
 # In this order: what is quick comes first, and what stands on something comes behind it.
 CHECKS: tuple[Callable[[PlannedRun], None], ...] = (
@@ -65,5 +72,6 @@ def run_preflight(cfg: Config, mode: str) -> list[str]:
 def _notes_of_checks(run: PlannedRun) -> list[str]:
     with DefaultScope.overwrite_default_scope(run.cfg.get('default_scope', 'mmengine')):
         for check in CHECKS:
-            check(run)
+            with run.going_on():
+                check(run)
     return run.notes

@@ -8,17 +8,17 @@ from ...datasets.files.images import EXTENSIONS, check_images
 from ...utils.errors import UserError
 from ...utils.text import first_few
 from .data import register_dataset_check
-from .planned import PlannedDataset, PlannedRun
+from .planned import DatasetContent, PlannedDataset, PlannedRun
 
 __all__ = ['check_image_folder', 'check_image_list', 'check_top_k']
 
 
 @register_dataset_check('ImageFolder')
-def check_image_folder(data: PlannedDataset) -> Sequence[str]:
+def check_image_folder(data: PlannedDataset) -> DatasetContent:
     """Check that the folder is there, that no class is empty, and the image files.
 
     Returns:
-        Sequence[str]: The class names, which are the names of the folders.
+        DatasetContent: The class names, which are the names of the folders, and how many images.
 
     Raises:
         UserError: Something is missing or does not fit.
@@ -59,15 +59,15 @@ def check_image_folder(data: PlannedDataset) -> Sequence[str]:
         )
     if data.run.switches.images:
         check_images(folder, [f'{name}/{file}' for name in names for file in files[name]], folder)
-    return names
+    return DatasetContent(names, sum(map(len, files.values())))
 
 
 @register_dataset_check('ImageList')
-def check_image_list(data: PlannedDataset) -> Sequence[str]:
+def check_image_list(data: PlannedDataset) -> DatasetContent:
     """Check the list, line by line, the classes, the folder, and the image files.
 
     Returns:
-        Sequence[str]: The class names.
+        DatasetContent: The class names, and how many images.
 
     Raises:
         UserError: Something is missing or does not fit; names the file and the lines.
@@ -88,7 +88,7 @@ def check_image_list(data: PlannedDataset) -> Sequence[str]:
             path,
             [f'line {number}' for number, _, _ in entries],
         )
-    return classes
+    return DatasetContent(classes, len(entries))
 
 
 def check_top_k(run: PlannedRun) -> None:

@@ -8,19 +8,19 @@ from ...datasets.files.images import check_images
 from ...utils.errors import UserError
 from ...utils.text import first_few
 from .data import register_dataset_check
-from .planned import PlannedDataset, PlannedRun
+from .planned import DatasetContent, PlannedDataset, PlannedRun
 
 __all__ = ['check_coco', 'check_coco_metrics', 'check_voc_classes']
 
 
 @register_dataset_check('CocoDataset')
-def check_coco(data: PlannedDataset) -> Sequence[str] | None:
+def check_coco(data: PlannedDataset) -> DatasetContent | None:
     """Check the folder, the annotation file, the class list and the images of a CocoDataset.
 
     Of data on remote storage only the class list is looked at.
 
     Returns:
-        Sequence[str] | None: The class names; None for a class that reads annotations in its own
+        DatasetContent | None: The class names; None for a class that reads annotations in its own
         way, which is left alone.
 
     Raises:
@@ -30,7 +30,7 @@ def check_coco(data: PlannedDataset) -> Sequence[str] | None:
     if _reads_otherwise(data.cls):
         return None
     if data.cfg.get('backend_args') or '://' in root:
-        return _classes(data)
+        return DatasetContent(_classes(data))
     if root and not os.path.isdir(root):
         raise UserError(
             f'the data folder {root} does not exist: make or download the data, or '
@@ -49,20 +49,20 @@ def check_coco(data: PlannedDataset) -> Sequence[str] | None:
         )
     if data.run.switches.images:
         check_images(folder, [image['file_name'] for image in content['images']], path)
-    return classes
+    return DatasetContent(classes)
 
 
 @register_dataset_check('XMLDataset')
-def check_voc_classes(data: PlannedDataset) -> Sequence[str]:
+def check_voc_classes(data: PlannedDataset) -> DatasetContent:
     """Read the class list of a data set in Pascal VOC's XML; its files are not checked yet.
 
     Returns:
-        Sequence[str]: The class names, whose number the heads must have.
+        DatasetContent: The class names, whose number the heads must have.
 
     Raises:
         UserError: The list is a string.
     """
-    return _classes(data)
+    return DatasetContent(_classes(data))
 
 
 def check_coco_metrics(run: PlannedRun) -> None:

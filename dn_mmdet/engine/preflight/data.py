@@ -4,21 +4,23 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...utils.errors import UserError
-from .planned import PlannedDataset, PlannedRun
+from .planned import DatasetContent, PlannedDataset, PlannedRun
 
 __all__ = ['DatasetCheck', 'check_dataset', 'check_datasets', 'register_dataset_check']
 
-DatasetCheck = Callable[[PlannedDataset], Sequence[str] | None]
+DatasetCheck = Callable[[PlannedDataset], DatasetContent | None]
 _CHECKS: dict[str, list[DatasetCheck]] = {}
 
 
 def register_dataset_check(type_name: str) -> Callable[[DatasetCheck], DatasetCheck]:
     """Make a function a check of the data sets of a class.
 
-    A check takes a :class:`PlannedDataset`, raises a :class:`UserError` for what is wrong, and
-    returns the class names if it is the one that knows them, else None. The checks of a class run
-    in the order of their registration. They are those of its subclasses too, except where a
-    subclass has checks of its own.
+    A check takes a :class:`PlannedDataset` and returns a :class:`DatasetContent` if it is the one
+    that knows it, else None. For what is wrong it raises a :class:`UserError`, or calls
+    ``data.run.refuse`` where it can look further: a survey of a data set then lists all of it.
+    ``data.run.note`` puts a line into the log. The checks of a class run in the order of their
+    registration. They are those of its subclasses too, except where a subclass has checks of its
+    own.
 
     Args:
         type_name (str): Name of the class.
@@ -51,32 +53,41 @@ def check_datasets(run: PlannedRun) -> None:
         UserError: From the check of a data set; its type is not registered anywhere; or
             ``num_classes`` of a part of the model is not the number of class names.
     """
-    done: dict[Any, Sequence[str] | None] = {}
+    done: dict[Any, DatasetContent] = {}
     for data in run.datasets():
-        # The pipeline and the filter do not change what is read.
-        names = ('data_root', 'ann_file', 'data_prefix', 'metainfo')
-        identity = (data.cls, data.labels, *(repr(data.cfg.get(name)) for name in names))
-        if identity not in done:
-            done[identity] = check_dataset(data)
-        if done[identity] is not None:
-            _check_number_of_classes(run, data.key, done[identity])
+        with run.going_on():
+            # The pipeline does not change what is read.
+            names = (
+                'data_root',
+                'ann_file',
+                'data_prefix',
+                'metainfo',
+                'filter_cfg',
+                'test_mode',
+            )
+            identity = (data.cls, data.labels, *(repr(data.cfg.get(name)) for name in names))
+            if identity not in done:
+                done[identity] = check_dataset(data)
+            run.contents[data.key] = done[identity]
+            if done[identity].classes is not None:
+                _check_number_of_classes(run, data.key, done[identity].classes)
 
 
-def check_dataset(data: PlannedDataset) -> Sequence[str] | None:
+def check_dataset(data: PlannedDataset) -> DatasetContent:
     """Run the checks that are registered for the class of a data set.
 
     Args:
         data (PlannedDataset): One without registered checks is left alone.
 
     Returns:
-        Sequence[str] | None: The class names, or None where no check knows them.
+        DatasetContent: What the checks know of it.
 
     Raises:
         UserError: From a check.
     """
     checks = next((_CHECKS[c.__name__] for c in data.cls.__mro__ if c.__name__ in _CHECKS), ())
     found = [check(data) for check in checks]
-    return next((classes for classes in found if classes is not None), None)
+    return next((content for content in found if content is not None), DatasetContent())
 
 
 def _check_number_of_classes(run: PlannedRun, key: str, classes: Sequence[str]) -> None:

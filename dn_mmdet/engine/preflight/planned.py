@@ -17,7 +17,7 @@ from ...utils.errors import UserError
 from ..checkpoint_file import read_checkpoint
 from .registries import config_mistakes, find_type
 
-__all__ = ['Files', 'PlannedDataset', 'PlannedRun', 'Switches', 'silence']
+__all__ = ['DatasetContent', 'Files', 'PlannedDataset', 'PlannedRun', 'Switches', 'silence']
 
 T = TypeVar('T')
 
@@ -105,9 +105,14 @@ class PlannedRun:
     Args:
         cfg (Config): The whole configuration; ``load_from`` and ``resume`` are final.
         mode (str): 'train' or 'test'.
+        survey (bool): Whether all that is wrong is kept in ``errors``, instead of the first mistake
+            being raised. Defaults to False.
 
     Attributes:
         notes (list[str]): What the checks have to say in the log of the run.
+        errors (list[str]): In a survey, what is wrong.
+        contents (dict[str, DatasetContent]): What each data set holds, by its dotted key; filled
+            by :func:`check_datasets`.
         switches (Switches): What the configuration loosens.
         files (Files): Reads each file once.
         model (nn.Module): Built at its first use and thrown away at the end; checks load weights
@@ -119,12 +124,42 @@ class PlannedRun:
 
     cfg: Config
     mode: str
+    survey: bool = False
     notes: list[str] = field(default_factory=list, init=False)
+    errors: list[str] = field(default_factory=list, init=False)
+    contents: dict[str, 'DatasetContent'] = field(default_factory=dict, init=False)
     switches: Switches = field(init=False)
     files: Files = field(default_factory=Files, init=False)
 
     def __post_init__(self) -> None:
         self.switches = Switches.of(self.cfg)
+
+    def refuse(self, sentence: str) -> None:
+        """Say that something is wrong which does not keep a check from looking further.
+
+        Args:
+            sentence (str): What is wrong, where, and what to do.
+
+        Raises:
+            UserError: The sentence, except in a survey, which keeps it in ``errors``.
+        """
+        if not self.survey:
+            raise UserError(sentence)
+        if sentence not in self.errors:
+            self.errors.append(sentence)
+
+    def note(self, sentence: str) -> None:
+        """Say something once in the log of the run, however many data sets it is true of."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """In a survey, keep the UserError that ends a block, and go on behind it."""
+        try:
+            yield
+        except UserError as error:
+            self.refuse(str(error))
 
     @cached_property
     def model(self) -> nn.Module:
@@ -167,6 +202,21 @@ class PlannedRun:
     def _metrics(self, part: str) -> Iterator[tuple[str, Mapping, type | None]]:
         key = f'{part}_evaluator'
         return _each_metric(self.cfg.get(key), key)
+
+
+@dataclass(frozen=True)
+class DatasetContent:
+    """What a check found in a data set.
+
+    Args:
+        classes (Sequence[str], optional): The class names, in the order of the labels. Defaults to
+            None, not known.
+        images (int, optional): How many images the data set has after its own filter
+            (``filter_cfg``), before ``indices``. Defaults to None, not known.
+    """
+
+    classes: Sequence[str] | None = None
+    images: int | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
-from dn_mmdet.engine import load_config, register_dataset_check, run_preflight
+from dn_mmdet.engine import DatasetContent, load_config, register_dataset_check, run_preflight
 from dn_mmdet.engine.preflight import data
 from dn_mmdet.engine.preflight.planned import PlannedRun
 from dn_mmdet.utils.errors import UserError
@@ -29,21 +29,21 @@ def check(name, **more):
 def test_checks_of_a_class_run_in_their_order_and_one_knows_the_classes(registered):
     called = []
     register_dataset_check('Plain')(lambda dataset: called.append(dataset.key))
-    register_dataset_check('Plain')(lambda dataset: dataset.cfg['names'])
+    register_dataset_check('Plain')(lambda dataset: DatasetContent(dataset.cfg['names'], 7))
     register_dataset_check('Plain')(lambda dataset: called.append('last'))
-    assert check('Plain', names=['a', 'b']) == ['a', 'b']
+    assert check('Plain', names=['a', 'b']) == DatasetContent(['a', 'b'], 7)
     assert called == ['train_dataloader.dataset', 'last']
 
 
 def test_a_subclass_has_the_checks_of_its_base_until_it_has_its_own(registered):
-    register_dataset_check('Plain')(lambda dataset: ['plain'])
-    assert check('Special') == ['plain']
-    register_dataset_check('Special')(lambda dataset: ['special'])
-    assert check('Special') == ['special'] and check('Plain') == ['plain']
+    register_dataset_check('Plain')(lambda dataset: DatasetContent(['plain']))
+    assert check('Special').classes == ['plain']
+    register_dataset_check('Special')(lambda dataset: DatasetContent(['special']))
+    assert check('Special').classes == ['special'] and check('Plain').classes == ['plain']
 
 
 def test_a_class_without_checks_is_left_alone(registered):
-    assert check('Plain') is None
+    assert check('Plain') == DatasetContent()
 
 
 def test_a_check_of_ones_own_stops_a_run(place, registered):
@@ -67,3 +67,26 @@ def test_voc_data_must_have_as_many_classes_as_the_head(place):
     classes['train_dataloader.dataset.metainfo'] = dict(classes=('cell'))  # no tuple
     with pytest.raises(UserError, match='is the string .cell., not a list of names'):
         run_preflight(load_config('tiny.py', dataset | classes), 'train')
+
+
+def test_a_survey_goes_on_and_lists_everything(registered):
+    @register_dataset_check('Plain')
+    def check_all(dataset):
+        dataset.run.refuse('the first')
+        dataset.run.refuse('the second')
+        dataset.run.note('by the way')
+        raise UserError('the end of it')
+
+    def plan(survey):
+        datasets = [dict(type='Plain', data_root='a'), dict(type='Plain', data_root='b')]
+        cfg = dict(train_dataloader=dict(dataset=dict(type='ConcatDataset', datasets=datasets)))
+        return PlannedRun(Config(cfg), 'train', survey)
+
+    run = plan(survey=True)
+    data.check_datasets(run)
+    assert run.errors == ['the first', 'the second', 'the end of it']
+    assert run.notes == ['by the way'], 'said once though true of both'
+    run = plan(survey=False)
+    with pytest.raises(UserError, match='^the first$'):
+        data.check_datasets(run)
+    assert run.errors == []
