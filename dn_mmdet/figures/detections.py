@@ -16,25 +16,12 @@ from mmdet.visualization import DetLocalVisualizer
 from mmengine.structures import InstanceData
 
 from ..runs.predictions import read_predictions
-from .style import new_figure, save_figure
+from .style import PALETTE, new_figure, save_figure
 
 __all__ = ['draw_detections', 'draw_side_by_side']
 
 # All images are brought to one size, at which the labels of the boxes can be read.
 SIDE = 360
-# Boxes stand out on dark and light images alike; further classes start again.
-PALETTE = (
-    (230, 25, 75),
-    (60, 180, 75),
-    (255, 225, 25),
-    (67, 140, 255),
-    (245, 130, 48),
-    (200, 80, 255),
-    (70, 240, 240),
-    (240, 50, 230),
-    (210, 245, 60),
-    (250, 190, 212),
-)
 
 
 def draw_detections(

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ['COLORS', 'STYLES', 'new_figure', 'plain_axes', 'save_figure']
+__all__ = ['COLORS', 'PALETTE', 'STYLES', 'new_figure', 'plain_axes', 'save_figure']
 
 # Distinct in color and, for those who cannot tell them apart or print in gray, in marker and line.
 STYLES = (
@@ -23,6 +23,20 @@ STYLES = (
 )
 # For lines that crowd too much to be told apart by marker or dashes.
 COLORS = (*(color for color, _, _ in STYLES), '#f0e442', '#8c564b', '#7f3fbf')
+# For boxes on images, which stand out on dark and light ones alike, as red, green and blue from 0 to
+# 255; further classes start again.
+PALETTE = (
+    (230, 25, 75),
+    (60, 180, 75),
+    (255, 225, 25),
+    (67, 140, 255),
+    (245, 130, 48),
+    (200, 80, 255),
+    (70, 240, 240),
+    (240, 50, 230),
+    (210, 245, 60),
+    (250, 190, 212),
+)
 
 
 def new_figure(width: float, height: float, dpi: float = 150) -> 'Figure':
