@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..engine.preflight import run_preflight
-from ..engine.run import as_user_errors, build_runner
+from ..engine.run import build_runner
+from ..engine.run_errors import as_user_errors
 from ..engine.test import load_test_config
 from ..layers.dynamic_norm import DynamicNorm
 from ..layers.inspect import watch_affine

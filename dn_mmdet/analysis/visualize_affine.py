@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..datasets.files.images import EXTENSIONS
-from ..engine.run import as_user_errors
+from ..engine.run_errors import as_user_errors
 from ..engine.test import load_test_config
 from ..figures.affine import plot_affine
 from ..layers.dynamic_norm import DynamicNorm

@@ -10,7 +10,8 @@ from mmengine.evaluator import DumpResults
 from ..utils.errors import UserError
 from .config import load_config
 from .preflight import run_preflight
-from .run import as_user_errors, build_runner, prepare_process
+from .run import build_runner, prepare_process
+from .run_errors import as_user_errors
 
 __all__ = ['load_test_config', 'test']
 

@@ -13,7 +13,8 @@ from ..utils.versions import git_revision
 from .config import choose_resume, load_config
 from .hooks.divergence import as_diverged_errors
 from .preflight import run_preflight
-from .run import as_user_errors, build_runner, prepare_process, use_own_hooks
+from .run import build_runner, prepare_process, use_own_hooks
+from .run_errors import as_user_errors
 
 __all__ = ['train']
 
