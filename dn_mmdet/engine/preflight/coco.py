@@ -48,7 +48,8 @@ def check_coco(data: PlannedDataset) -> DatasetContent | None:
             f'or correct {data.key}.data_root and {data.key}.data_prefix.img.'
         )
     if data.run.switches.images:
-        check_images(folder, [image['file_name'] for image in content['images']], path)
+        names = [image['file_name'] for image in content['images']]
+        data.run.files.once('images', folder, path, work=lambda: check_images(folder, names, path))
     return DatasetContent(classes)
 
 

@@ -64,7 +64,7 @@ class Files:
     """
 
     def __init__(self) -> None:
-        self._contents: dict[tuple[str, str], Any] = {}
+        self._done: dict[tuple[str, ...], Any] = {}
 
     def annotations(
         self, path: str, key: str, labels: bool = True, evaluated: bool = False
@@ -83,19 +83,37 @@ class Files:
         Raises:
             UserError: The file is missing, not JSON, or not as it must be.
         """
-        content = self._once('annotations', path, lambda: load_annotations(path, key))
+        content = self.once('annotations', path, work=lambda: load_annotations(path, key))
         check_annotations(content, path, labels, evaluated)
         return content
 
     def checkpoint(self, path: str, source: str, remedy: str = 'check the path') -> Mapping:
         """What a checkpoint holds, with the arguments and errors of :func:`read_checkpoint`."""
-        return self._once('checkpoint', path, lambda: read_checkpoint(path, source, remedy))
+        return self.once('checkpoint', path, work=lambda: read_checkpoint(path, source, remedy))
 
-    def _once(self, kind: str, path: str, read: Callable[[], T]) -> T:
-        known = kind, os.path.realpath(path)
-        if known not in self._contents:
-            self._contents[known] = read()
-        return self._contents[known]
+    def once(self, kind: str, *paths: str, work: Callable[[], T]) -> T:
+        """The result of some work on files, which is done only the first time it is asked for.
+
+        Args:
+            kind (str): What is done, as 'images'.
+            *paths (str): The files and folders; other names of the same ones count as them.
+            work (Callable): Does it; takes nothing.
+
+        Returns:
+            T: What it returned.
+
+        Raises:
+            UserError: From the work, each time.
+        """
+        known = kind, *map(os.path.realpath, paths)
+        if known not in self._done:
+            try:
+                self._done[known] = work()
+            except UserError as error:
+                self._done[known] = error
+        if isinstance(self._done[known], UserError):
+            raise self._done[known]
+        return self._done[known]
 
 
 @dataclass

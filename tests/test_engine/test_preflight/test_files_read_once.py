@@ -26,7 +26,7 @@ def test_annotations_of_training_validation_and_evaluator(place, opened):  # noq
     }
     assert run_preflight(load_config('tiny.py', options), 'train') == []
     assert opened['instances_val2017.json'] == 1
-    assert opened['000.jpg'] == 2  # by training and by validation: their folders are two names
+    assert opened['000.jpg'] == 1  # the folder too
 
 
 def test_a_data_set_that_is_read_twice_is_checked_once(place, opened):  # noqa: F811
