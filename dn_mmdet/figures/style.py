@@ -23,8 +23,8 @@ STYLES = (
 )
 # For lines that crowd too much to be told apart by marker or dashes.
 COLORS = (*(color for color, _, _ in STYLES), '#f0e442', '#8c564b', '#7f3fbf')
-# For boxes on images, which stand out on dark and light ones alike, as red, green and blue from 0 to
-# 255; further classes start again.
+# For boxes on images, red, green and blue from 0 to 255: they stand out on dark and light images
+# alike; further classes start again.
 PALETTE = (
     (230, 25, 75),
     (60, 180, 75),
