@@ -125,6 +125,8 @@ class PlannedRun:
         mode (str): 'train' or 'test'.
         survey (bool): Whether all that is wrong is kept in ``errors``, instead of the first mistake
             being raised. Defaults to False.
+        parts (Sequence[str], optional): Which of 'train', 'val' and 'test' are looked at. Defaults
+            to those that a run of the mode has.
 
     Attributes:
         notes (list[str]): What the checks have to say in the log of the run.
@@ -143,6 +145,7 @@ class PlannedRun:
     cfg: Config
     mode: str
     survey: bool = False
+    parts: Sequence[str] | None = None
     notes: list[str] = field(default_factory=list, init=False)
     errors: list[str] = field(default_factory=list, init=False)
     contents: dict[str, 'DatasetContent'] = field(default_factory=dict, init=False)
@@ -208,7 +211,9 @@ class PlannedRun:
                 for key, metric, cls in self._metrics(part):
                     yield key, metric, cls, self._dataset(part)
 
-    def _parts(self) -> tuple[str, ...]:
+    def _parts(self) -> Sequence[str]:
+        if self.parts is not None:
+            return self.parts
         if self.mode == 'test':
             return ('test',)
         return ('train', 'val') if self.cfg.get('val_cfg') is not None else ('train',)
