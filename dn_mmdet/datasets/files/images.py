@@ -4,13 +4,21 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 from tqdm import tqdm
 
 from ...utils.errors import UserError
 from ...utils.text import first_few
 
-__all__ = ['EXTENSIONS', 'THREADS', 'check_images', 'image_problem']
+__all__ = [
+    'EXTENSIONS',
+    'THREADS',
+    'ImageFindings',
+    'check_images',
+    'image_problem',
+    'look_at_images',
+]
 
 # Suffixes that count as images, lower case.
 EXTENSIONS = ('.jpg', '.jpeg', '.png')
@@ -24,10 +32,38 @@ SIGNATURES = ((b'\xff\xd8\xff', b'\xff\xd9'), (b'\x89PNG\r\n\x1a\n', b'IEND\xaeB
 SKIP = 'preflight.images=False under --cfg-options skips this check'
 
 
+class ImageFindings(NamedTuple):
+    """What is wrong with the images of a data set, a sentence for each kind.
+
+    Args:
+        errors (list[str]): What makes a run fail or wrong.
+        notes (list[str]): What does not, but should be known.
+    """
+
+    errors: list[str]
+    notes: list[str]
+
+
 def check_images(
     folder: str, names: Sequence[str], source: str, places: Sequence[str] | None = None
 ) -> None:
-    """Stop if an image file is missing or truncated.
+    """Stop at the first error that :func:`look_at_images` finds.
+
+    Raises:
+        UserError: Counts the bad files and names the first few.
+    """
+    for sentence in look_at_images(folder, names, source, places).errors:
+        raise UserError(sentence)
+
+
+def look_at_images(
+    folder: str,
+    names: Sequence[str],
+    source: str,
+    places: Sequence[str] | None = None,
+    sizes: Sequence[tuple[int, int] | None] | None = None,
+) -> ImageFindings:
+    """Look for image files that are missing, truncated, or of another size than is said of them.
 
     Every file is opened; its first and last bytes tell whether it is whole. Only where they do
     not (another format, bytes after the end of the image) the file is decoded. Damage in the
@@ -38,9 +74,11 @@ def check_images(
         names (Sequence[str]): File names, with slashes where there are subfolders.
         source (str): What names them, for the message: an annotation file or a folder.
         places (Sequence[str], optional): Where it names each, as 'line 3', for the message.
+        sizes (Sequence, optional): What it says of the width and height of each, in pixels; None
+            for an image it says nothing of.
 
-    Raises:
-        UserError: Counts the bad files and names the first few.
+    Returns:
+        ImageFindings: Count the bad files and name the first few.
     """
     missing, broken = [], []
     paths = [os.path.join(folder, name) for name in names]
@@ -59,17 +97,19 @@ def check_images(
         for name, problem in zip(told, found, strict=True):
             if problem:
                 (missing if problem == 'missing' else broken).append(name)
+    errors = []
     if missing:
-        raise UserError(
+        errors.append(
             f'{len(missing)} of the {len(names)} images of {source} are not in {folder}: '
             f'{first_few(missing)}. Complete the folder, or correct data_root and '
             f'data_prefix ({SKIP}).'
         )
     if broken:
-        raise UserError(
+        errors.append(
             f'{len(broken)} of the {len(names)} images in {folder} are truncated or not images: '
             f'{first_few(broken)}. Copy or download them again ({SKIP}).'
         )
+    return ImageFindings(errors, [])
 
 
 def image_problem(path: str) -> str | None:

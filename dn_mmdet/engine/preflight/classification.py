@@ -4,10 +4,11 @@ import os
 from collections.abc import Sequence
 
 from ...datasets.files.image_list import read_image_list
-from ...datasets.files.images import EXTENSIONS, check_images
+from ...datasets.files.images import EXTENSIONS
 from ...utils.errors import UserError
 from ...utils.text import first_few
 from .data import register_dataset_check
+from .images import check_image_files
 from .planned import DatasetContent, PlannedDataset, PlannedRun
 
 __all__ = ['check_image_folder', 'check_image_list', 'check_top_k']
@@ -57,8 +58,8 @@ def check_image_folder(data: PlannedDataset) -> DatasetContent:
             f'is {first_few(wanted)}, the folders are {first_few(names)}; labels are the '
             'positions in the sorted list of folders.'
         )
-    if data.run.switches.images:
-        check_images(folder, [f'{name}/{file}' for name in names for file in files[name]], folder)
+    inside = [f'{name}/{file}' for name in names for file in files[name]]
+    check_image_files(data, folder, inside, folder)
     return DatasetContent(names, sum(map(len, files.values())))
 
 
@@ -81,13 +82,13 @@ def check_image_list(data: PlannedDataset) -> DatasetContent:
             f'the image folder {folder} does not exist: link or download the images, '
             f'or point to them with --cfg-options {data.key}.data_root=FOLDER.'
         )
-    if data.run.switches.images:
-        check_images(
-            folder,
-            [name for _, name, _ in entries],
-            path,
-            [f'line {number}' for number, _, _ in entries],
-        )
+    check_image_files(
+        data,
+        folder,
+        [name for _, name, _ in entries],
+        path,
+        [f'line {number}' for number, _, _ in entries],
+    )
     return DatasetContent(classes, len(entries))
 
 

@@ -4,10 +4,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...datasets.files.images import check_images
 from ...utils.errors import UserError
 from ...utils.text import first_few
 from .data import register_dataset_check
+from .images import check_image_files
 from .planned import DatasetContent, PlannedDataset, PlannedRun
 
 __all__ = ['check_coco', 'check_coco_metrics', 'check_voc_classes']
@@ -47,9 +47,9 @@ def check_coco(data: PlannedDataset) -> DatasetContent | None:
             f'the image folder {folder} does not exist: make or download the images, '
             f'or correct {data.key}.data_root and {data.key}.data_prefix.img.'
         )
-    if data.run.switches.images:
-        names = [image['file_name'] for image in content['images']]
-        data.run.files.once('images', folder, path, work=lambda: check_images(folder, names, path))
+    images = content['images']
+    sizes = [(image['width'], image['height']) for image in images]
+    check_image_files(data, folder, [i['file_name'] for i in images], path, sizes=sizes)
     return DatasetContent(classes)
 
 
