@@ -5,7 +5,7 @@ takes a :class:`PlannedRun` and has its place in :data:`CHECKS`. One of the data
 takes a :class:`PlannedDataset` and is registered with :func:`register_dataset_check`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -26,13 +26,21 @@ from .planned import DatasetContent, PlannedDataset, PlannedRun
 
 __all__ = [
     'CHECKS',
+    'DATA_CHECKS',
     'DatasetContent',
     'PlannedDataset',
     'PlannedRun',
     'register_dataset_check',
     'run_preflight',
+    'survey_data',
 ]
 
+# What is about the data alone, in this order.
+DATA_CHECKS: tuple[Callable[[PlannedRun], None], ...] = (
+    check_datasets,
+    check_coco_metrics,
+    check_top_k,
+)
 # In this order: what is quick comes first, and what stands on something comes behind it.
 CHECKS: tuple[Callable[[PlannedRun], None], ...] = (
     check_keys,
@@ -41,9 +49,7 @@ CHECKS: tuple[Callable[[PlannedRun], None], ...] = (
     check_model,
     check_optimizer,
     check_checkpoints,
-    check_datasets,
-    check_coco_metrics,
-    check_top_k,
+    *DATA_CHECKS,
 )
 
 
@@ -66,12 +72,28 @@ def run_preflight(cfg: Config, mode: str) -> list[str]:
     Raises:
         UserError: What is wrong, where, and what to do.
     """
-    return on_rank_zero(cfg, lambda: _notes_of_checks(PlannedRun(cfg, mode)))
+    return on_rank_zero(cfg, lambda: _checked(PlannedRun(cfg, mode), CHECKS).notes)
 
 
-def _notes_of_checks(run: PlannedRun) -> list[str]:
+def survey_data(cfg: Config, parts: Sequence[str]) -> PlannedRun:
+    """Look for all that is wrong with the data of a configuration, whose rest may be unfinished.
+
+    Args:
+        cfg (Config): The whole configuration.
+        parts (Sequence[str]): Which of 'train', 'val' and 'test' are looked at.
+
+    Returns:
+        PlannedRun: With ``errors``, ``notes`` and ``contents``.
+
+    Raises:
+        UserError: The key ``preflight`` of the configuration is wrong.
+    """
+    return _checked(PlannedRun(cfg, 'train', survey=True, parts=parts), DATA_CHECKS)
+
+
+def _checked(run: PlannedRun, checks: Sequence[Callable[[PlannedRun], None]]) -> PlannedRun:
     with DefaultScope.overwrite_default_scope(run.cfg.get('default_scope', 'mmengine')):
-        for check in CHECKS:
+        for check in checks:
             with run.going_on():
                 check(run)
-    return run.notes
+    return run
