@@ -192,13 +192,28 @@ class PlannedRun:
         with silence(), config_mistakes(self.cfg, 'the model'):
             return MODELS.build(self.cfg.model)
 
+    def looked_at(self) -> Sequence[str]:
+        """Which of 'train', 'val' and 'test' the checks look at."""
+        if self.parts is not None:
+            return self.parts
+        if self.mode == 'test':
+            return ('test',)
+        return ('train', 'val') if self.cfg.get('val_cfg') is not None else ('train',)
+
+    def loaders(self) -> Iterator[tuple[str, Mapping]]:
+        """Part and configuration of every data loader; one that is built already is left out."""
+        for part in self.looked_at():
+            loader = self.cfg.get(f'{part}_dataloader')
+            if isinstance(loader, Mapping):
+                yield part, loader
+
     def datasets(self) -> Iterator['PlannedDataset']:
         """Every data set that the run reads; wrappers around data sets are looked through.
 
         Raises:
             UserError: The type of one is not registered anywhere.
         """
-        for part in self._parts():
+        for part in self.looked_at():
             evaluator = self._metrics(part) if part != 'train' else ()
             labels = not any(metric.get('format_only') for _, metric, _ in evaluator)
             for key, dataset in _unwrapped(self._dataset(part), f'{part}_dataloader.dataset'):
@@ -206,17 +221,10 @@ class PlannedRun:
 
     def metrics(self) -> Iterator[tuple[str, Mapping, type | None, Any]]:
         """Dotted key, configuration and class of every metric, and the data set it is taken on."""
-        for part in self._parts():
+        for part in self.looked_at():
             if part != 'train':
                 for key, metric, cls in self._metrics(part):
                     yield key, metric, cls, self._dataset(part)
-
-    def _parts(self) -> Sequence[str]:
-        if self.parts is not None:
-            return self.parts
-        if self.mode == 'test':
-            return ('test',)
-        return ('train', 'val') if self.cfg.get('val_cfg') is not None else ('train',)
 
     def _dataset(self, part: str) -> Any:
         loader = self.cfg.get(f'{part}_dataloader')
