@@ -7,15 +7,17 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import broadcast_object_list, init_dist
 from mmengine.utils.dl_utils import set_multi_processing
 
 from ..utils.errors import UserError, launched_rank
 
-__all__ = ['on_rank_zero', 'start_process_group', 'use_cpu_model_wrapper']
+__all__ = ['launched_processes', 'on_rank_zero', 'start_process_group', 'use_cpu_model_wrapper']
 
 T = TypeVar('T')
+# Launcher to the variable in which it says how many processes it started.
+SIZES = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS', 'mpi': 'OMPI_COMM_WORLD_SIZE'}
 
 
 def on_rank_zero(cfg: Config, function: Callable[[], T]) -> T:
@@ -48,6 +50,19 @@ def on_rank_zero(cfg: Config, function: Callable[[], T]) -> T:
     if outcome[1] is not None:
         raise outcome[1]
     return outcome[0]
+
+
+def launched_processes(launcher: str) -> int:
+    """How many processes a launcher started, as known before they have met.
+
+    Args:
+        launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'.
+
+    Returns:
+        int: 1 where it does not say.
+    """
+    number = os.environ.get(SIZES.get(launcher, ''), '')
+    return max(int(number), 1) if number.isdigit() else 1
 
 
 def start_process_group(cfg: Config) -> None:
@@ -87,7 +102,8 @@ def use_cpu_model_wrapper(cfg: Config) -> None:
     """
     if cfg.get('launcher', 'none') == 'none' or torch.cuda.is_available():
         return
-    wrapper = dict(
+    # Not a plain dict, which would turn what a configuration in pure Python imports into classes.
+    wrapper = ConfigDict(
         cfg.get('model_wrapper_cfg')
         or {
             'type': 'MMDistributedDataParallel',

@@ -8,7 +8,6 @@ takes a :class:`PlannedDataset` and is registered with :func:`register_dataset_c
 from collections.abc import Callable, Sequence
 
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 
 from ..distributed import on_rank_zero
 from .checkpoint import check_checkpoints
@@ -22,7 +21,11 @@ from .config import (
     check_vis_backends,
 )
 from .data import check_datasets, register_dataset_check
+from .loaders import check_loaders
 from .planned import DatasetContent, PlannedDataset, PlannedRun
+from .registries import config_scope
+from .schedule import check_schedule
+from .steps import check_steps
 
 __all__ = [
     'CHECKS',
@@ -38,6 +41,7 @@ __all__ = [
 # What is about the data alone, in this order.
 DATA_CHECKS: tuple[Callable[[PlannedRun], None], ...] = (
     check_datasets,
+    check_steps,
     check_coco_metrics,
     check_top_k,
 )
@@ -46,6 +50,8 @@ CHECKS: tuple[Callable[[PlannedRun], None], ...] = (
     check_keys,
     check_types,
     check_vis_backends,
+    check_loaders,
+    check_schedule,
     check_model,
     check_optimizer,
     check_checkpoints,
@@ -92,7 +98,7 @@ def survey_data(cfg: Config, parts: Sequence[str]) -> PlannedRun:
 
 
 def _checked(run: PlannedRun, checks: Sequence[Callable[[PlannedRun], None]]) -> PlannedRun:
-    with DefaultScope.overwrite_default_scope(run.cfg.get('default_scope', 'mmengine')):
+    with config_scope(run.cfg):
         for check in checks:
             with run.going_on():
                 check(run)
