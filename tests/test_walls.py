@@ -21,6 +21,7 @@ FLOORS = [
     'backbones',
     'heads',
     'classification',
+    'detection',
     'engine',
     'runs',
     'figures',

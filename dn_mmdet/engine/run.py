@@ -7,6 +7,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from ..utils.versions import installed_version
 from .atomic import use_atomic_writes
 from .checkpoint_file import force_weights_only
 from .distributed import use_cpu_model_wrapper
@@ -25,12 +26,17 @@ OWN_HOOKS = {'invalid_loss': 'InvalidLossHook', 'resume_lr': 'ResumeLRHook'}
 def prepare_process() -> None:
     """Set what holds for the whole process; to be called before any tensor work.
 
-    Checkpoints are loaded with ``weights_only``, files are written atomically, and on CPU
-    denormal numbers count as zero: a network that collapsed is full of them, and they make it
-    ten times slower. (The threads that torch starts later take that over from this one.)
+    Checkpoints are loaded with ``weights_only``, files are written atomically, mmdet reads and
+    evaluates COCO files with :class:`~dn_mmdet.detection.CocoFile`, and on CPU denormal numbers
+    count as zero: a network that collapsed is full of them, and they make it ten times slower.
+    (The threads that torch starts later take that over from this one.)
     """
     force_weights_only()
     use_atomic_writes()
+    if installed_version('mmdet'):
+        from ..detection import use_coco_files
+
+        use_coco_files()
     if not torch.cuda.is_available():
         torch.set_flush_denormal(True)
 
