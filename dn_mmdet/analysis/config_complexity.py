@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
+from mmengine.registry import MODELS
 from torch import nn
 
 from ..engine.config import load_config
 from ..engine.preflight.planned import silence
+from ..engine.preflight.registries import config_scope, find_type
 from ..utils.errors import UserError
 from ..utils.text import error_line, markdown_table
 from .complexity import Complexity, count_complexity
@@ -76,7 +77,7 @@ def config_complexity(
     with (
         silence(),
         torch.random.fork_rng(devices=[]),
-        DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')),
+        config_scope(cfg, 'mmdet'),
     ):
         torch.manual_seed(0)
         model = build_model(cfg)
@@ -159,8 +160,11 @@ def find_input_shape(cfg: Config) -> tuple[int, int] | None:
         shape = _shape_after(transform, shape) or shape
     if shape is None and cfg.get('input_size') is not None:
         shape = _height_width(cfg.input_size)
-    if shape is None and 'Classifier' in str(cfg.model.get('type')):
-        shape = CLASSIFIER
+    if shape is None:
+        with config_scope(cfg, 'mmdet'):
+            cls = find_type(MODELS, cfg.model.get('type'))
+        if 'Classifier' in getattr(cls, '__name__', ''):
+            shape = CLASSIFIER
     return shape
 
 

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmcv.transforms import LoadAnnotations
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.registry import DefaultScope
+from mmengine.registry import TRANSFORMS
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..datasets.files.images import EXTENSIONS
+from ..engine.preflight import PlannedRun
+from ..engine.preflight.registries import config_scope, find_type
 from ..engine.run_errors import as_user_errors
 from ..engine.test import load_test_config
 from ..figures.affine import plot_affine
@@ -61,7 +64,7 @@ def visualize_affine(
     """
     cfg = load_test_config(config, checkpoint, cfg_options=cfg_options)
     groups = find_images(images, per_class)
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
+    with config_scope(cfg):
         model, pipeline = load_model(cfg, checkpoint), _pipeline(cfg)
         chosen = _choose(model, layers)
         order = []
@@ -126,11 +129,16 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _pipeline(cfg: Config) -> Compose:
-    """The test pipeline, without what reads annotations."""
-    dataset = cfg.test_dataloader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
-    return Compose([step for step in dataset.pipeline if step['type'] != 'LoadAnnotations'])
+    """The test pipeline, without what reads annotations; in the scope of the configuration."""
+    dataset = next(iter(PlannedRun(cfg, 'test').datasets()))
+    steps = [(step, find_type(TRANSFORMS, step.get('type'))) for step in dataset.cfg['pipeline']]
+    return Compose(
+        [
+            step
+            for step, cls in steps
+            if not (isinstance(cls, type) and issubclass(cls, LoadAnnotations))
+        ]
+    )
 
 
 def _choose(model: nn.Module, layers: Sequence[str]) -> list[str]:

@@ -4,13 +4,16 @@ from collections.abc import Mapping
 
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import RUNNERS
+from mmengine.hooks import CheckpointHook
+from mmengine.registry import HOOKS, RUNNERS
 from mmengine.runner import Runner
 
+from ..utils.errors import UserError
 from ..utils.versions import installed_version
 from .atomic import use_atomic_writes
 from .checkpoint_file import force_weights_only
 from .distributed import use_cpu_model_wrapper
+from .preflight.registries import config_scope, is_type
 
 __all__ = [
     'build_runner',
@@ -21,6 +24,15 @@ __all__ = [
 
 # As in configs/_base_/default_runtime.py.
 OWN_HOOKS = {'invalid_loss': 'InvalidLossHook', 'resume_lr': 'ResumeLRHook'}
+# The Runner has these by itself, and leaves out one that is None.
+MMENGINE_HOOKS = (
+    'runtime_info',
+    'timer',
+    'sampler_seed',
+    'logger',
+    'param_scheduler',
+    'checkpoint',
+)
 
 
 def prepare_process() -> None:
@@ -63,22 +75,30 @@ def use_own_hooks(cfg: Config) -> None:
     """Give a configuration this package's default hooks where it does not choose for itself.
 
     Args:
-        cfg (Config): Changed in place: ``CheckpointHook`` becomes ``AtomicCheckpointHook``, and
-            the hooks of :data:`OWN_HOOKS` are added to ``default_hooks``. One that is None there
-            stays off.
+        cfg (Config): Changed in place: ``CheckpointHook``, which mmengine takes where none is
+            named, becomes ``AtomicCheckpointHook``, and the hooks of :data:`OWN_HOOKS` are added
+            to ``default_hooks``. One that is None there stays off.
+
+    Raises:
+        UserError: ``default_hooks`` is not a dict.
     """
     if cfg.get('default_hooks') is None:
         cfg.default_hooks = ConfigDict()
     hooks = cfg.default_hooks
-    checkpoint = hooks.get('checkpoint')
-    if isinstance(checkpoint, Mapping) and checkpoint.get('type') == 'CheckpointHook':
-        checkpoint['type'] = 'AtomicCheckpointHook'
+    if not isinstance(hooks, Mapping):
+        raise UserError(f'default_hooks is {hooks!r} in {cfg.filename}, not a dict of hooks.')
+    hooks.setdefault('checkpoint', ConfigDict(type='CheckpointHook'))
+    with config_scope(cfg):
+        for hook in (hooks.checkpoint, *(cfg.get('custom_hooks') or ())):
+            if isinstance(hook, Mapping) and is_type(HOOKS, hook.get('type'), CheckpointHook):
+                hook['type'] = 'AtomicCheckpointHook'
     for name, type_ in OWN_HOOKS.items():
         hooks.setdefault(name, ConfigDict(type=type_))
 
 
 def drop_disabled_hooks(cfg: Config) -> None:
-    """Remove own hooks that are None: mmengine allows that for its own default hooks alone."""
-    for name in OWN_HOOKS:
-        if name in (cfg.get('default_hooks') or {}) and cfg.default_hooks[name] is None:
-            del cfg.default_hooks[name]
+    """Remove hooks that are None: mmengine allows that for its own default hooks alone."""
+    hooks = cfg.get('default_hooks') or {}
+    for name in [name for name, hook in hooks.items() if hook is None]:
+        if name not in MMENGINE_HOOKS:
+            del hooks[name]

@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
+from inspect import signature
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
+from mmengine.registry import HOOKS, MODELS, TRANSFORMS
 
 from ..utils.errors import UserError
 from .config import load_config
-from .preflight import run_preflight
+from .preflight import PlannedRun, run_preflight
+from .preflight.registries import config_scope, find_type
 from .run import build_runner, prepare_process
 from .run_errors import as_user_errors
 
@@ -96,20 +99,32 @@ def load_test_config(
 
 def _visualize(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
     hook = (cfg.get('default_hooks') or {}).get('visualization')
-    if hook is None:
+    if not isinstance(hook, Mapping):
         raise UserError(
             f'--show and --show-dir need default_hooks.visualization in {cfg.filename}'
             ", for a detector visualization=dict(type='DetVisualizationHook')."
         )
-    hook['draw'] = True
+    with config_scope(cfg):
+        cls = find_type(HOOKS, hook.get('type'))
+    # mmdet and mmpretrain have two names for the same switch.
+    enable = isinstance(cls, type) and 'enable' in signature(cls).parameters
+    hook['enable' if enable else 'draw'] = True
     if show:
         hook.update(show=True, wait_time=wait_time)
     if show_dir:
         hook['test_out_dir'] = show_dir
 
 
+def _mmdet_bases(cfg: Config) -> set[str]:
+    """Names of the classes of mmdet that the model of a configuration is made from."""
+    with config_scope(cfg):
+        cls = find_type(MODELS, cfg.model.get('type'))
+    bases = getattr(cls, '__mro__', ())
+    return {base.__name__ for base in bases if base.__module__.partition('.')[0] == 'mmdet'}
+
+
 def _dump(cfg: Config, out: str) -> DumpResults:
-    if cfg.get('default_scope') != 'mmdet':
+    if not _mmdet_bases(cfg):
         return DumpResults(out_file_path=out)
     from mmdet.evaluation import DumpDetResults
 
@@ -117,17 +132,24 @@ def _dump(cfg: Config, out: str) -> DumpResults:
 
 
 def _use_tta(cfg: Config) -> None:
+    detector = 'BaseDetector' in _mmdet_bases(cfg)
     if cfg.get('tta_model') is None:
-        if cfg.get('default_scope') != 'mmdet':
+        if not detector:
             raise UserError(f'--tta needs tta_model and tta_pipeline in {cfg.filename}.')
         cfg.tta_model = {
             'type': 'DetTTAModel',
             'tta_cfg': {'nms': {'type': 'nms', 'iou_threshold': 0.5}, 'max_per_img': 100},
         }
-    dataset = cfg.test_dataloader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
+    datasets = [data.cfg for data in PlannedRun(cfg, 'test').datasets()]
     if cfg.get('tta_pipeline') is None:
+        pipeline = deepcopy(datasets[0].get('pipeline') or [])
+        with config_scope(cfg):
+            last = find_type(TRANSFORMS, pipeline[-1].get('type')) if pipeline else None
+        if not detector or getattr(last, '__name__', '') != 'PackDetInputs':
+            raise UserError(
+                f'--tta needs tta_pipeline in {cfg.filename}, since the test pipeline does not '
+                'end with PackDetInputs.'
+            )
         meta = (
             'img_id',
             'img_path',
@@ -137,13 +159,11 @@ def _use_tta(cfg: Config) -> None:
             'flip',
             'flip_direction',
         )
-        cfg.tta_pipeline = deepcopy(dataset.pipeline)
-        cfg.tta_pipeline[-1] = {
-            'type': 'TestTimeAug',
-            'transforms': [
-                [{'type': 'RandomFlip', 'prob': 1.0}, {'type': 'RandomFlip', 'prob': 0.0}],
-                [{'type': 'PackDetInputs', 'meta_keys': meta}],
-            ],
-        }
-    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
-    dataset.pipeline = cfg.tta_pipeline
+        flips = [{'type': 'mmdet.RandomFlip', 'prob': prob} for prob in (1.0, 0.0)]
+        pack = {'type': 'mmdet.PackDetInputs', 'meta_keys': meta}
+        pipeline[-1] = {'type': 'TestTimeAug', 'transforms': [flips, [pack]]}
+        cfg.tta_pipeline = pipeline
+    model, cfg.model = cfg.model, ConfigDict(cfg.tta_model)
+    cfg.model.module = model
+    for dataset in datasets:
+        dataset['pipeline'] = cfg.tta_pipeline

@@ -6,13 +6,18 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.runner import Runner
 
 from ..utils.errors import UserError
 from ..utils.versions import git_revision
+from .amp import CPUAmpOptimWrapper
 from .config import choose_resume, load_config
 from .hooks.divergence import as_diverged_errors
+from .hooks.steps import watched_steps
 from .preflight import run_preflight
+from .preflight.registries import config_scope, is_type
 from .run import build_runner, prepare_process, use_own_hooks
 from .run_errors import as_user_errors
 
@@ -32,7 +37,8 @@ def train(
 
     Configuration, checkpoints and data are checked before anything is written. The checkpoint
     hook is :class:`AtomicCheckpointHook` even if the configuration says ``CheckpointHook``, and
-    ``default_hooks.invalid_loss`` and ``resume_lr`` are added; None turns them off.
+    ``default_hooks.invalid_loss`` and ``resume_lr`` are added; None turns them off. Resuming a
+    run that is finished trains nothing, writes no checkpoint and says so.
 
     Args:
         config (str): The configuration file.
@@ -58,8 +64,9 @@ def train(
     prepare_process()
     cfg = load_config(config, cfg_options, work_dir, launcher)
     use_own_hooks(cfg)
-    if amp or (cfg.get('optim_wrapper') or {}).get('type') == 'AmpOptimWrapper':
-        _use_amp(cfg)
+    with config_scope(cfg):
+        if amp or _is_wrapper(cfg, AmpOptimWrapper):
+            _use_amp(cfg)
     if auto_scale_lr:
         _use_auto_scale_lr(cfg)
     choose_resume(cfg, resume)
@@ -67,7 +74,7 @@ def train(
         notes = run_preflight(cfg, 'train')
         with as_user_errors(cfg):
             runner = build_runner(cfg, [*notes, f'git revision: {git_revision()}'])
-            with as_diverged_errors(runner):
+            with as_diverged_errors(runner), watched_steps(runner):
                 runner.train()
     except BaseException as error:
         if not _is_interrupt(error):
@@ -76,10 +83,17 @@ def train(
     return runner
 
 
+def _is_wrapper(cfg: Config, *classes: type) -> bool:
+    wrapper = cfg.get('optim_wrapper')
+    if not isinstance(wrapper, Mapping):
+        return False
+    return is_type(OPTIM_WRAPPERS, wrapper.get('type', OptimWrapper), *classes)
+
+
 def _use_amp(cfg: Config) -> None:
-    wrapper = cfg.get('optim_wrapper') or {}
-    kind = wrapper.get('type', 'OptimWrapper')
-    if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'CPUAmpOptimWrapper'):
+    wrapper = cfg.get('optim_wrapper')
+    if not _is_wrapper(cfg, OptimWrapper, AmpOptimWrapper, CPUAmpOptimWrapper):
+        kind = wrapper.get('type') if isinstance(wrapper, Mapping) else wrapper
         raise UserError(
             f'--amp requires optim_wrapper.type OptimWrapper, but {cfg.filename} has '
             f'{kind}: leave the option out or change the type.'
@@ -94,12 +108,13 @@ def _use_amp(cfg: Config) -> None:
 
 
 def _use_auto_scale_lr(cfg: Config) -> None:
-    if not {'enable', 'base_batch_size'} <= set(cfg.get('auto_scale_lr') or {}):
+    given = cfg.get('auto_scale_lr')
+    if not isinstance(given, Mapping) or given.get('base_batch_size') is None:
         raise UserError(
-            f'--auto-scale-lr needs auto_scale_lr=dict(enable=False, base_batch_size='
-            f'N) in {cfg.filename}, where N is the batch size its learning rate was chosen for.'
+            f'--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=N) in {cfg.filename}, '
+            'where N is the batch size its learning rate was chosen for.'
         )
-    cfg.auto_scale_lr.enable = True
+    given['enable'] = True
 
 
 def _is_interrupt(error: BaseException | None) -> bool:

@@ -7,13 +7,13 @@ import torch
 from mmdet.models.detectors.base import BaseDetector
 from mmengine.config import Config, ConfigDict
 from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ...backbones import MobileNetV2DN
 from ...engine.config import load_config
 from ...engine.preflight.planned import silence
-from ...engine.preflight.registries import config_mistakes
+from ...engine.preflight.registries import config_mistakes, config_scope, is_type
 from ...ops import choose_path, use_path
 from ...utils.errors import UserError
 from ..case import LAYOUTS
@@ -22,16 +22,16 @@ from .cases import MOBILENET, NORMS, ModelCase, Norm
 
 __all__ = ['build_subject', 'why_not']
 
-# The backbone that can let DN-B do the activation behind it.
-FOLDING = MobileNetV2DN.__name__
-
 
 def why_not(case: ModelCase, norm: str) -> str:
     """Why a norm cannot be had in a case's model; '' where it can."""
     if NORMS[norm].fold is None or norm == 'naive' or case.model == MOBILENET:
         return ''
-    backbone = _backbone(load_config(case.model)).get('type')
-    return '' if backbone == FOLDING else f'{backbone} folds no activation into its norms'
+    cfg = load_config(case.model)
+    backbone = _backbone(cfg).get('type')
+    if _folds(cfg):
+        return ''
+    return f'{getattr(backbone, "__name__", backbone)} folds no activation into its norms'
 
 
 def build_subject(case: ModelCase, norm: str, device: torch.device) -> Subject:
@@ -93,11 +93,16 @@ def _from_config(file: str, how: Norm) -> nn.Module:
         **{key: old[key] for key in ('eps', 'requires_grad') if key in old},
         **how.cfg,
     }
-    if backbone.get('type') == FOLDING:
+    if _folds(cfg):
         backbone.update(_fold(how))
-    scope = cfg.get('default_scope', 'mmdet')
-    with DefaultScope.overwrite_default_scope(scope), config_mistakes(cfg, 'the model'):
+    with config_scope(cfg, 'mmdet'), config_mistakes(cfg, 'the model'):
         return revert_sync_batchnorm(MODELS.build(cfg.model))
+
+
+def _folds(cfg: Config) -> bool:
+    """Whether the backbone can let DN-B do the activation behind it."""
+    with config_scope(cfg, 'mmdet'):
+        return is_type(MODELS, _backbone(cfg).get('type'), MobileNetV2DN)
 
 
 def _backbone(cfg: Config) -> ConfigDict:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.registry import DATASETS, DefaultScope
+from mmengine.registry import DATASETS
 
 from ...classification.accuracy import rank_of_class
+from ...engine.preflight.registries import config_scope
 from ...runs.predictions import PREDICTIONS, read_predictions
 from ...runs.run import Run
 from ...utils.errors import UserError
@@ -118,7 +119,7 @@ def _build(run: Run, config: Config) -> Any:
     try:
         # Data sets and pycocotools print that they load.
         with (
-            DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmengine')),
+            config_scope(config),
             redirect_stdout(StringIO()),
         ):
             dataset = DATASETS.build(config.val_dataloader.dataset)

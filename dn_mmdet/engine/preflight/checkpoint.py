@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from mmengine.config import Config
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import PretrainedInit
+from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
 from ...layers.state import TWINS, norm_mismatch, norms_of, rekeyed
@@ -15,6 +16,7 @@ from ...utils.errors import UserError
 from ...utils.text import first_few
 from ..checkpoint_file import read_checkpoint, state_dict_of
 from .planned import PlannedRun
+from .registries import is_type
 
 __all__ = ['StateMatch', 'check_checkpoints', 'check_test_checkpoint', 'match_state']
 
@@ -238,7 +240,11 @@ def _check_twins(
         # Of a version whose layers did not yet say what they are.
         meta = content.get('meta')
         text = meta.get('cfg') if isinstance(meta, Mapping) else None
-        given = set(re.findall(r"type='(DNB|DNC)'", text)) if isinstance(text, str) else set()
+        given = (
+            set(re.findall(r"type='(?:[\w.]+\.)?(DNB|DNC)'", text))
+            if isinstance(text, str)
+            else set()
+        )
     own = {*norms_of(model.state_dict()).values()} & {*TWINS}
     if given and own and not given & own:
         raise UserError(
@@ -273,7 +279,7 @@ def _pretrained(model: nn.Module) -> Iterator[tuple[str, nn.Module, Mapping]]:
     for name, module in model.named_modules():
         inits = getattr(module, 'init_cfg', None) or []
         for init in [inits] if isinstance(inits, Mapping) else inits:
-            if init.get('type') in ('Pretrained', PretrainedInit):
+            if is_type(WEIGHT_INITIALIZERS, init.get('type'), PretrainedInit):
                 yield name, module, init
 
 

@@ -110,7 +110,8 @@ def check_vis_backends(run: PlannedRun) -> None:
     visualizer = run.cfg.get('visualizer')
     backends = visualizer.get('vis_backends') if isinstance(visualizer, Mapping) else None
     for backend in [backends] if isinstance(backends, Mapping) else backends or ():
-        name = backend.get('type') if isinstance(backend, Mapping) else None
+        type_ = backend.get('type') if isinstance(backend, Mapping) else None
+        name = getattr(find_type(registries.VISBACKENDS, type_), '__name__', None)
         if name not in NEEDED_PACKAGES:
             continue
         module, package = NEEDED_PACKAGES[name]

@@ -4,18 +4,19 @@ import os
 import re
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from difflib import get_close_matches
+from types import ModuleType
 from typing import Any
 
 from mmengine import registry as registries
 from mmengine.config import Config
-from mmengine.registry import Registry
+from mmengine.registry import DefaultScope, Registry
 
 from ...utils.errors import UserError
 from ...utils.text import error_text
 
-__all__ = ['config_mistakes', 'dicts_in', 'find_type', 'unknown_type']
+__all__ = ['config_mistakes', 'config_scope', 'dicts_in', 'find_type', 'is_type', 'unknown_type']
 
 
 def find_type(registry: Registry, name: Any) -> Any:
@@ -34,7 +35,43 @@ def find_type(registry: Registry, name: Any) -> Any:
     if not isinstance(name, str):
         return name
     with registry.switch_scope_and_registry(None) as scoped:
-        return scoped.get(name)
+        try:
+            found = scoped.get(name)
+        except RuntimeError:  # a dotted name of which no module can be imported
+            return None
+    return None if isinstance(found, ModuleType) else found
+
+
+def is_type(registry: Registry, given: Any, *classes: type) -> bool:
+    """Whether ``type=given`` stands for one of some classes, however it is written.
+
+    A configuration may name a class ('CocoDataset'), give its scope ('mmdet.CocoDataset') or its
+    whole path ('mmdet.datasets.CocoDataset'), or hold the class itself. To be called within
+    :func:`config_scope`.
+
+    Args:
+        registry (Registry): A root registry of mmengine.
+        given (Any): The value of a key ``type``.
+        *classes (type): A subclass of one of them is another type.
+
+    Returns:
+        bool: False where nothing of that name is registered.
+    """
+    found = find_type(registry, given)
+    return any(found is cls for cls in classes)
+
+
+def config_scope(cfg: Config, default: str = 'mmengine') -> AbstractContextManager[None]:
+    """The scope in which the types of a configuration are looked up, as its Runner does.
+
+    Args:
+        cfg (Config): A configuration in pure Python may have ``default_scope=None``: no scope.
+        default (str): The scope where it says nothing. Defaults to 'mmengine'.
+
+    Returns:
+        AbstractContextManager: For a with statement.
+    """
+    return DefaultScope.overwrite_default_scope(cfg.get('default_scope', default))
 
 
 @contextmanager
@@ -89,8 +126,15 @@ def unknown_type(key: str | None, name: str, cfg: Config) -> UserError:
     key = key or next(
         (f'{place}.type' for place, part in dicts_in(cfg, '') if part.get('type') == name), 'a type'
     )
-    near = get_close_matches(name, _registered_names(), n=1, cutoff=0.6)
-    hint = f'did you mean {near[0]!r}?' if near else 'check the spelling.'
+    names, scope = _registered_names(), cfg.get('default_scope', 'mmengine')
+    elsewhere = names.get(name, 'mmengine')
+    if elsewhere not in ('mmengine', scope):
+        return UserError(
+            f'{cfg.filename}: {key} is {name!r}, which is registered in the scope {elsewhere!r}, '
+            f'but default_scope is {scope!r}: write {f"{elsewhere}.{name}"!r}.'
+        )
+    near = get_close_matches(name, names, n=1, cutoff=0.6)
+    hint = f'did you mean {near[0]!r}?' if near and near[0] != name else 'check the spelling.'
     return UserError(
         f'{cfg.filename}: {key} is {name!r}, which is not registered anywhere; {hint} A '
         'class of your own must be imported with custom_imports.'
@@ -111,10 +155,11 @@ def dicts_in(node: Any, path: str) -> Iterator[tuple[str, Mapping]]:
         yield from dicts_in(inner, f'{path}.{key}' if path else str(key))
 
 
-def _registered_names() -> set[str]:
-    names, queue = set(), [r for r in vars(registries).values() if isinstance(r, Registry)]
+def _registered_names() -> dict[str, str]:
+    """Name to a scope that it is registered in."""
+    names, queue = {}, [r for r in vars(registries).values() if isinstance(r, Registry)]
     while queue:
         registry = queue.pop()
-        names.update(registry.module_dict)
+        names.update(dict.fromkeys(registry.module_dict, registry.scope))
         queue.extend(registry.children.values())
     return names

@@ -102,7 +102,7 @@ DATA = {
         (),
         ['instances_train2017.json is not valid JSON at line 1, column'],
     ),
-    'annotations not text': (write(TRAIN, b'\xff\xd8\xff\xe0'), (), ['is not JSON: byte 0']),
+    'annotations not text': (write(TRAIN, b'{"\xff": 0}'), (), ['is not JSON: byte 2']),
     'annotations a list': (
         write(TRAIN, b'[]'),
         (),
@@ -117,7 +117,7 @@ DATA = {
     'no file_name': (
         change(TRAIN, drop_key('images', 'file_name')),
         (),
-        ["1 of 8 entries of 'images' lack the key 'file_name'", '(id 1)'],
+        ["1 of 8 entries of 'images' lack the key 'file_name'", 'entry 0, id 1'],
     ),
     'no height': (change(TRAIN, drop_key('images', 'height')), (), ["the key 'height'"]),
     'no bbox': (
@@ -138,7 +138,7 @@ DATA = {
     'box of three': (
         change(TRAIN, lambda c: c['annotations'][2]['bbox'].pop()),
         (),
-        ['the bbox of 1 annotations is not [x, y, width, height]', '(id 3)'],
+        ['the bbox of 1 of 8 annotations is not [x, y, width, height]', 'entry 2, id 3'],
     ),
     'unknown image': (
         change(TRAIN, lambda c: c['annotations'][2].update(image_id=99)),
@@ -320,7 +320,7 @@ CONFIGURATION = {
         'tiny.py',
         None,
         (*set_option('auto_scale_lr', 'None'), '--auto-scale-lr'),
-        ['--auto-scale-lr needs auto_scale_lr=dict('],
+        ['--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=N)'],
     ),
     'launcher': ('tiny.py', None, ('--launcher', 'pytorch'), ['tools/dist_train.sh CONFIG GPUS']),
     'switches': (
