@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, METRICS, MODELS
 from torch import nn
 
-from ...datasets.files.coco import check_annotations, load_annotations
+from ...datasets.files.coco import annotation_problems, load_annotations
 from ...utils.errors import UserError
 from ..checkpoint_file import read_checkpoint
 from .registries import config_mistakes, find_type
@@ -78,14 +78,41 @@ class Files:
             evaluated (bool): Whether COCOeval reads it. Defaults to False.
 
         Returns:
-            dict: What the file holds; see :func:`check_annotations`.
+            dict: What the file holds; see :func:`annotation_problems`.
 
         Raises:
             UserError: The file is missing, not JSON, or not as it must be.
         """
-        content = self.once('annotations', path, work=lambda: load_annotations(path, key))
-        check_annotations(content, path, labels, evaluated)
+        content, problems = self.judged_annotations(path, key, labels, evaluated)
+        if problems:
+            raise UserError(problems[0][1])
         return content
+
+    def judged_annotations(
+        self, path: str, key: str, labels: bool = True, evaluated: bool = False
+    ) -> tuple[Any, list[tuple[str, str]]]:
+        """A COCO annotation file and all that is wrong with it, for a survey.
+
+        Args:
+            path (str): The JSON file.
+            key (str): The configuration key that names it, for messages.
+            labels (bool): Whether it must have annotations. Defaults to True.
+            evaluated (bool): Whether COCOeval reads it. Defaults to False.
+
+        Returns:
+            tuple[Any, list[tuple[str, str]]]: What the file holds, and what
+            :func:`annotation_problems` yields of it.
+
+        Raises:
+            UserError: The file is missing or not JSON.
+        """
+        content = self.once('annotations', path, work=lambda: load_annotations(path, key))
+        problems = self.once(
+            f'problems {labels} {evaluated}',
+            path,
+            work=lambda: list(annotation_problems(content, path, labels, evaluated)),
+        )
+        return content, problems
 
     def checkpoint(self, path: str, source: str, remedy: str = 'check the path') -> Mapping:
         """What a checkpoint holds, with the arguments and errors of :func:`read_checkpoint`."""
