@@ -69,7 +69,7 @@ def check_datasets(run: PlannedRun) -> None:
             if identity not in done:
                 done[identity] = check_dataset(data)
             run.contents[data.key] = done[identity]
-            if done[identity].classes is not None and run.cfg.get('model') is not None:
+            if done[identity].classes is not None:
                 _check_number_of_classes(run, data.key, done[identity].classes)
 
 

@@ -211,11 +211,13 @@ class PlannedRun:
 
     @cached_property
     def model(self) -> nn.Module:
-        """The model of the configuration.
+        """The model of the configuration; in a survey without one, something without classes.
 
         Raises:
             UserError: It cannot be built.
         """
+        if self.survey and self.cfg.get('model') is None:
+            return nn.Identity()
         with silence(), config_mistakes(self.cfg, 'the model'):
             return MODELS.build(self.cfg.model)
 
@@ -271,10 +273,13 @@ class DatasetContent:
             None, not known.
         images (int, optional): How many images the data set has after its own filter
             (``filter_cfg``), before ``indices``. Defaults to None, not known.
+        boxes (int, optional): How many boxes its annotation files hold. Defaults to None, not
+            known.
     """
 
     classes: Sequence[str] | None = None
     images: int | None = None
+    boxes: int | None = None
 
 
 @dataclass(frozen=True)
