@@ -38,13 +38,18 @@ MMENGINE_HOOKS = (
 def prepare_process() -> None:
     """Set what holds for the whole process; to be called before any tensor work.
 
-    Checkpoints are loaded with ``weights_only``, files are written atomically, mmdet reads and
-    evaluates COCO files with :class:`~dn_mmdet.detection.CocoFile`, and on CPU denormal numbers
-    count as zero: a network that collapsed is full of them, and they make it ten times slower.
-    (The threads that torch starts later take that over from this one.)
+    Checkpoints are loaded with ``weights_only``, files are written atomically, an image that does
+    not load names itself, mmdet reads and evaluates COCO files with
+    :class:`~dn_mmdet.detection.CocoFile`, and on CPU denormal numbers count as zero: a network
+    that collapsed is full of them, and they make it ten times slower. (The threads that torch
+    starts later take that over from this one.)
     """
     force_weights_only()
     use_atomic_writes()
+    if installed_version('mmcv'):
+        from .image_loading import name_bad_images
+
+        name_bad_images()
     if installed_version('mmdet'):
         from ..detection import use_coco_files
 

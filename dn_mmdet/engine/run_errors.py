@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pickle import UnpicklingError
@@ -15,6 +16,27 @@ from .preflight.registries import config_mistakes
 
 __all__ = ['as_user_errors']
 
+FEWER = 'set a smaller num_workers in the data loaders of the configuration'
+
+# What torch says of worker processes, and what it means.
+WORKERS = {
+    r'signal: Bus error|shared memory|</torch_': (
+        'the data loaders ran out of shared memory: enlarge /dev/shm (in Docker with '
+        f'--shm-size=8g), or {FEWER}'
+    ),
+    r'Too many open files|received 0 items of ancdata': (
+        f'too many files are open: raise the limit with ulimit -n 65536, or {FEWER}'
+    ),
+    r'DataLoader worker .* signal: Killed': (
+        f'a data loader process was killed, which happens where memory runs out: {FEWER}, or a '
+        'smaller batch_size'
+    ),
+    r'DataLoader worker .* (is killed by signal|exited unexpectedly)': (
+        'a data loader process ended without a word: num_workers=0 with '
+        'persistent_workers=False in the data loaders shows what ends it'
+    ),
+}
+
 
 @contextmanager
 def as_user_errors(cfg: Config) -> Iterator[None]:
@@ -24,13 +46,28 @@ def as_user_errors(cfg: Config) -> Iterator[None]:
         cfg (Config): Of the run, for the message.
 
     Raises:
-        UserError: The configuration is wrong, a checkpoint would run code, a norm layer has one
-            value to compute statistics from, or the disk is full or closed.
+        UserError: The configuration is wrong, a checkpoint would run code, an image does not load,
+            a process that loads data ended, a norm layer has one value to compute statistics
+            from, or the disk is full or closed.
     """
     try:
         with config_mistakes(cfg):
             yield
         _tidy_up()
+    except UserError as error:
+        # All that a worker process hands over of an exception is its class and its traceback.
+        raised = f'{UserError.__module__}.{UserError.__qualname__}: '
+        if ' in DataLoader worker process ' not in str(error) or raised not in str(error):
+            raise
+        raise UserError(str(error).rpartition(raised)[2].strip()) from error
+    except AssertionError as error:
+        image = re.search(r'failed to load image: (.+)', str(error))
+        if image is None:
+            raise
+        raise UserError(
+            f'{image[1]} cannot be loaded as an image: it is damaged, or of a format that is not '
+            'decoded. Replace it, or remove it from the annotations.'
+        ) from error
     except UnpicklingError as error:
         sentence = refusal(error, '')
         if sentence is None:
@@ -45,7 +82,15 @@ def as_user_errors(cfg: Config) -> Iterator[None]:
             'one-pixel map in a batch of one image. Use train_dataloader.batch_size=2 or more, and '
             'drop_last=True where the last batch may have one image.'
         ) from error
+    except RuntimeError as error:
+        sentence = _worker_sentence(error)
+        if sentence is None:
+            raise
+        raise UserError(sentence) from error
     except OSError as error:
+        sentence = _worker_sentence(error)
+        if sentence is not None:
+            raise UserError(sentence) from error
         path = error.filename or cfg.work_dir
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(
@@ -57,6 +102,12 @@ def as_user_errors(cfg: Config) -> Iterator[None]:
                 'permissions, or choose another folder with --work-dir.'
             ) from error
         raise
+
+
+def _worker_sentence(error: BaseException) -> str | None:
+    """What to tell of a process that loads data and ended, or could not hand it over."""
+    text = f'{error} {error.__cause__ or ""}'
+    return next((f'{what}.' for found, what in WORKERS.items() if re.search(found, text)), None)
 
 
 def _tidy_up() -> None:

@@ -2,11 +2,17 @@
 
 import errno
 
+import cv2
+import mmcv
+import numpy as np
 import pytest
 import torch
+from mmcv.transforms import LoadImageFromFile
 from mmengine.registry import METRICS, DefaultScope
+from torch.utils.data import DataLoader
 
 from dn_mmdet.engine import load_config
+from dn_mmdet.engine.image_loading import name_bad_images
 from dn_mmdet.engine.run_errors import as_user_errors
 from dn_mmdet.utils.errors import UserError
 
@@ -43,3 +49,106 @@ def test_one_value_per_channel_names_the_batch_size(layer, place):
     with pytest.raises(ValueError, match='something else'):
         with as_user_errors(load_config('tiny.py')):
             raise ValueError('something else')
+
+
+class Images:
+    def __init__(self, *paths, **options):
+        self.paths, self.load = paths, LoadImageFromFile(**options)
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, i):
+        return self.load({'img_path': self.paths[i]})['img']
+
+
+@pytest.fixture
+def named(monkeypatch):
+    monkeypatch.setattr(LoadImageFromFile, 'transform', LoadImageFromFile.transform)
+    name_bad_images()
+    name_bad_images()  # twice, as by training and testing in one process
+
+
+def damaged_png():
+    noise = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    whole = bytearray(cv2.imencode('.png', noise)[1])
+    middle = len(whole) // 2
+    whole[middle : middle + 60] = bytes(60)
+    return bytes(whole)
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+@pytest.mark.parametrize(
+    'backend, content, reason',
+    [
+        ('cv2', damaged_png(), 'it is damaged, or of a format that cv2 does not decode'),
+        ('cv2', b'', 'the file is empty'),
+        ('pillow', b'a text', 'it is damaged, or of a format that pillow does not decode'),
+        ('cv2', None, 'no such file or directory'),
+    ],
+)
+def test_an_image_that_does_not_load(backend, content, reason, workers, place, named):
+    if content is not None:
+        (place / 'bad.png').write_bytes(content)
+    loader = DataLoader(Images('bad.png', imdecode_backend=backend), num_workers=workers)
+    with pytest.raises(UserError) as raised, as_user_errors(load_config('tiny.py')):
+        list(loader)
+    assert str(raised.value) == (
+        f'bad.png cannot be loaded as an image: {reason}. Replace it, or remove it from the '
+        'annotations.'
+    )
+
+
+def no_memory(*args, **kwargs):
+    raise MemoryError
+
+
+def test_what_is_no_fault_of_an_image_keeps_its_traceback(place, named, monkeypatch):
+    load = LoadImageFromFile()
+    with pytest.raises(KeyError, match='img_path'), as_user_errors(load_config('tiny.py')):
+        load({})
+    monkeypatch.setattr(mmcv, 'imfrombytes', no_memory)
+    (place / 'bad.png').write_bytes(b'any')
+    with pytest.raises(MemoryError), as_user_errors(load_config('tiny.py')):
+        load({'img_path': 'bad.png'})
+    assert LoadImageFromFile(ignore_empty=True)({'img_path': 'gone.png'}) is None
+
+
+def test_an_image_that_another_loader_names(place):
+    for text in ('failed to load image: a b.png', 'Caught ...\nfailed to load image: a b.png\n'):
+        with pytest.raises(UserError, match=r'^a b\.png cannot be loaded'):
+            with as_user_errors(load_config('tiny.py')):
+                raise AssertionError(text)
+
+
+@pytest.mark.parametrize(
+    'kind, text, words',
+    [
+        (
+            RuntimeError,
+            'DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that '
+            "dataloader's workers are out of shared memory.",
+            'ran out of shared memory: enlarge /dev/shm',
+        ),
+        (
+            RuntimeError,
+            'unable to write to file </torch_7_1_0>: No space left on device (28)',
+            'ran out of shared memory: enlarge /dev/shm',
+        ),
+        (
+            RuntimeError,
+            'DataLoader worker (pid 7) is killed by signal: Killed. ',
+            'a data loader process was killed, which happens where memory runs out',
+        ),
+        (
+            RuntimeError,
+            'DataLoader worker (pid(s) 7, 8) exited unexpectedly',
+            'a data loader process ended without a word',
+        ),
+        (RuntimeError, 'received 0 items of ancdata', 'too many files are open'),
+        (OSError, '[Errno 24] Too many open files', 'too many files are open'),
+    ],
+)
+def test_a_data_loader_process_that_ended(kind, text, words, place):
+    with pytest.raises(UserError, match=words), as_user_errors(load_config('tiny.py')):
+        raise kind(text)
