@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 from ..utils.errors import UserError
 from ..utils.text import error_line, error_text, first_few
 from .config_text import literal
+from .preflight.registries import dicts_in
 
 __all__ = ['CfgOptions', 'choose_resume', 'load_config']
 
@@ -137,7 +138,11 @@ def _read(path: str) -> Config:
             f'{os.getcwd()}.'
         )
     try:
-        return Config.fromfile(path)
+        cfg = Config.fromfile(path)
+        # Of a configuration in pure Python this imports what its types name.
+        for _ in dicts_in(cfg, ''):
+            pass
+        return cfg
     except SyntaxError as error:
         raise UserError(
             f'{path}, or a base of it, is not valid Python at line {error.lineno}: {error.msg}.'

@@ -25,6 +25,7 @@ __all__ = [
     'is_expected',
     'literal_config',
     'parse_config',
+    'plain_types',
     'same_but_for_the_seed',
 ]
 
@@ -66,6 +67,23 @@ EARLIER_HOOKS = [
     dict(type='CheckInvalidLossHook', interval=50, priority='VERY_LOW'),
 ]
 CHECKING_HOOKS = tuple(hook['type'] for hook in EARLIER_HOOKS)
+
+# Of these a class is known by its name alone, wherever in the package it stands.
+PACKAGES = ('mmengine', 'mmcv', 'mmdet', 'mmpretrain', 'torch', 'dn_mmdet')
+# Classes that are registered by another name than their own.
+ALIASES = {
+    'BatchNorm2d': 'BN',
+    'SyncBatchNorm': 'SyncBN',
+    'GroupNorm': 'GN',
+    'InstanceNorm2d': 'IN',
+    'LayerNorm': 'LN',
+    'PretrainedInit': 'Pretrained',
+    'TruncNormalInit': 'TruncNormal',
+    'KaimingInit': 'Kaiming',
+    'NormalInit': 'Normal',
+    'XavierInit': 'Xavier',
+    'ConstantInit': 'Constant',
+}
 
 ABSENT = '(not set)'
 
@@ -178,7 +196,7 @@ def effective(config: dict[str, Any]) -> dict[str, Any]:
     Returns:
         dict[str, Any]: A shallow copy.
     """
-    kept = {key: config[key] for key in EFFECTIVE if config.get(key) is not None}
+    kept = {key: plain_types(config[key]) for key in EFFECTIVE if config.get(key) is not None}
     kept['randomness'] = {
         key: value for key, value in (kept.get('randomness') or {}).items() if key != 'seed'
     }
@@ -195,6 +213,36 @@ def effective(config: dict[str, Any]) -> dict[str, Any]:
     if not kept.get('resume'):
         kept.pop('resume', None)
     return {key: value for key, value in kept.items() if value not in ({}, [])}
+
+
+def plain_types(value: Any) -> Any:
+    """A configuration in which every type of a known package has its plain name.
+
+    A configuration in pure Python is saved with the paths of its classes, and a name may have its
+    scope before it: 'mmdet.datasets.coco.CocoDataset' and 'mmdet.CocoDataset' are 'CocoDataset'.
+
+    Args:
+        value (Any): From :func:`parse_config`, or a value in it. Is not changed.
+
+    Returns:
+        Any: As ``value``; a type of another package keeps its path.
+    """
+    if isinstance(value, dict):
+        return {
+            key: _plain_name(inner)
+            if key == 'type' and isinstance(inner, str)
+            else plain_types(inner)
+            for key, inner in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return type(value)(plain_types(inner) for inner in value)
+    return value
+
+
+def _plain_name(name: str) -> str:
+    parts = name.split('.')
+    plain = parts[-1] if parts[0] in PACKAGES else name
+    return ALIASES.get(plain, plain) if len(parts) > 1 else plain
 
 
 class ConfigDifference(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 
 from .. import layers
-from .config import differences, effective, literal_config, parse_config
+from .config import differences, effective, literal_config, parse_config, plain_types
 from .log import RunLog, died_of_nan, read_environment, read_revisions, read_run_log
 
 __all__ = ['LeftOut', 'NormLabel', 'Run', 'read_run']
@@ -57,7 +57,7 @@ class NormLabel(NamedTuple):
             NormLabel: BN where the configuration names no norm, as the backbones of mmdet have
             it.
         """
-        norm = _norm_cfg(config.get('model'))
+        norm = plain_types(_norm_cfg(config.get('model')))
         kind = str(norm.get('type', 'BN')).split('.')[-1]
         layer = getattr(layers, kind, None)
         parameters = {} if layer is None else inspect.signature(layer).parameters

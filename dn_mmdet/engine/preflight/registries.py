@@ -4,8 +4,9 @@ import os
 import re
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from difflib import get_close_matches
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -158,8 +159,11 @@ def dicts_in(node: Any, path: str) -> Iterator[tuple[str, Mapping]]:
 def _registered_names() -> dict[str, str]:
     """Name to a scope that it is registered in."""
     names, queue = {}, [r for r in vars(registries).values() if isinstance(r, Registry)]
+    with suppress(ImportError):
+        import_module('mmdet.registry')  # a configuration without a scope may not have needed it
     while queue:
         registry = queue.pop()
+        registry.import_from_location()
         names.update(dict.fromkeys(registry.module_dict, registry.scope))
         queue.extend(registry.children.values())
     return names
