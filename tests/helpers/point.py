@@ -51,7 +51,9 @@ class Rates(Hook):
         self.rates.append(runner.optim_wrapper.optimizer.param_groups[-1]['lr'])
 
 
-def point_runner(work_dir, *hooks, epochs=3, optim_wrapper=None, **options):
+def point_runner(
+    work_dir, *hooks, epochs=3, optim_wrapper=None, loader=None, train_cfg=None, **options
+):
     """A Runner of two iterations in each epoch."""
     torch.manual_seed(0)
     optim_wrapper = optim_wrapper or {}
@@ -71,8 +73,9 @@ def point_runner(work_dir, *hooks, epochs=3, optim_wrapper=None, **options):
             dataset=TensorDataset(torch.randn(4, 4)),
             num_workers=0,
             sampler=dict(type='DefaultSampler', shuffle=False),
-        ),
-        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        )
+        | (loader or {}),
+        train_cfg=train_cfg or dict(by_epoch=True, max_epochs=epochs),
         optim_wrapper=dict(type='OptimWrapper', optimizer=optimizer, **optim_wrapper),
         default_hooks=default_hooks,
         experiment_name=f'point_{point_runner.count}',

@@ -72,6 +72,17 @@ def test_resume_ends_where_an_uninterrupted_run_does(trained, monkeypatch):
     )
 
 
+def test_resuming_a_finished_run_trains_nothing(trained, monkeypatch):
+    monkeypatch.chdir(trained)
+    work = trained / 'finished'
+    work.mkdir()
+    (work / 'last_checkpoint').write_text(str(trained / 'work_dirs/tiny/epoch_2.pth'))
+    engine.train('tiny.py', work_dir='finished', resume='auto')
+    assert not list(work.glob('*.pth'))
+    log = next(work.glob('*/*.log')).read_text()
+    assert 'Nothing was trained: ' in log.splitlines()[-1]
+
+
 def test_test(trained, monkeypatch):
     """Metrics are those that the training ended with; predictions and pictures are written."""
     monkeypatch.chdir(trained)

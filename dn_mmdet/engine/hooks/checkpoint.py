@@ -1,5 +1,6 @@
 """A CheckpointHook that never leaves a run without a whole checkpoint."""
 
+import math
 import os.path as osp
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ...utils.errors import UserError
 from ...utils.files import remove_leftovers, write_text
 from .divergence import diverged, non_finite_key, trained_keys
 
@@ -22,12 +24,13 @@ __all__ = ['AtomicCheckpointHook']
 class AtomicCheckpointHook(CheckpointHook):
     """Save checkpoints as mmengine's ``CheckpointHook`` does, safe against a kill at any moment.
 
-    Four things differ. Checkpoints and ``last_checkpoint``, the file that ``--resume`` reads,
+    Five things differ. Checkpoints and ``last_checkpoint``, the file that ``--resume`` reads,
     are written under a temporary name and renamed. A checkpoint that ``max_keep_ckpts`` or a new
     best one makes superfluous is removed after its successor is written, not before.
     ``last_checkpoint`` is written after the checkpoint that it names. And weights, running
     statistics or an optimizer's state that are NaN or infinite are not written at all: the loss
     may have been finite until the very last update, and what is good is the checkpoints before.
+    A metric that is -1, COCO's "nothing to evaluate", or not finite is never that of a best one.
 
     The arguments are those of :class:`mmengine.hooks.CheckpointHook`. With ``backend_args`` or
     ``file_client_args`` given, or a remote ``out_dir``, writing is left to that storage.
@@ -105,8 +108,29 @@ class AtomicCheckpointHook(CheckpointHook):
         return expired
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        if not self.save_best:
+            return
+        if 'auto' in self.key_indicators:
+            self._init_rule(self.rules, [next(iter(metrics))])  # as mmengine does
         with self._removals_at_the_end():
-            super()._save_best_checkpoint(runner, metrics)
+            super()._save_best_checkpoint(runner, self._comparable(runner, metrics))
+
+    def _comparable(self, runner: Runner, metrics: dict) -> dict:
+        """The metrics, where one that says nothing is the worst of its kind."""
+        for key, rule in zip(self.key_indicators, self.rules, strict=True):
+            if key not in metrics:
+                raise UserError(
+                    f'default_hooks.checkpoint.save_best names {key!r}, which the evaluation does '
+                    f'not give: choose among {", ".join(metrics)}.'
+                )
+            value = metrics[key]
+            if _says_nothing(value):
+                runner.logger.warning(
+                    f'{key} is {value}{", that is: nothing to evaluate" if value == -1 else ""}: '
+                    'the checkpoint is not kept as the best.'
+                )
+                metrics = {**metrics, key: self.init_value_map[rule]}
+        return metrics
 
     @contextmanager
     def _removals_at_the_end(self) -> Iterator[None]:
@@ -140,6 +164,14 @@ class _LateRemoval:
         self.removals.append(path)
 
     rmtree = remove
+
+
+def _says_nothing(value: Any) -> bool:
+    """Whether a metric is COCOeval's -1, for nothing to evaluate, or not finite."""
+    try:
+        return value == -1 or not math.isfinite(value)
+    except TypeError:  # no number, so mmengine compares it
+        return False
 
 
 def _set_kept(runner: Runner, path: str | None) -> None:

@@ -105,7 +105,7 @@ def _check_loop(run: PlannedRun, part: str) -> None:
         return
     if part == 'train' and ('type' in loop) == ('by_epoch' in loop):
         raise UserError(
-            f'{key} has {"both" if "type" in loop else "neither"} type and by_epoch: set '
+            f'{key} has {"both type and" if "type" in loop else "neither type nor"} by_epoch: set '
             f'{key}.type to {"EpochBasedTrainLoop"!r}, or to {"IterBasedTrainLoop"!r} for a '
             'schedule in iterations.'
         )
@@ -201,7 +201,8 @@ def _note_units(run: PlannedRun) -> None:
     length = training_length(run.cfg)
     if length is None or length[0] == 'epoch':
         return
-    checkpoint = (run.cfg.get('default_hooks') or {}).get('checkpoint')
+    # mmengine has one where the configuration says nothing.
+    checkpoint = (run.cfg.get('default_hooks') or {}).get('checkpoint', {})
     if isinstance(checkpoint, Mapping) and checkpoint.get('by_epoch', True):
         run.note(
             'default_hooks.checkpoint.by_epoch is not False, but train_cfg counts iterations: the '

@@ -92,16 +92,11 @@ def count_loader(run: PlannedRun, part: str, loader: Mapping) -> LoaderCount | N
     endless = issubclass(sampler, InfiniteSampler)
     # With round_up the sampler repeats images until every process has as many.
     own = -(-images // processes) if options.get('round_up', True) else images // processes
-    trial = trial_loader(loader, key, own) if own else None
-    batches = trial.batch_sampler if trial else None
+    trial = trial_loader(loader, key, max(own, 1))
+    batches = trial.batch_sampler
+    length = len(trial) if own else 0
     return LoaderCount(
-        images,
-        processes,
-        own,
-        batches.batch_size if batches else loader.get('batch_size', 1),
-        len(trial) if trial else 0,
-        batches.drop_last if batches else False,
-        endless,
+        images, processes, own, batches.batch_size, length, batches.drop_last, endless
     )
 
 

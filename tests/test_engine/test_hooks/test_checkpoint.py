@@ -1,5 +1,6 @@
 """A killed run leaves whole checkpoints, and `last_checkpoint` names one of them."""
 
+import math
 import multiprocessing
 import os
 import signal
@@ -15,6 +16,8 @@ from mmengine.runner import Runner
 from torch.utils.data import TensorDataset
 
 from dn_mmdet.engine.config import choose_resume, load_config
+from dn_mmdet.engine.hooks.checkpoint import AtomicCheckpointHook
+from dn_mmdet.utils.errors import UserError
 
 
 @MODELS.register_module()
@@ -54,7 +57,7 @@ def runner(work_dir, **options):
         work_dir=str(work_dir),
         train_dataloader=loader,
         val_dataloader=loader,
-        val_evaluator=dict(type='_Rising'),
+        val_evaluator=options.pop('val_evaluator', dict(type='_Rising')),
         val_cfg=dict(),
         train_cfg=dict(by_epoch=True, max_epochs=3, val_interval=1),
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1)),
@@ -123,6 +126,65 @@ def test_killed_while_saving(suffix, moment, last, tmp_path):
     )
     assert (work / 'last_checkpoint').read_text() == str(work / 'epoch_3.pth')
     assert not list(work.glob('*.tmp'))
+
+
+@METRICS.register_module()
+class _Given(BaseMetric):
+    """The scores of a list, one for each epoch."""
+
+    def __init__(self, scores):
+        super().__init__()
+        self.scores = iter(scores)
+
+    def process(self, data_batch, data_samples):
+        self.results.append(0)
+
+    def compute_metrics(self, results):
+        return dict(score=next(self.scores), other=1.0)
+
+
+@pytest.mark.parametrize('save_best', ['score', ['score', 'other']])
+@pytest.mark.parametrize(
+    'rule, scores, best',
+    [
+        ('greater', [-1, -1.0, -1], None),
+        ('greater', [math.nan, 0.0, -1], 2),
+        ('greater', [0.5, math.inf, math.nan], 1),
+        ('less', [-1, 0.5, 0.7], 2),
+        ('less', [-1, math.nan, -math.inf], None),
+        ('less', [0.5, -1, 0.4], 3),
+        ('greater', [torch.tensor(0.5), None, 0.6], 3),
+    ],
+)
+def test_a_metric_that_says_nothing_is_not_the_best(rule, scores, best, save_best, tmp_path):
+    run = runner(tmp_path, val_evaluator=dict(type='_Given', scores=scores))
+    hook = next(hook for hook in run.hooks if isinstance(hook, AtomicCheckpointHook))
+    hook.__init__(interval=1, save_best=save_best, rule=rule)
+    run.train()
+    names = [path.name for path in tmp_path.glob('best_score_*.pth')]
+    assert names == ([f'best_score_epoch_{best}.pth'] if best else [])
+    log = next(tmp_path.glob('*/*.log')).read_text()
+    assert ('score is -1, that is: nothing to evaluate: the' in log) == (-1 in scores)
+    assert ('score is nan: the checkpoint is not kept' in log) == any(
+        isinstance(score, float) and math.isnan(score) for score in scores
+    )
+
+
+def test_a_metric_that_is_not_given(tmp_path):
+    run = runner(tmp_path, val_evaluator=dict(type='_Given', scores=[1, 2, 3]))
+    hook = next(hook for hook in run.hooks if isinstance(hook, AtomicCheckpointHook))
+    hook.__init__(interval=1, save_best='mAP')
+    with pytest.raises(UserError, match="'mAP', which .* not give: choose among score, other"):
+        run.train()
+
+
+@pytest.mark.parametrize('first, best', [(-1, 2), (0.9, 1)])
+def test_the_first_metric_is_that_of_auto(first, best, tmp_path):
+    run = runner(tmp_path, val_evaluator=dict(type='_Given', scores=[first, 0.5, 0.1]))
+    hook = next(hook for hook in run.hooks if isinstance(hook, AtomicCheckpointHook))
+    hook.__init__(interval=1, save_best='auto', rule='greater')
+    run.train()
+    assert (tmp_path / f'best_score_epoch_{best}.pth').exists()
 
 
 def test_resume_in_a_moved_folder(place):
