@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from dn_mmdet.engine import load_config
 from dn_mmdet.engine.preflight import run_preflight
+from dn_mmdet.layers import DNB
 from tests.helpers.tiny import CLASSES, write_coco
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +58,41 @@ def test_plain_torch_of_the_layers_page():
     exec(block, scope)
     assert type(scope['model'][1]).__name__ == 'DNB'
     assert scope['layer'](torch.randn(2, 64, 4, 4)).shape == (2, 64, 4, 4)
+
+
+def test_second_derivative_of_the_layers_page():
+    block = next(code for code in code_blocks(ROOT / 'docs/layers.md') if 'create_graph' in code)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), DNB(8), torch.nn.Conv2d(8, 1, 3))
+    scope = {'torch': torch, 'model': model}
+    exec(block, scope)
+    assert model[0].weight.grad.any()
+    with pytest.raises(RuntimeError, match='reference'):
+        exec(block.replace("'reference'", "'aten'"), scope)
+
+
+def test_custom_keys_of_the_layers_page_reach_the_bias_as_a_convolutions():
+    from mmengine.optim import build_optim_wrapper
+
+    block = next(code for code in code_blocks(ROOT / 'docs/layers.md') if 'custom_keys' in code)
+    scope = {}
+    exec(block, scope)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), DNB(8))
+    optimizer = dict(type='SGD', lr=1.0, weight_decay=0.5)
+    wrapper = build_optim_wrapper(
+        model, dict(type='OptimWrapper', optimizer=optimizer, **scope['optim_wrapper'])
+    )
+    groups = {id(p): group for group in wrapper.param_groups for p in group['params']}
+    found = {
+        name: (groups[id(p)]['lr'], groups[id(p)]['weight_decay'])
+        for name, p in model.named_parameters()
+    }
+    assert found == {
+        '0.weight': (1.0, 0.5),
+        '0.bias': (2.0, 0.0),
+        '1.sc.fc1_weight': (1.0, 0.5),
+        '1.sc.fc1_bias': (2.0, 0.0),
+        '1.sc.fc2_weight': (1.0, 0.5),
+    }
 
 
 def test_retinanet_of_the_front_page_takes_a_step(tmp_path):

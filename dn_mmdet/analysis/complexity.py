@@ -57,7 +57,7 @@ class Complexity:
         return f'{self.params / 1e6:.2f}M parameters, {self.mult_adds / 1e6:.2f}M multiply-adds'
 
 
-def count_complexity(model: nn.Module, shape: tuple[int, int]) -> Complexity:
+def count_complexity(model: nn.Module, shape: tuple[int, int], channels: int = 3) -> Complexity:
     """Count the parameters and multiply-adds of a detector, classifier or any module.
 
     Convolutions, fully connected layers and other matrix products are counted, without their
@@ -68,6 +68,7 @@ def count_complexity(model: nn.Module, shape: tuple[int, int]) -> Complexity:
             is restored. Where it takes ``data_samples``, as mmdet's detectors do, it is given one
             that holds the shape.
         shape (tuple[int, int]): Height and width of the image, in pixels.
+        channels (int): Channels of the image. Defaults to 3.
 
     Returns:
         Complexity: Both counts.
@@ -76,7 +77,7 @@ def count_complexity(model: nn.Module, shape: tuple[int, int]) -> Complexity:
     model.eval()
     try:
         parameter = next(model.parameters(), torch.empty(0))
-        image = torch.zeros(1, 3, *shape, device=parameter.device)
+        image = torch.zeros(1, channels, *shape, device=parameter.device)
         analyzer = FlopAnalyzer(_Traceable(model, shape), (image,))
         for operator in FREE_OPERATORS:
             # A handle of None would leave mmengine's own in place.

@@ -32,11 +32,13 @@ class ConfigComplexity:
         model (str): The model's class.
         shape (tuple[int, int]): Height and width of the input, padded as the model pads it.
         complexity (Complexity): The counts.
+        channels (int): Channels of the input. Defaults to 3.
     """
 
     model: str
     shape: tuple[int, int]
     complexity: Complexity
+    channels: int = 3
 
 
 def config_complexity(
@@ -82,15 +84,17 @@ def config_complexity(
         torch.manual_seed(0)
         model = build_model(cfg)
         shape = _padded(model, shape or _shape_of(cfg))
+        # What backbones call the channels of their image.
+        channels = (cfg.model.get('backbone') or {}).get('in_channels', 3)
         try:
-            complexity = count_complexity(model, shape)
+            complexity = count_complexity(model, shape, channels)
         # The forward pass is the model's own: whatever it raises tells that it does not run.
         except Exception as error:
             raise UserError(
                 f'{cfg.filename}: {type(model).__name__} cannot run on one image of {shape[0]}x'
                 f'{shape[1]} ({error_line(error)}); give another size with --shape H W.'
             ) from error
-    return ConfigComplexity(type(model).__name__, shape, complexity)
+    return ConfigComplexity(type(model).__name__, shape, complexity, channels)
 
 
 def print_config_complexity(
@@ -114,7 +118,7 @@ def print_config_complexity(
         raise UserError(f'--per-module must be 0 or more, but got {depth}.')
     found = config_complexity(config, shape, cfg_options)
     height, width = found.shape
-    print(f'{config}: {found.model}, input 3x{height}x{width}')
+    print(f'{config}: {found.model}, input {found.channels}x{height}x{width}')
     total = found.complexity
     rows = [('model', total.params, total.mult_adds)]
     rows += [

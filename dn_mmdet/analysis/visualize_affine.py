@@ -66,7 +66,7 @@ def visualize_affine(
     groups = find_images(images, per_class)
     with config_scope(cfg):
         model, pipeline = load_model(cfg, checkpoint), _pipeline(cfg)
-        chosen = _choose(model, layers)
+        _check_names(model, layers)
         order = []
         with torch.no_grad(), as_user_errors(cfg), record_affine(model) as records:
             tasks = [(group, file) for group, files in groups.items() for file in files]
@@ -75,6 +75,7 @@ def visualize_affine(
                 model.test_step(pseudo_collate([data]))
                 order.append(group)
     summaries = {name: summarize_affine(entries) for name, entries in records.items() if entries}
+    chosen = list(layers) or _first_and_last(model, list(summaries))
     folder = Path(out) if out else Path(cfg.work_dir) / 'affine'
     folder.mkdir(parents=True, exist_ok=True)
     plot_affine(
@@ -141,7 +142,7 @@ def _pipeline(cfg: Config) -> Compose:
     )
 
 
-def _choose(model: nn.Module, layers: Sequence[str]) -> list[str]:
+def _check_names(model: nn.Module, layers: Sequence[str]) -> None:
     found = norm_layers(model)
     unknown = [name for name in layers if name not in found]
     if unknown:
@@ -149,11 +150,15 @@ def _choose(model: nn.Module, layers: Sequence[str]) -> list[str]:
             f'{unknown[0]} is not a norm layer of the model; its norm layers are: '
             f'{", ".join(found)}.'
         )
-    dynamic = [name for name, layer in found.items() if isinstance(layer, DynamicNorm)]
-    candidates = dynamic or list(found)
-    if not candidates:
+    if not found:
         raise UserError('the model has no norm layer with scale and shift.')
-    return list(layers) or list(dict.fromkeys((candidates[0], candidates[-1])))
+
+
+def _first_and_last(model: nn.Module, names: Sequence[str]) -> list[str]:
+    """Of the layers that were run; a backbone may have stages behind its last output."""
+    dynamic = [name for name in names if isinstance(model.get_submodule(name), DynamicNorm)]
+    candidates = dynamic or names
+    return list(dict.fromkeys((candidates[0], candidates[-1])))
 
 
 def _by_group(

@@ -6,14 +6,24 @@ from typing import Any
 
 import torch
 import torch.utils.checkpoint as cp
+from mmcv.cnn import ConvModule
 from mmdet.models.backbones import MobileNetV2
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ..ops import recompute_outputs
+from .arguments import (
+    check_expansion_indices,
+    check_int,
+    check_numbers,
+    check_out_indices,
+    check_positive,
+)
 from .fold_activation import fold_activations
 
 __all__ = ['MobileNetV2DN']
+
+STAGES = 8
 
 
 # The root registry: mmdet's and mmpretrain's registries fall back to it, so that one name serves
@@ -22,42 +32,50 @@ __all__ = ['MobileNetV2DN']
 class MobileNetV2DN(MobileNetV2):
     """mmdet's MobileNetV2 with any norm layer, and with SSDLite's expansion feature.
 
-    It differs from :class:`mmdet.models.MobileNetV2` in five things: a stage may hand out the
-    expansion of its first block, ``frozen_stages`` puts the stem in evaluation too, strides and
-    depths of the stages may be chosen, DN-B does the activation behind it, and bad arguments raise
-    errors that name them.
+    There are a stem and eight stages, counted from 0: stages 0 to 6 are the inverted residuals
+    (``layer1`` to ``layer7``), stage 7 is the last convolution (``conv2``).
+
+    It differs from :class:`mmdet.models.MobileNetV2` in these things: a stage may hand out the
+    expansion of its first block, ``frozen_stages`` puts the stem in evaluation too, reaches the
+    last convolution and holds from the start, what lies behind the last output is not run, the
+    image may have other channels than 3, strides and depths of the stages may be chosen, DN-B does
+    the activation behind it, and bad arguments raise errors that name them.
 
     Args:
         widen_factor (float): Multiplies every width; the last convolution keeps 1280 channels
             below 1.0. Defaults to 1.0.
-        out_indices (Sequence[int]): Stages whose output is returned, 0 to 6 for the seven stages
-            of inverted residuals and 7 for the last convolution. Defaults to (1, 2, 4, 7).
+        out_indices (Sequence[int]): Stages whose output is returned, 0 to 7. What lies behind the
+            last of them is neither run nor trained, but stays in the state dict, so that the same
+            checkpoints fit. Defaults to (1, 2, 4, 7).
         expansion_indices (Sequence[int]): Those of ``out_indices``, 1 to 6, that return the
             *expansion* of the stage's first block (its 1x1 convolution, norm and activation)
             in place of the stage's output: for 5 at width 1.0, 576 channels at stride 16.
             Defaults to ().
-        strides (Sequence[int]): Stride, 1 or 2, of each stage's first block, behind the stem's of
-            2; smaller ones serve small images. Defaults to (1, 2, 2, 2, 1, 2, 1).
-        num_blocks (Sequence[int]): Blocks of each stage. Defaults to (1, 2, 3, 4, 3, 3, 1).
-        frozen_stages (int): The stem and the stages up to this one are frozen: no gradient, and
-            running statistics that stand still; 0 freezes the stem alone, -1 nothing.
-            Defaults to -1.
+        strides (Sequence[int]): Stride, 1 or 2, of each of stages 0 to 6, in its first block,
+            behind the stem's of 2; smaller ones serve small images.
+            Defaults to (1, 2, 2, 2, 1, 2, 1).
+        num_blocks (Sequence[int]): Blocks of each of stages 0 to 6.
+            Defaults to (1, 2, 3, 4, 3, 3, 1).
+        frozen_stages (int): The stem and this many stages, the first ones, are frozen: no
+            gradient, and running statistics that stand still. 0 freezes the stem alone, 3 also
+            stages 0, 1 and 2, 8 everything, -1 nothing. Defaults to -1.
         norm_cfg (dict): The norm layer: ``dict(type='BN')``, ``dict(type='DNB', r=16, g='oup')``
             or any other that mmcv can build. Defaults to ``dict(type='BN')``.
         norm_eval (bool): All running statistics stand still in training. Defaults to False.
         fold_activation (bool | str): DN-B layers apply the ReLU6 behind them, which saves a pass;
             'recompute' also keeps none of their outputs for the backward, which saves about half
             of the memory and costs a pass. Other norms are not concerned. Defaults to True.
+        in_channels (int): Channels of the image. Defaults to 3.
         **kwargs: ``conv_cfg``, ``act_cfg``, ``with_cp``, ``pretrained`` and ``init_cfg`` of
             :class:`mmdet.models.MobileNetV2`.
 
     Shape:
-        - Input: (N, 3, H, W), normalized pixels, floating point.
+        - Input: (N, in_channels, H, W), normalized pixels, floating point.
         - Output: tuple of (N, C_i, H_i, W_i), one for each of ``out_indices``, in stage order.
 
     Raises:
         ValueError: ``widen_factor``, ``out_indices``, ``expansion_indices``, ``strides``,
-            ``num_blocks``, ``frozen_stages`` or ``fold_activation`` out of range.
+            ``num_blocks``, ``frozen_stages``, ``fold_activation`` or ``in_channels`` out of range.
     """
 
     def __init__(
@@ -71,27 +89,16 @@ class MobileNetV2DN(MobileNetV2):
         norm_cfg: dict = dict(type='BN'),  # noqa: B006 - mmdet's convention, never written to
         norm_eval: bool = False,
         fold_activation: bool | str = True,
+        in_channels: int = 3,
         **kwargs: Any,
     ) -> None:
-        if widen_factor <= 0:
-            raise ValueError(f'widen_factor must be above 0, but got {widen_factor}')
-        bad = set(expansion_indices) - (set(out_indices) & set(range(1, 7)))
-        if bad:
-            raise ValueError(
-                'expansion_indices must be a subset of out_indices and of 1 to 6 (stage 0 has no '
-                f'expansion and 7 is a single convolution), but got {tuple(expansion_indices)} '
-                f'with out_indices={tuple(out_indices)}'
-            )
-        for name, values, good in (
-            ('strides', strides, (1, 2)),
-            ('num_blocks', num_blocks, range(1, 100)),
-        ):
-            if len(values) != 7 or not set(values) <= set(good):
-                raise ValueError(
-                    f'{name} must be 7 numbers, each {good[0]} '
-                    f'{"or 2" if name == "strides" else "or more"}, one for each '
-                    f'stage, but got {tuple(values)}'
-                )
+        check_positive('widen_factor', widen_factor)
+        out_indices = check_out_indices(out_indices, STAGES)
+        expansion_indices = check_expansion_indices(expansion_indices, out_indices, STAGES - 2)
+        strides = check_numbers('strides', strides, STAGES - 1, 1, 2)
+        num_blocks = check_numbers('num_blocks', num_blocks, STAGES - 1, 1)
+        frozen_stages = check_int('frozen_stages', frozen_stages, -1, STAGES)
+        in_channels = check_int('in_channels', in_channels, 1)
         if fold_activation not in (True, False, 'recompute'):
             raise ValueError(
                 f"fold_activation must be True, False or 'recompute', but got {fold_activation!r}"
@@ -106,15 +113,30 @@ class MobileNetV2DN(MobileNetV2):
         super().__init__(
             widen_factor=widen_factor,
             out_indices=out_indices,
-            frozen_stages=frozen_stages,
             norm_cfg=norm_cfg,
             norm_eval=norm_eval,
             **kwargs,
         )
-        self.expansion_indices = tuple(expansion_indices)
+        if in_channels != 3:
+            self.conv1 = ConvModule(
+                in_channels,
+                self.conv1.out_channels,
+                3,
+                stride=2,
+                padding=1,
+                conv_cfg=self.conv_cfg,
+                norm_cfg=self.norm_cfg,
+                act_cfg=self.act_cfg,
+            )
+        self.expansion_indices = expansion_indices
+        self.frozen_stages = frozen_stages  # mmdet's constructor knows none above 7.
         self.fold_activation = fold_activation
         if fold_activation:
             fold_activations(self)
+        # Before anyone counts the parameters that have gradients, as DistributedDataParallel does.
+        for part in self._parts_not_run():
+            part.requires_grad_(False)
+        self._freeze_stages()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the features of ``out_indices`` as a tuple."""
@@ -131,10 +153,11 @@ class MobileNetV2DN(MobileNetV2):
     def _forward(self, x: Tensor) -> tuple[Tensor, ...]:
         x = self.conv1(x)
         outs = []
-        for i, name in enumerate(self.layers):
+        last = max(self.out_indices)
+        for i, name in enumerate(self.layers[: last + 1]):
             stage = getattr(self, name)
             if i in self.expansion_indices:
-                expansion, x = _forward_with_expansion(stage, x)
+                expansion, x = _forward_with_expansion(stage, x, alone=i == last)
                 outs.append(expansion)
             else:
                 x = stage(x)
@@ -148,16 +171,31 @@ class MobileNetV2DN(MobileNetV2):
         return self  # mmdet's returns None, and so would eval()
 
     def _freeze_stages(self) -> None:
-        super()._freeze_stages()
-        # mmdet takes the stem's gradients away but leaves its running statistics moving.
+        # mmdet takes the stem's gradients away but leaves its running statistics moving, and it
+        # does not reach the last convolution.
         if self.frozen_stages >= 0:
-            self.conv1.eval()
+            frozen = [self.conv1, *map(self.get_submodule, self.layers[: self.frozen_stages])]
+            for part in frozen:
+                part.eval().requires_grad_(False)
+
+    def _parts_not_run(self) -> list[nn.Module]:
+        """What lies behind the last output."""
+        last = max(self.out_indices)
+        parts = [getattr(self, name) for name in self.layers[last + 1 :]]
+        if last in self.expansion_indices:
+            first, *others = getattr(self, self.layers[last])
+            parts += [first.depthwise_conv, first.linear_conv, *others]
+        return parts
 
 
-def _forward_with_expansion(stage: nn.Sequential, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Run a stage; return its first block's expansion and its output."""
+def _forward_with_expansion(
+    stage: nn.Sequential, x: Tensor, alone: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Run a stage; return its first block's expansion and, unless that is all, its output."""
     block = stage[0]
     expansion = block.expand_conv(x)
+    if alone:
+        return expansion, None
 
     def project(expansion: Tensor) -> Tensor:
         return block.linear_conv(block.depthwise_conv(expansion))

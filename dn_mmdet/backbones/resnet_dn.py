@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from mmcv.cnn import build_conv_layer, build_norm_layer
 from mmdet.models.backbones import ResNet
 from mmengine.registry import MODELS
-from torch import nn
+from torch import Tensor, nn
 
 from ..layers.dynamic_norm import DynamicNorm
+from .arguments import check_int, check_numbers, check_out_indices
 
 __all__ = ['ResNetDN']
 
@@ -36,10 +37,12 @@ class ResNetDN(ResNet):
         num_stages (int): Number of stages, 1 to 4. Defaults to 4.
         strides (Sequence[int]): Stride of each stage. Defaults to (2, 2, 2, 2).
         dilations (Sequence[int]): Dilation of each stage. Defaults to (1, 1, 1, 1).
-        out_indices (Sequence[int]): Stages whose output is returned, from 0.
-            Defaults to (0, 1, 2, 3).
-        frozen_stages (int): The stem and this many stages are frozen: no gradient, and running
-            statistics that stand still; 0 freezes the stem alone, -1 nothing. Defaults to -1.
+        out_indices (Sequence[int]): Stages whose output is returned, from 0. What lies behind the
+            last of them is neither run nor trained, but stays in the state dict, so that the same
+            checkpoints fit; ``num_stages`` leaves it out. Defaults to (0, 1, 2, 3).
+        frozen_stages (int): The stem and this many stages, the first ones, are frozen: no
+            gradient, and running statistics that stand still. 0 freezes the stem alone, -1
+            nothing. Defaults to -1.
         conv_cfg (dict, optional): The convolution layer. Defaults to ``nn.Conv2d``.
         norm_cfg (dict): The norm layer: ``dict(type='BN')``, ``dict(type='DNB', r=16, g='oup')``
             or any other that mmcv can build. The paper has ``eps=1e-3``.
@@ -82,20 +85,13 @@ class ResNetDN(ResNet):
     ) -> None:
         if depth not in DEPTHS:
             raise ValueError(f'depth must be one of {DEPTHS}, but got {depth!r}')
-        if num_stages not in range(1, 5):
-            raise ValueError(f'num_stages must be 1 to 4, but got {num_stages!r}')
-        for name, values in (('strides', strides), ('dilations', dilations)):
-            if len(values) != num_stages or min(values) < 1:
-                raise ValueError(
-                    f'{name} must be {num_stages} numbers, each 1 or more, one for each '
-                    f'of num_stages, but got {tuple(values)}'
-                )
-        if not out_indices or not set(out_indices) <= set(range(num_stages)):
-            raise ValueError(
-                f'out_indices must be stages of 0 to {num_stages - 1}, but got {tuple(out_indices)}'
-            )
-        if frozen_stages not in range(-1, num_stages + 1):
-            raise ValueError(f'frozen_stages must be -1 to {num_stages}, but got {frozen_stages!r}')
+        num_stages = check_int('num_stages', num_stages, 1, 4)
+        in_channels = check_int('in_channels', in_channels, 1)
+        base_channels = check_int('base_channels', base_channels, 1)
+        strides = check_numbers('strides', strides, num_stages, 1, each='of num_stages')
+        dilations = check_numbers('dilations', dilations, num_stages, 1, each='of num_stages')
+        out_indices = check_out_indices(out_indices, num_stages)
+        frozen_stages = check_int('frozen_stages', frozen_stages, -1, num_stages)
         super().__init__(
             depth,
             in_channels=in_channels,
@@ -117,6 +113,10 @@ class ResNetDN(ResNet):
                 f'zero_init_residual must be False with norm_cfg of type {norm_cfg["type"]!r}, '
                 'which has no trained gamma'
             )
+        # Before anyone counts the parameters that have gradients, as DistributedDataParallel does;
+        # what is frozen the inherited constructor has frozen.
+        for name in self.res_layers[max(out_indices) + 1 :]:
+            getattr(self, name).requires_grad_(False)
 
     def _make_stem_layer(self, in_channels: int, stem_channels: int) -> None:
         self.conv1 = build_conv_layer(
@@ -125,8 +125,17 @@ class ResNetDN(ResNet):
         self.norm1_name, norm1 = build_norm_layer(self.norm_cfg, stem_channels, postfix=1)
         self.add_module(self.norm1_name, norm1)
         self.relu = nn.ReLU(inplace=True)
-        # Called by the inherited forward().
-        self.maxpool = nn.Identity()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the features of ``out_indices`` as a tuple."""
+        # mmdet runs the stages behind the last output too.
+        x = self.relu(self.norm1(self.conv1(x)))
+        outs = []
+        for i, name in enumerate(self.res_layers[: max(self.out_indices) + 1]):
+            x = getattr(self, name)(x)
+            if i in self.out_indices:
+                outs.append(x)
+        return tuple(outs)
 
     def train(self, mode: bool = True) -> 'ResNetDN':
         """Set the mode, keep what is frozen in evaluation, and return the module."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import FunctionCtx
 
 from .activation import Gate
 from .backends.kernels import Kernels
@@ -103,11 +103,44 @@ class ClosedFormBatchNorm(torch.autograd.Function):
         return y, mean, var, scale, shift, count
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: FunctionCtx, dy: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of x and of the weights from the gradient of the output."""
-        with without_autocast(dy):
-            return _backward(ctx, dy)
+        with torch.no_grad(), without_autocast(dy):
+            gradients = _backward(ctx, dy)
+        # With create_graph=True somebody may want to differentiate them.
+        return _refuse_derivative(gradients, dy, ctx) if torch.is_grad_enabled() else gradients
+
+
+class _Underivable(torch.autograd.Function):
+    """The first tensors as they are; their derivative is an error that says what to do.
+
+    ``once_differentiable`` of torch says what is wrong alone, and lets gradients that depend on
+    nothing but x and the weights, as those of ``y.sum()``, pass as constants.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(tensor.view_as(tensor) for tensor in tensors[:count])
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *_: Tensor) -> None:
+        raise RuntimeError(
+            "DN-B's fast paths cannot be differentiated twice, as a gradient penalty demands: run "
+            "the forward pass inside `with dn_mmdet.ops.use_path('reference'):`, or set the "
+            'environment variable DN_MMDET_OPS=reference.'
+        )
+
+
+def _refuse_derivative(
+    gradients: tuple[Tensor | None, ...], dy: Tensor, ctx: FunctionCtx
+) -> tuple[Tensor | None, ...]:
+    x, fc1_weight, fc2_weight, *_ = ctx.saved_tensors
+    some = [gradient for gradient in gradients if gradient is not None]
+    # Whatever is asked for, the way to it leads through here; the last one makes sure that there
+    # is such a way where, of the weights, only those that were not saved are trained.
+    sources = dy, x, fc1_weight, fc2_weight, torch.empty(0, requires_grad=True)
+    refusing = iter(_Underivable.apply(len(some), *some, *sources))
+    return tuple(None if gradient is None else next(refusing) for gradient in gradients)
 
 
 def _affine(

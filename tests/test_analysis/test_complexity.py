@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from mmengine.analysis import get_model_complexity_info
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import dn_mmdet  # noqa: F401
 from dn_mmdet.analysis import config_complexity, count_complexity, print_config_complexity
@@ -13,6 +15,7 @@ from dn_mmdet.layers import DNB, DNC, SEBN
 from dn_mmdet.ops.dispatch import use_path
 from dn_mmdet.paths import configs_root
 from dn_mmdet.utils.errors import UserError
+from tests.helpers.library import NEEDS_LIBRARY
 
 SMALL = "dict(type='ResNetDN', depth=18, base_channels=8, out_indices=(3, ))"
 
@@ -181,6 +184,33 @@ def test_options_override_the_configuration(write):
     assert after.mult_adds - before.mult_adds == 2 * 64
 
 
+def test_an_image_of_one_channel(capsys):
+    name = str(configs_root() / 'ssdlite_mbv2_dnb_coco.py')
+    options = {'model.backbone.in_channels': 1}
+    print_config_complexity(name, (64, 64), 2, options)
+    assert 'SingleStageDetector, input 1x64x64' in capsys.readouterr().out
+    # 9 weights for each of 32 channels, and not 27.
+    found = config_complexity(name, (64, 64), options).complexity
+    assert found.modules['backbone.conv1.conv'] == (288, 288 * 32 * 32)
+
+
+@NEEDS_LIBRARY
+def test_what_other_counters_make_of_the_sc_module():
+    """What docs/layers.md says of those that are here."""
+    model = nn.Sequential(nn.Conv2d(3, 64, 3), DNB(64, r=4)).eval()
+    x, conv = torch.zeros(1, 3, 16, 16), 27 * 64 * 14 * 14
+    first, second = 64 * 16, 2 * 64
+    assert count_complexity(model, (16, 16)).mult_adds == conv + first + second
+    counts = {}
+    for path in ('cpp', 'reference'):
+        with use_path(path), torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model(x)
+        counts[path] = counter.get_total_flops() // 2
+    assert counts == {'cpp': conv, 'reference': conv + first}
+    found = get_model_complexity_info(model, (3, 16, 16), show_table=False, show_arch=False)
+    assert found['flops'] == conv + first + second + 64 * 14 * 14
+
+
 def test_per_module_goes_as_deep_as_asked(write, capsys):
     path = write(classifier())
 
@@ -240,7 +270,7 @@ def test_the_shape_of_a_configuration(write, text, expected):
         (classifier(), (0, 32), '--shape must be a height and a width of 1 .*, but got 0 32'),
         (classifier(), (3, 4, 5), '--shape must be .* got 3 4 5'),
         (
-            classifier("model['backbone']['in_channels'] = 4"),
+            classifier("model['in_channels'] = 4"),
             (32, 32),
             r'config\.py: ImageClassifier cannot run on one image of 32x32 '
             r'\(RuntimeError: .*--shape',

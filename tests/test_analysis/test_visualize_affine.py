@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dn_mmdet.analysis.visualize_affine import find_images, visualize_affine
+from dn_mmdet.analysis.visualize_affine import _first_and_last, find_images, visualize_affine
 from dn_mmdet.figures.affine import shown_channels
 from dn_mmdet.layers import DNB, DNC, SEBN
 from dn_mmdet.layers.inspect import norm_layers, record_affine, summarize_affine
@@ -138,6 +138,13 @@ def test_the_picture_and_the_table(place, tmp_path, capsys):
     spread = {row['layer']: float(row['alpha_spread']) for row in rows}
     assert spread['backbone.conv2.bn'] > 0 and spread['backbone.conv1.bn'] == 0
     assert '| backbone.conv2.bn' in capsys.readouterr().out
+
+
+def test_of_the_layers_that_ran_the_first_and_the_last_dynamic_norm_are_drawn():
+    model = nn.Sequential(nn.BatchNorm2d(8), DNB(8), SEBN(8), DNB(8), DNB(8))
+    assert _first_and_last(model, list('0123')) == ['1', '3']
+    assert _first_and_last(model, list('012')) == ['1']
+    assert _first_and_last(model, list('02')) == ['0', '2']
 
 
 def test_the_checkpoint_is_read_once(place, tmp_path, monkeypatch):

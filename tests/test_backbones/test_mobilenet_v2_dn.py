@@ -90,17 +90,78 @@ def statistics(module):
     return [m.running_mean.clone() for m in module.modules() if isinstance(m, _BatchNorm)]
 
 
-def test_frozen_stages_stand_still_the_stem_too():
-    model = build(frozen_stages=2).train()
-    frozen = [model.conv1, model.layer1, model.layer2]
-    before = [statistics(m) for m in (*frozen, model.layer3)]
-    model(torch.randn(2, 3, 64, 64) + 1)[-1].mean().backward()
-    after = [statistics(m) for m in (*frozen, model.layer3)]
-    for old, new in zip(before[:3], after[:3], strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(old, new, strict=True))
-    assert not any(torch.equal(a, b) for a, b in zip(before[3], after[3], strict=True))
-    assert all(p.grad is None and not p.requires_grad for m in frozen for p in m.parameters())
-    assert all(p.requires_grad for p in model.layer3.parameters())
+PARTS = ['conv1', *(f'layer{i}' for i in range(1, 8)), 'conv2']
+
+
+@pytest.mark.parametrize('norm_cfg', [dict(type='BN'), dict(type='DNB')], ids=lambda n: n['type'])
+@pytest.mark.parametrize('frozen_stages', [-1, 0, 2, 7, 8])
+def test_frozen_stages_stand_still_from_the_start(frozen_stages, norm_cfg):
+    """The stem and the last convolution too."""
+    model = build(frozen_stages=frozen_stages, norm_cfg=norm_cfg)
+    parts = [getattr(model, name) for name in PARTS]
+    trained = [p.requires_grad for part in parts for p in part.parameters()]
+    model.train()
+    before = [statistics(part) for part in parts]
+    # Another input than zeros, on which even statistics that move would stand still.
+    outs = model((torch.randn(2, 3, 64, 64) + 1).requires_grad_())
+    sum(out.square().mean() for out in outs).backward()
+    for i, (part, old) in enumerate(zip(parts, before, strict=True)):
+        frozen = i <= frozen_stages
+        assert all(torch.equal(a, b) == frozen for a, b in zip(old, statistics(part), strict=True))
+        assert all((p.grad is None) == frozen == (not p.requires_grad) for p in part.parameters())
+    assert trained == [p.requires_grad for part in parts for p in part.parameters()]
+
+
+@pytest.mark.parametrize('with_cp', [False, True])
+@pytest.mark.parametrize(
+    'out_indices, expansion_indices',
+    [((1, 2), ()), ((2, 5), (5,)), ((6,), (6,)), ((0,), ()), ((5, 7), (5,))],
+    ids=str,
+)
+@pytest.mark.filterwarnings('ignore:torch.utils.checkpoint')
+def test_what_lies_behind_the_last_output_is_neither_run_nor_trained(
+    out_indices, expansion_indices, with_cp
+):
+    torch.manual_seed(0)
+    whole = build(
+        out_indices=sorted({*out_indices, 7}), expansion_indices=expansion_indices
+    ).train()
+    model = build(out_indices=out_indices, expansion_indices=expansion_indices, with_cp=with_cp)
+    assert list(model.state_dict()) == list(whole.state_dict())
+    model.load_state_dict(whole.state_dict())
+    calls = []
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(lambda *_, name=name: calls.append(name))
+    x = torch.randn(2, 3, 64, 64)
+    outs = model.train()(x)
+    for a, b in zip(outs, whole(x), strict=False):
+        torch.testing.assert_close(a, b)
+    sum(out.square().mean() for out in outs).backward()
+    # Every parameter that is to be trained has a part in the outputs, as DDP demands it.
+    assert all((p.grad is not None) == p.requires_grad for p in model.parameters())
+    last = max(out_indices)
+    assert not [c for c in calls if c.startswith(tuple(PARTS[last + 2 :]))]
+    if last in expansion_indices:
+        assert {c.split('.')[2] for c in calls if c.startswith(PARTS[last + 1])} == {'expand_conv'}
+
+
+@pytest.mark.parametrize('norm_cfg', [dict(type='BN'), dict(type='DNB')], ids=lambda n: n['type'])
+def test_an_image_of_other_channels(norm_cfg):
+    model = build(in_channels=1, norm_cfg=norm_cfg, conv_cfg=dict(type='Conv2d'))
+    plain = build(norm_cfg=norm_cfg)
+    assert list(model.state_dict()) == list(plain.state_dict())
+    assert (
+        model.conv1.conv.weight.shape == (8, 1, 3, 3) and str(model.conv1.conv.padding) == '(1, 1)'
+    )
+    state = plain.state_dict()
+    # Three equal channels are one channel with three times the weight.
+    model.load_state_dict(state | {'conv1.conv.weight': state['conv1.conv.weight'].sum(1, True)})
+    x = torch.randn(2, 1, 64, 64)
+    for a, b in zip(model(x), plain(x.expand(-1, 3, -1, -1)), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+    if norm_cfg['type'] == 'DNB':
+        assert model.conv1.norm.activation == 'ReLU6'
 
 
 def test_norm_eval_stops_all_statistics_and_trains_on():
@@ -137,12 +198,27 @@ def test_strides_and_depths_of_the_stages():
     [
         (dict(strides=(2, 2)), 'strides must be 7 numbers, each 1 or 2'),
         (dict(strides=(1, 2, 2, 2, 1, 3, 1)), 'strides must be 7 numbers, each 1 or 2'),
+        (dict(strides=2), 'strides must be 7 numbers, .* got 2'),
         (dict(num_blocks=(1, 2, 3, 4, 3, 3, 0)), 'num_blocks must be 7 numbers, each 1 or more'),
+        (dict(num_blocks=(1, 2, 3, 4, 3, 3, 1.0)), 'num_blocks must be 7 numbers, each 1 or more'),
         (dict(widen_factor=0), 'widen_factor must be above 0, but got 0'),
+        (dict(widen_factor='1'), "widen_factor must be above 0, but got '1'"),
+        (dict(widen_factor=float('nan')), 'widen_factor must be above 0, but got nan'),
         (dict(out_indices=(0, 7), expansion_indices=(0,)), r'expansion_indices .* got \(0,\)'),
         (dict(out_indices=(7,), expansion_indices=(5,)), r'expansion_indices .* got \(5,\)'),
-        (dict(out_indices=(9,)), 'out_indices'),
-        (dict(frozen_stages=8), 'frozen_stages'),
+        (dict(out_indices=(5, 7), expansion_indices=5), 'expansion_indices must be .* got 5 with'),
+        (dict(out_indices=(8,)), r'out_indices must be stages of 0 to 7, but got \(8,\)'),
+        (dict(out_indices=()), r'out_indices must be stages of 0 to 7, but got \(\)'),
+        (dict(out_indices=7), 'out_indices must be stages of 0 to 7, but got 7'),
+        (dict(out_indices='7'), "out_indices must be stages of 0 to 7, but got '7'"),
+        (dict(out_indices=(5, 5)), r'out_indices must name each stage once, but got \(5, 5\)'),
+        (dict(frozen_stages=9), 'frozen_stages must be -1 to 8, but got 9'),
+        (dict(frozen_stages=-2), 'frozen_stages must be -1 to 8, but got -2'),
+        (dict(frozen_stages=None), 'frozen_stages must be -1 to 8, but got None'),
+        (dict(frozen_stages=1.0), r'frozen_stages must be -1 to 8, but got 1\.0'),
+        (dict(frozen_stages=True), 'frozen_stages must be -1 to 8, but got True'),
+        (dict(in_channels=0), 'in_channels must be 1 or more, but got 0'),
+        (dict(in_channels='3'), "in_channels must be 1 or more, but got '3'"),
     ],
 )
 def test_bad_arguments_are_named(kwargs, words):

@@ -138,6 +138,26 @@ def test_frozen_stages_stand_still_the_stem_too(norm_cfg, frozen_stages):
         assert all((p.grad is None) == frozen == (not p.requires_grad) for p in part.parameters())
 
 
+@pytest.mark.parametrize('out_indices', [(0,), (1, 2), (3,)], ids=str)
+def test_what_lies_behind_the_last_output_is_neither_run_nor_trained(out_indices):
+    torch.manual_seed(0)
+    whole, model = build(), build(out_indices=out_indices)
+    assert list(model.state_dict()) == list(whole.state_dict())
+    model.load_state_dict(whole.state_dict())
+    behind = [getattr(model, f'layer{i + 1}') for i in range(max(out_indices) + 1, 4)]
+    for stage in behind:
+        stage.register_forward_hook(lambda *_: pytest.fail('a stage behind the last was run'))
+    x = torch.randn(2, 3, 64, 64)
+    outs, expected = model.train()(x), whole.train()(x)
+    for i, out in zip(out_indices, outs, strict=True):
+        assert torch.equal(out, expected[i])
+    sum(out.square().mean() for out in outs).backward()
+    # Every parameter that is to be trained has a part in the outputs, as DDP demands it.
+    assert all((p.grad is not None) == p.requires_grad for p in model.parameters())
+    still = {n.partition('.')[0] for n, p in model.named_parameters() if not p.requires_grad}
+    assert still == {f'layer{i + 1}' for i in range(max(out_indices) + 1, 4)}
+
+
 def test_norm_eval_stops_all_statistics_and_trains_on():
     model = build(norm_eval=True).train()
     before = statistics(model)
@@ -279,7 +299,11 @@ def test_in_the_classifier_and_then_in_a_detector(tmp_path):
         (dict(dilations=(1, 1, 1, 0)), 'dilations must be 4 numbers, each 1 or more'),
         (dict(out_indices=(4,)), r'out_indices must be stages of 0 to 3, but got \(4,\)'),
         (dict(out_indices=()), 'out_indices must be stages'),
+        (dict(out_indices=(1, 1)), r'out_indices must name each stage once, but got \(1, 1\)'),
+        (dict(out_indices=2), 'out_indices must be stages of 0 to 3, but got 2'),
         (dict(frozen_stages=5), 'frozen_stages must be -1 to 4, but got 5'),
+        (dict(frozen_stages=None), 'frozen_stages must be -1 to 4, but got None'),
+        (dict(in_channels=0), 'in_channels must be 1 or more, but got 0'),
     ],
 )
 def test_bad_arguments_are_named(kwargs, words):

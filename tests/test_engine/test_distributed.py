@@ -13,7 +13,11 @@ from tests.helpers.tiny import REPOSITORY, environment, run_tool, snapshot, writ
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
-    """A folder in which two processes trained one epoch, with --amp and --auto-scale-lr."""
+    """A folder in which two processes trained one epoch, with --amp and --auto-scale-lr.
+
+    Were the stages that stand still not frozen before DistributedDataParallel wraps the model, the
+    second iteration would end the run.
+    """
     folder = tmp_path_factory.mktemp('distributed')
     write_coco(folder / 'data')
     write_config(folder)
@@ -28,6 +32,7 @@ def trained(tmp_path_factory):
         '--cfg-options',
         'train_cfg.max_epochs=1',
         'train_dataloader.batch_size=2',
+        'model.backbone.frozen_stages=1',
         'param_scheduler=None',
         cwd=folder,
     )

@@ -1,5 +1,7 @@
 """First and second derivatives of every path, and activations on their bounds."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
@@ -69,13 +71,58 @@ def test_gradgradcheck_of_the_reference(options):
 
 
 @pytest.mark.parametrize('options', [{}, {'training': False}, {'activation': 'ReLU6'}], ids=str)
+@pytest.mark.parametrize('weighted', [True, False], ids=['squares', 'sum'])
 @pytest.mark.parametrize('path', FUSED)
-def test_fused_paths_refuse_second_derivatives(path, options):
+def test_fused_paths_refuse_second_derivatives(path, weighted, options):
+    """Also of a sum, whose gradient at the layer is a constant."""
     tensors = inputs(torch.float32)
     y = call(path, tensors, **options)
-    (grad,) = torch.autograd.grad(y.square().sum(), tensors[:1], create_graph=True)
-    with pytest.raises(RuntimeError, match='once_differentiable|differentiate twice'):
-        grad.sum().backward()
+    loss = y.square().sum() if weighted else y.sum()
+    gradients = torch.autograd.grad(loss, tensors, create_graph=True)
+    assert all(gradient.requires_grad for gradient in gradients)
+    for gradient in gradients:
+        # All that may be asked for: by a penalty, or for one of the tensors alone.
+        with pytest.raises(RuntimeError, match=r"use_path\('reference'\).*DN_MMDET_OPS=reference"):
+            (loss + gradient.square().sum()).backward(retain_graph=True)
+        for source in (tensors[0], tensors[1], tensors[3]):
+            with pytest.raises(RuntimeError, match='cannot be differentiated twice'):
+                torch.autograd.grad(gradient.square().sum(), source, retain_graph=True)
+    plain = torch.autograd.grad(loss, tensors)
+    assert all(torch.equal(*pair) for pair in zip(gradients, plain, strict=True))
+    assert not any(gradient.requires_grad for gradient in plain)
+
+
+@pytest.mark.parametrize('remedy', ['use_path', 'variable'])
+def test_the_remedy_that_is_named(remedy, monkeypatch):
+    """A gradient penalty on a network with DN-B, against differences of the penalty."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(2, 4, 3), DNB(4, r=2, activation='ReLU'), nn.Conv2d(4, 1, 3)
+    ).double()
+    nn.init.normal_(network[1].sc.fc2_weight)
+    x = torch.randn(2, 2, 7, 7, dtype=torch.float64)
+    if remedy == 'variable':
+        monkeypatch.setenv('DN_MMDET_OPS', 'reference')
+
+    def penalty():
+        image = x.clone().requires_grad_()
+        with use_path('reference') if remedy == 'use_path' else nullcontext():
+            y = network(image)
+        (gradient,) = torch.autograd.grad(y.sum(), image, create_graph=True)
+        return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+
+    penalty().backward()
+    for parameter in (network[1].sc.fc2_weight, network[0].weight):
+        direction = torch.randn_like(parameter)
+        ends = []
+        for step in (1e-6, -1e-6):
+            with torch.no_grad():
+                parameter += step * direction
+            ends.append(penalty().item())
+            with torch.no_grad():
+                parameter -= step * direction
+        expected = (ends[0] - ends[1]) / 2e-6
+        assert (parameter.grad * direction).sum().item() == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize('activation', ACTIVATIONS)
