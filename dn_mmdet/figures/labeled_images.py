@@ -1,7 +1,9 @@
 """Images of data sets with their boxes and class names, to look at before a run."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +18,22 @@ if TYPE_CHECKING:
 __all__ = ['LabeledBox', 'LabeledImage', 'draw_labeled_images']
 
 COLUMNS = 4
-INCHES = 2.8  # of a column
+INCHES = 2.8  # the width of a column
+HEADING = 0.4  # inches
 SIDE = 420  # pixels of a picture's longer side
+# As Linux, Windows and macOS bring them.
+FURTHER_FONTS = (
+    'Noto Sans CJK JP',
+    'Noto Sans CJK SC',
+    'WenQuanYi Micro Hei',
+    'WenQuanYi Zen Hei',
+    'Microsoft YaHei',
+    'SimHei',
+    'Malgun Gothic',
+    'PingFang SC',
+    'Hiragino Sans',
+    'Arial Unicode MS',
+)
 
 
 @dataclass(frozen=True)
@@ -59,32 +75,47 @@ class LabeledImage:
         return LabeledImage(mmcv.imrescale(self.pixels, scale), self.title, boxes)
 
 
-def draw_labeled_images(
-    parts: Sequence[tuple[str, Sequence[LabeledImage]]], file: str | Path
-) -> None:
+def draw_labeled_images(parts: Mapping[str, Sequence[LabeledImage]], file: str | Path) -> None:
     """Draw images part by part, four in a row; boxes that are not learned have a dashed line.
 
     Args:
-        parts (Sequence[tuple[str, Sequence[LabeledImage]]]): Heading and images; a part without
-            images is left out.
+        parts (Mapping[str, Sequence[LabeledImage]]): Heading to images; a part without images is
+            left out.
         file (str | Path): The picture, .png, .svg or .pdf.
     """
-    parts = [(heading, images) for heading, images in parts if images]
-    rows = [-(-len(images) // COLUMNS) for _, images in parts]
-    figure = new_figure(INCHES * COLUMNS, (INCHES + 0.2) * sum(rows) + 0.4 * len(parts))
-    blocks = figure.subfigures(len(parts), 1, squeeze=False, height_ratios=rows)[:, 0]
-    for block, (heading, images), count in zip(blocks, parts, rows, strict=True):
+    parts = {heading: images for heading, images in parts.items() if images}
+    heights = [_row_heights(images) for images in parts.values()]
+    totals = [sum(rows) + HEADING for rows in heights]
+    # matplotlib draws no picture that is higher.
+    figure = new_figure(INCHES * COLUMNS, sum(totals), dpi=min(150, 2**16 // sum(totals)))
+    blocks = figure.subfigures(len(parts), 1, squeeze=False, height_ratios=totals)[:, 0]
+    for block, (heading, images), rows in zip(blocks, parts.items(), heights, strict=True):
         block.suptitle(heading, fontsize=12, parse_math=False)
-        axes = block.subplots(count, COLUMNS, squeeze=False).ravel()
+        axes = block.subplots(len(rows), COLUMNS, squeeze=False, height_ratios=rows).ravel()
         for axis in axes:
             axis.axis('off')
         for axis, image in zip(axes, images, strict=False):
             _draw(axis, image)
-    save_figure(figure, file)
+    with warnings.catch_warnings():
+        # A letter that no font has becomes a box, which needs no words.
+        warnings.filterwarnings('ignore', 'Glyph')
+        save_figure(figure, file)
+
+
+def _row_heights(images: Sequence[LabeledImage]) -> list[float]:
+    """In inches; an image much taller than wide does not decide, and becomes narrower."""
+    shapes = [image.pixels.shape for image in images]
+    lines = max(image.title.count('\n') + 1 for image in images)
+    return [
+        INCHES * min(max(height / width for height, width, _ in row), 1.5) + 0.14 * lines + 0.1
+        for row in (shapes[i : i + COLUMNS] for i in range(0, len(shapes), COLUMNS))
+    ]
 
 
 def _draw(axis: 'Axes', image: LabeledImage) -> None:
-    axis.set_title(image.title, fontsize=7, parse_math=False)
+    axis.set_title(
+        image.title, fontsize=7, family=['sans-serif', *_further_fonts()], parse_math=False
+    )
     axis.imshow(image.pixels)
     # Else a box that lies outside would make the image small.
     axis.autoscale(False)
@@ -106,8 +137,18 @@ def _draw(axis: 'Axes', image: LabeledImage) -> None:
             min(max(y1, 0.03 * height), height),
             box.name,
             fontsize=5,
+            color='black' if np.dot(color, (0.299, 0.587, 0.114)) > 0.5 else 'white',
             verticalalignment='bottom',
+            family=['sans-serif', *_further_fonts()],
             parse_math=False,
             clip_on=True,
             bbox=dict(facecolor=color, edgecolor='none', alpha=0.7, pad=0.6),
         )
+
+
+@cache
+def _further_fonts() -> list[str]:
+    """Fonts of this machine for class names in Chinese, Japanese and Korean, which ours lacks."""
+    from matplotlib import font_manager
+
+    return [font for font in font_manager.get_font_names() if font in FURTHER_FONTS]
