@@ -1,21 +1,24 @@
-"""Image files: which count, and what is wrong with one, fast enough for a hundred thousand."""
+"""The images that a data set names: what is missing, broken, or of another size than is stated."""
 
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from tqdm import tqdm
 
-from ...utils.errors import UserError
 from ...utils.text import first_few
+from .image_file import FOLDER, ImageReader, load_somehow, look_at_image
+from .image_names import find_misnamed
+from .image_sizes import SizeMismatch, mismatch_cause, mismatch_sentence
 
 __all__ = [
     'EXTENSIONS',
     'THREADS',
     'ImageFindings',
-    'check_images',
     'image_problem',
     'look_at_images',
 ]
@@ -26,10 +29,18 @@ EXTENSIONS = ('.jpg', '.jpeg', '.png')
 # Opening files waits for the disk more than for a core.
 THREADS = 16
 
-# How a whole file of each format begins and ends.
-SIGNATURES = ((b'\xff\xd8\xff', b'\xff\xd9'), (b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'))
-
 SKIP = 'preflight.images=False under --cfg-options skips this check'
+
+# Of a file that nothing is known of.
+SOME_READER = ImageReader('OpenCV or Pillow', load_somehow, turns=None)
+
+# What a file is that is no image, and what to do.
+REMEDIES = {
+    'broken': ('truncated or not images', 'Copy or download them again'),
+    'Git LFS pointers': ('Git LFS pointers, not images', "Download them with 'git lfs pull'"),
+    'HTML pages': ('HTML pages, not images', 'Download the images again'),
+    FOLDER: (FOLDER, 'Correct their names, which must be those of files'),
+}
 
 
 class ImageFindings(NamedTuple):
@@ -44,30 +55,19 @@ class ImageFindings(NamedTuple):
     notes: list[str]
 
 
-def check_images(
-    folder: str, names: Sequence[str], source: str, places: Sequence[str] | None = None
-) -> None:
-    """Stop at the first error that :func:`look_at_images` finds.
-
-    Raises:
-        UserError: Counts the bad files and names the first few.
-    """
-    for sentence in look_at_images(folder, names, source, places).errors:
-        raise UserError(sentence)
-
-
 def look_at_images(
     folder: str,
     names: Sequence[str],
     source: str,
     places: Sequence[str] | None = None,
     sizes: Sequence[tuple[int, int] | None] | None = None,
+    reader: ImageReader | None = None,
 ) -> ImageFindings:
-    """Look for image files that are missing, truncated, or of another size than is said of them.
+    """Look for image files that are missing, do not load, or have another size than is stated.
 
-    Every file is opened; its first and last bytes tell whether it is whole. Only where they do
-    not (another format, bytes after the end of the image) the file is decoded. Damage in the
-    middle of a file is not looked for.
+    Every file is opened once. Of a JPEG or PNG file the first and last bytes tell whether it is
+    whole, and the header tells its size. Other formats, and files with bytes behind the end of
+    the image, are decoded. Damage in the middle of a file is not looked for.
 
     Args:
         folder (str): Folder that the names are relative to.
@@ -76,15 +76,23 @@ def look_at_images(
         places (Sequence[str], optional): Where it names each, as 'line 3', for the message.
         sizes (Sequence, optional): What it says of the width and height of each, in pixels; None
             for an image it says nothing of.
+        reader (ImageReader, optional): What loads the images. Defaults to OpenCV, with the EXIF
+            orientation applied, as LoadImageFromFile does it by default.
 
     Returns:
-        ImageFindings: Count the bad files and name the first few.
+        ImageFindings: Count the images for each problem and name the first few.
     """
-    missing, broken = [], []
-    paths = [os.path.join(folder, name) for name in names]
-    with ThreadPoolExecutor(THREADS) as pool:
+    reader = reader or ImageReader()
+    told = names if places is None else [*map('{} ({})'.format, names, places)]
+    missing: list[int] = []
+    problems: dict[str, list[str]] = {}
+    mismatches: dict[str, list[SizeMismatch]] = {}
+    with ThreadPoolExecutor(THREADS) as pool, _silence():
         found = tqdm(
-            pool.map(image_problem, paths),
+            pool.map(
+                lambda name: look_at_image(os.path.join(folder, name), reader, sizes is not None),
+                names,
+            ),
             total=len(names),
             desc=f'checking images in {folder}',
             unit='image',
@@ -93,23 +101,37 @@ def look_at_images(
             delay=2,
             mininterval=0.5 if sys.stderr.isatty() else 30,
         )
-        told = names if places is None else map('{} ({})'.format, names, places)
-        for name, problem in zip(told, found, strict=True):
-            if problem:
-                (missing if problem == 'missing' else broken).append(name)
+        for i, image in enumerate(found):
+            if image.problem == 'missing':
+                missing.append(i)
+            elif image.problem:
+                problems.setdefault(image.problem, []).append(told[i])
+            elif sizes is not None and sizes[i] is not None and image.size is not None:
+                stated = tuple(sizes[i])
+                cause = mismatch_cause(stated, image.size, image.turned, reader.turns)
+                if cause:
+                    mismatch = SizeMismatch(told[i], stated, image.size)
+                    mismatches.setdefault(cause, []).append(mismatch)
     errors = []
     if missing:
+        remedy = find_misnamed(folder, [names[i] for i in missing], len(missing) == len(names))
         errors.append(
             f'{len(missing)} of the {len(names)} images of {source} are not in {folder}: '
-            f'{first_few(missing)}. Complete the folder, or correct data_root and '
-            f'data_prefix ({SKIP}).'
+            f'{first_few(told[i] for i in missing)}. '
+            f'{remedy or "Complete the folder, or correct data_root and data_prefix"} ({SKIP}).'
         )
-    if broken:
+    for problem, bad in problems.items():
+        what, remedy = _described(problem, reader)
         errors.append(
-            f'{len(broken)} of the {len(names)} images in {folder} are truncated or not images: '
-            f'{first_few(broken)}. Copy or download them again ({SKIP}).'
+            f'{len(bad)} of the {len(names)} images in {folder} are {what}: {first_few(bad)}. '
+            f'{remedy} ({SKIP}).'
         )
-    return ImageFindings(errors, [])
+    sentences = {
+        cause: mismatch_sentence(cause, bad, len(names), folder, source)
+        for cause, bad in mismatches.items()
+    }
+    notes = [sentences.pop('rounded')] if 'rounded' in sentences else []
+    return ImageFindings([*errors, *(f'{text} ({SKIP}).' for text in sentences.values())], notes)
 
 
 def image_problem(path: str) -> str | None:
@@ -121,35 +143,31 @@ def image_problem(path: str) -> str | None:
     Returns:
         str | None: The problem.
     """
+    problem = look_at_image(path, SOME_READER).problem
+    return problem if problem in (None, 'missing') else 'broken'
+
+
+def _described(problem: str, reader: ImageReader) -> tuple[str, str]:
+    kind, _, detail = problem.partition(': ')
+    if kind == 'unreadable':
+        return f'not readable ({detail})', 'Correct the permissions or the names of the files'
+    if kind == 'format':
+        return (
+            f'in a format that {reader.name} does not load ({detail})',
+            'Convert them to JPEG or PNG',
+        )
+    return REMEDIES[problem]
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep to ourselves what the libraries say of a file; it is told in a sentence."""
+    import cv2
+
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        with open(path, 'rb') as file:
-            head = file.read(8)
-            file.seek(-min(64, os.fstat(file.fileno()).st_size), os.SEEK_END)
-            tail = file.read()
-    except (FileNotFoundError, NotADirectoryError):
-        return 'missing'
-    except OSError:
-        return 'broken'
-    for start, end in SIGNATURES:
-        # Some cameras and editors pad a file with zeros.
-        if head.startswith(start) and tail.rstrip(b'\0').endswith(end):
-            return None
-    return None if _decodes(path) else 'broken'
-
-
-def _decodes(path: str) -> bool:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            image.load()
-        return True
-    except UnidentifiedImageError:
-        # OpenCV, which loads the images in training, knows formats that Pillow does not.
-        import cv2
-
-        return cv2.imread(path, cv2.IMREAD_UNCHANGED) is not None
-    except Image.DecompressionBombError:
-        return True  # large, which is not for us to judge
-    except (OSError, SyntaxError, ValueError):
-        return False
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)

@@ -1,11 +1,25 @@
 """Checking the image files of a data set, as its pipeline loads them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from ...datasets.files.images import look_at_images
+from mmengine.registry import TRANSFORMS
+
+from ...datasets.files.image_file import ImageReader
+from ...datasets.files.images import SOME_READER, look_at_images
 from .planned import PlannedDataset
+from .registries import config_mistakes, find_type
 
 __all__ = ['check_image_files']
+
+# Formats of which mmcv's backends load a whole file without fail, and whether they apply the
+# EXIF orientation.
+BACKENDS = {
+    'cv2': ('OpenCV', ('JPEG', 'PNG'), True),
+    'pillow': ('Pillow', ('JPEG', 'PNG'), True),
+    'turbojpeg': ('TurboJPEG', ('JPEG',), False),
+    'tifffile': ('tifffile', (), False),
+}
 
 
 def check_image_files(
@@ -16,10 +30,10 @@ def check_image_files(
     places: Sequence[str] | None = None,
     sizes: Sequence[tuple[int, int] | None] | None = None,
 ) -> None:
-    """Refuse image files that are missing, broken or of another size than is said of them.
+    """Refuse image files that are missing, do not load, or have another size than is stated.
 
     The files of a folder are opened once for each annotation file that names them, and not at all
-    where ``preflight.images=False``.
+    where ``preflight.images=False``, or where the pipeline loads them from elsewhere.
 
     Args:
         data (PlannedDataset): Gets what is found, through ``run.refuse`` and ``run.note``.
@@ -28,20 +42,55 @@ def check_image_files(
         source (str): What names them, for the message: an annotation file or a folder.
         places (Sequence[str], optional): Where it names each, as 'line 3', for the message.
         sizes (Sequence, optional): What it says of the width and height of each, in pixels; None
-            for an image it says nothing of.
+            for an image it says nothing of. Not looked at where there need be no annotations.
 
     Raises:
         UserError: In a run, the first that is found.
     """
     if not data.run.switches.images:
         return
+    reader = _reader(data)
+    if reader is None:
+        return
+    if not data.labels:
+        sizes = None
     errors, notes = data.run.files.once(
-        'images',
+        f'images as {reader.name} loads them {reader.turns}, {sizes is not None}',
         folder,
         source,
-        work=lambda: look_at_images(folder, names, source, places, sizes),
+        work=lambda: look_at_images(folder, names, source, places, sizes, reader),
     )
     for sentence in notes:
         data.run.note(sentence)
     for sentence in errors:
         data.run.refuse(sentence)
+
+
+def _reader(data: PlannedDataset) -> ImageReader | None:
+    """What loads the images; None where they are not loaded from local files."""
+    from mmcv.transforms import LoadImageFromFile
+
+    for step in data.cfg.get('pipeline') or ():
+        cls = find_type(TRANSFORMS, step.get('type')) if isinstance(step, Mapping) else None
+        if not isinstance(cls, type) or not issubclass(cls, LoadImageFromFile):
+            continue
+        if any(_elsewhere(step.get(key)) for key in ('backend_args', 'file_client_args')):
+            return None
+        with config_mistakes(data.run.cfg, f'{cls.__name__} of {data.key}.pipeline'):
+            transform = TRANSFORMS.build(step)
+
+        def load(path: str, transform: Any = transform) -> tuple[int, int]:
+            height, width = transform.transform({'img_path': path})['img_shape']
+            return width, height
+
+        if cls.transform is not LoadImageFromFile.transform:
+            return ImageReader(cls.__name__, load, turns=None)
+        name, kinds, turns = BACKENDS[transform.imdecode_backend]
+        return ImageReader(
+            name, load, turns and transform.color_type in ('color', 'grayscale'), kinds
+        )
+    return SOME_READER
+
+
+def _elsewhere(args: Mapping | None) -> bool:
+    return (args or {}).get('backend', 'local') not in ('local', 'disk', 'atomic')
