@@ -177,7 +177,7 @@ def _decoded(
                 _load_with_pillow(path)
         size = tuple(reader.load(path))
     except Exception:
-        return ImageFile(_what_it_is(path, kind, head))
+        return ImageFile(_what_it_is(path, reader, kind, head))
     return ImageFile(None, size, _before_turning(path, size) if measure else None)
 
 
@@ -193,12 +193,12 @@ def _before_turning(path: str, size: Size) -> Size | None:
         return None
 
 
-def _what_it_is(path: str, kind: str, head: bytes) -> str:
+def _what_it_is(path: str, reader: ImageReader, kind: str, head: bytes) -> str:
     begins = head.lstrip(b'\xef\xbb\xbf \r\n\t').lower()
     other = next((what for start, what in OTHER_FILES.items() if begins.startswith(start)), None)
     if other:
         return other
-    if kind:
+    if kind in reader.kinds:
         return 'broken'
     if head[4:8] == b'ftyp':  # HEIC and AVIF
         return f'format: {head[8:12].decode("latin-1").strip().upper()}'

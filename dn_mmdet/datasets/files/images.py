@@ -152,10 +152,9 @@ def _described(problem: str, reader: ImageReader) -> tuple[str, str]:
     if kind == 'unreadable':
         return f'not readable ({detail})', 'Correct the permissions or the names of the files'
     if kind == 'format':
-        return (
-            f'in a format that {reader.name} does not load ({detail})',
-            'Convert them to JPEG or PNG',
-        )
+        kinds = ' or '.join(reader.kinds)
+        remedy = f'Convert them to {kinds}' if kinds else 'Choose another imdecode_backend'
+        return f'in a format that {reader.name} does not load ({detail})', remedy
     return REMEDIES[problem]
 
 

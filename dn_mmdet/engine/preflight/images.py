@@ -7,6 +7,7 @@ from mmengine.registry import TRANSFORMS
 
 from ...datasets.files.image_file import ImageReader
 from ...datasets.files.images import SOME_READER, look_at_images
+from ...utils.errors import UserError
 from .planned import PlannedDataset
 from .registries import config_mistakes, find_type
 
@@ -85,10 +86,14 @@ def _reader(data: PlannedDataset) -> ImageReader | None:
 
         if cls.transform is not LoadImageFromFile.transform:
             return ImageReader(cls.__name__, load, turns=None)
+        if transform.imdecode_backend not in BACKENDS:
+            raise UserError(
+                f'imdecode_backend of {cls.__name__} in {data.key}.pipeline is '
+                f'{transform.imdecode_backend!r}: choose one of {", ".join(BACKENDS)}.'
+            )
         name, kinds, turns = BACKENDS[transform.imdecode_backend]
-        return ImageReader(
-            name, load, turns and transform.color_type in ('color', 'grayscale'), kinds
-        )
+        turns = turns and transform.color_type in ('color', 'grayscale')
+        return ImageReader(name, load, turns, kinds)
     return SOME_READER
 
 
