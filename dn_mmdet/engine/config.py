@@ -2,40 +2,23 @@
 
 import argparse
 import ast
-import inspect
 import os
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from numbers import Number
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
-from mmengine.runner import Runner
 
 from ..utils.errors import UserError
 from ..utils.text import error_line, error_text, first_few
 from .config_text import literal
+from .data_root import use_data_root
+from .option_keys import check_option_keys, value_at
 from .preflight.registries import dicts_in
 
 __all__ = ['CfgOptions', 'choose_resume', 'load_config']
-
-# Keys that a configuration may gain on the command line, beside those of the Runner.
-OPTIONAL_KEYS = (
-    'work_dir',
-    'runner_type',
-    'model_wrapper_cfg',
-    'find_unused_parameters',
-    'sync_bn',
-    'compile',
-    'activation_checkpointing',
-    'efficient_conv_bn_eval',
-    'tta_model',
-    'tta_pipeline',
-    'preflight',
-    'allow_bn_checkpoint',
-)
 
 
 def load_config(
@@ -48,7 +31,8 @@ def load_config(
 
     Args:
         path (str): A .py, .json or .yaml configuration of mmengine.
-        options (Mapping, optional): Dotted key to value, what ``--cfg-options`` gave.
+        options (Mapping, optional): Dotted key to value, what ``--cfg-options`` gave. The key
+            ``data_root`` alone puts all data of the file into that folder.
         work_dir (str, optional): Defaults to the configuration's own ``work_dir``, and without one
             to ``./work_dirs/<name of the file>``, as in mmdet.
         launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'. Defaults to 'none'.
@@ -57,11 +41,15 @@ def load_config(
         Config: With ``work_dir`` and ``launcher`` set.
 
     Raises:
-        UserError: The file is missing or cannot be read, or an option does not fit it.
+        UserError: The file is missing or cannot be read, or an option does not fit it or would
+            change nothing.
     """
     cfg = _read(path)
     if options:
+        check_option_keys(cfg, options, path)
         _check_options(cfg, options, path)
+        if 'data_root' in options:
+            use_data_root(cfg, options['data_root'])
         try:
             cfg.merge_from_dict(dict(options))
         except (KeyError, TypeError, AttributeError) as error:
@@ -154,15 +142,8 @@ def _read(path: str) -> Config:
 
 
 def _check_options(cfg: Config, options: Mapping[str, Any], path: str) -> None:
-    known = {*cfg, *inspect.signature(Runner.__init__).parameters, *OPTIONAL_KEYS}
     for key, value in options.items():
-        top = key.partition('.')[0]
-        close = get_close_matches(top, known, n=1, cutoff=0.8)
-        if top not in known and close:
-            raise UserError(
-                f'--cfg-options {key}: {path} has no key {top!r}; did you mean {close[0]!r}?'
-            )
-        old = _lookup(cfg, key)
+        old = value_at(cfg, key)
         if isinstance(old, Number) and not isinstance(old, bool) and isinstance(value, str):
             raise UserError(
                 f'--cfg-options {key}={value}: {key} is a number in {path}, {old}; give a number.'
@@ -172,19 +153,6 @@ def _check_options(cfg: Config, options: Mapping[str, Any], path: str) -> None:
                 f'--cfg-options {key}={value}: {key} is a dict in {path}; set a key '
                 f'in it, as in {key}.{next(iter(old), "type")}={value}.'
             )
-
-
-def _lookup(cfg: Config, key: str) -> Any:
-    """The value at a dotted key, or None."""
-    node: Any = cfg
-    for part in key.split('.'):
-        if isinstance(node, (list, tuple)) and part.isdigit() and int(part) < len(node):
-            node = node[int(part)]
-        elif isinstance(node, (dict, Config)) and part in node:
-            node = node[part]
-        else:
-            return None
-    return node
 
 
 def _text(error: BaseException) -> str:

@@ -80,7 +80,7 @@ def training_length(cfg: Mapping) -> tuple[str, int] | None:
         (EpochBasedTrainLoop, 'epoch', 'max_epochs'),
         (IterBasedTrainLoop, 'iteration', 'max_iters'),
     ):
-        if loop is not None and issubclass(loop, base) and name in cfg['train_cfg']:
+        if loop is not None and issubclass(loop, base) and _finite(cfg['train_cfg'].get(name)):
             return unit, int(cfg['train_cfg'][name])
     return None
 

@@ -192,7 +192,7 @@ def _note_lengths(run: PlannedRun, count: LoaderCount) -> None:
     lengths = {'iteration': iterations, unit: number}
     wrapper = run.cfg.get('optim_wrapper')
     counts = wrapper.get('accumulative_counts', 1) if isinstance(wrapper, Mapping) else 1
-    if counts > iterations:
+    if isinstance(counts, int) and counts > iterations:
         run.note(
             f'optim_wrapper.accumulative_counts is {counts}, but the run has {iterations} '
             'iterations: the weights are updated once, at its end.'
