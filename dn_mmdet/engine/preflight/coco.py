@@ -1,165 +1,195 @@
-"""Checking a COCO data set of a configuration: folder, annotations, classes, images."""
+"""Checking a COCO data set of a configuration: folder, annotations, classes, boxes, images."""
 
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...datasets.files.coco_boxes import filter_images, judge_boxes
 from ...utils.errors import UserError
-from ...utils.text import first_few
+from .categories import check_categories, class_names
 from .data import register_dataset_check
 from .images import check_image_files
-from .planned import DatasetContent, PlannedDataset, PlannedRun
+from .planned import DatasetContent, PlannedDataset
 
-__all__ = ['check_coco', 'check_coco_metrics', 'check_voc_classes']
+__all__ = ['annotation_path', 'check_coco', 'is_coco_metric']
 
 
 @register_dataset_check('CocoDataset')
 def check_coco(data: PlannedDataset) -> DatasetContent | None:
-    """Check the folder, the annotation file, the class list and the images of a CocoDataset.
+    """Check the folder, the annotation file, the class list, boxes and images of a CocoDataset.
 
     Of data on remote storage only the class list is looked at.
 
     Returns:
-        DatasetContent | None: The class names; None for a class that reads annotations in its own
-        way, which is left alone.
+        DatasetContent | None: Classes, images and boxes; None for a class that reads annotations
+        in its own way, which is left alone.
 
     Raises:
         UserError: Something is missing or does not fit.
     """
-    root = data.cfg.get('data_root') or ''
     if _reads_otherwise(data.cls):
         return None
-    if data.cfg.get('backend_args') or '://' in root:
-        return DatasetContent(_classes(data))
+    classes = class_names(data)
+    path, root = annotation_path(data), data.cfg.get('data_root')
+    if path is None:
+        return DatasetContent(classes)
     if root and not os.path.isdir(root):
         raise UserError(
             f'the data folder {root} does not exist: make or download the data, or '
             f'point to it with --cfg-options {data.key}.data_root=FOLDER.'
         )
-    path = os.path.join(root, data.cfg.get('ann_file') or '')
-    content = data.run.files.annotations(path, f'{data.key}.ann_file', data.labels)
-    classes = _classes(data)
-    _check_classes(classes, content['categories'], path, data)
+    reader = _judged_by(data, path)
+    content, problems = data.run.files.judged_annotations(
+        path, f'{data.key}.ann_file', data.labels, evaluated=reader == 'COCOeval'
+    )
+    for _, sentence in problems:
+        data.run.refuse(sentence)
+    wrong = {name for name, _ in problems}
+    if '' in wrong:
+        return DatasetContent(classes)
+    if 'categories' not in wrong:
+        own_api = _differs(data.cls, 'COCOAPI')
+        check_categories(
+            data.run,
+            data.key,
+            classes,
+            content,
+            path,
+            complete=own_api or (data.part == 'train' and not data.joined),
+            ordered=own_api,
+        )
+    if 'images' not in wrong:
+        with data.run.going_on():
+            _check_images(data, content['images'], path)
+    if wrong:
+        return DatasetContent(classes)
+    images = _images(data, classes, content, path)
+    boxes = len(content.get('annotations') or ())
+    used = None
+    if reader and data.labels:
+        used = _used(data, classes, content, path, reader == 'COCOeval')
+    return DatasetContent(classes, images, boxes, used)
 
+
+def annotation_path(data: PlannedDataset) -> str | None:
+    """The COCO file of a data set.
+
+    Args:
+        data (PlannedDataset): The data set, of any class.
+
+    Returns:
+        str | None: The file; None if it is on remote storage, or the class reads other files.
+
+    Raises:
+        UserError: ``data_root`` or ``ann_file`` is no text.
+    """
+    coco = any(cls.__name__ == 'CocoDataset' for cls in data.cls.__mro__)
+    if not coco or _reads_otherwise(data.cls) or data.cfg.get('backend_args'):
+        return None
+    for name in ('data_root', 'ann_file'):
+        if not isinstance(data.cfg.get(name) or '', str):
+            raise UserError(f'{data.key}.{name} is {data.cfg[name]!r}: write one path, as a text.')
+    root = data.cfg.get('data_root') or ''
+    return None if '://' in root else os.path.join(root, data.cfg.get('ann_file') or '')
+
+
+def is_coco_metric(cls: type | None) -> bool:
+    """Whether a metric reads COCO files as mmdet's CocoMetric does.
+
+    Args:
+        cls (type, optional): Class of the metric, if it is known.
+
+    Returns:
+        bool: False for a subclass with an evaluation of its own, as LVIS has.
+    """
+    bases = cls.__mro__ if isinstance(cls, type) else ()
+    base = next((c for c in bases if c.__name__ == 'CocoMetric'), None)
+    return base is not None and cls.compute_metrics is base.compute_metrics
+
+
+def _reads_otherwise(cls: type) -> bool:
+    return _differs(cls, 'load_data_list', 'parse_data_info', '_join_prefix')
+
+
+def _differs(cls: type, *names: str) -> bool:
+    """Whether a class has its own instead of what CocoDataset has by these names."""
+    base = next(c for c in cls.__mro__ if c.__name__ == 'CocoDataset')
+    return any(getattr(cls, name) is not getattr(base, name) for name in names)
+
+
+def _check_images(data: PlannedDataset, images: Sequence[Mapping], path: str) -> None:
+    prefix = data.cfg.get('data_prefix')
+    if not isinstance(prefix, Mapping) or not isinstance(prefix.get('img'), str):
+        raise UserError(
+            f'{data.key}.data_prefix is {prefix!r}: write data_prefix=dict(img=FOLDER), with the '
+            "folder of the images below data_root, or '' for data_root itself."
+        )
     folder = data.folder('img')
     if not os.path.isdir(folder):
         raise UserError(
             f'the image folder {folder} does not exist: make or download the images, '
             f'or correct {data.key}.data_root and {data.key}.data_prefix.img.'
         )
-    images = content['images']
     sizes = [(image['width'], image['height']) for image in images]
     check_image_files(data, folder, [i['file_name'] for i in images], path, sizes=sizes)
-    return DatasetContent(classes)
 
 
-@register_dataset_check('XMLDataset')
-def check_voc_classes(data: PlannedDataset) -> DatasetContent:
-    """Read the class list of a data set in Pascal VOC's XML; its files are not checked yet.
-
-    Returns:
-        DatasetContent: The class names, whose number the heads must have.
-
-    Raises:
-        UserError: The list is a string.
-    """
-    return DatasetContent(_classes(data))
-
-
-def check_coco_metrics(run: PlannedRun) -> None:
-    """Check the ``ann_file`` of every CocoMetric.
-
-    Raises:
-        UserError: The file is missing or not a COCO annotation file, or does not list the images
-            of the data set.
-    """
-    for key, metric, cls, dataset in run.metrics():
-        path = metric.get('ann_file')
-        if not _is_coco_metric(cls) or not path or metric.get('backend_args'):
-            continue
-        labels = not metric.get('format_only', False)
-        content = run.files.annotations(path, f'{key}.ann_file', labels, evaluated=labels)
-        known = {image['id'] for image in content['images']}
-        own = _ann_file(dataset)
-        if own is None or os.path.realpath(own) == os.path.realpath(path):
-            continue
-        images = run.files.annotations(own, 'dataset.ann_file', labels=False)['images']
-        unknown = [image['file_name'] for image in images if image['id'] not in known]
-        if unknown:
-            raise UserError(
-                f'{key}.ann_file is {path}, but the images to evaluate come from {own}, and '
-                f'{len(unknown)} of them are not in it ({first_few(unknown)}): give '
-                'both the same file.'
-            )
-
-
-def _reads_otherwise(cls: type) -> bool:
-    base = next(c for c in cls.__mro__ if c.__name__ == 'CocoDataset')
-    return any(
-        getattr(cls, name) is not getattr(base, name)
-        for name in ('load_data_list', 'parse_data_info', '_join_prefix')
-    )
-
-
-def _classes(data: PlannedDataset) -> Sequence[str]:
-    metainfo = data.cfg.get('metainfo')
-    given = (metainfo or {}).get('classes')
-    if isinstance(given, str) and not os.path.isfile(given):
-        raise UserError(
-            f'{data.key}.metainfo.classes is the string {given!r}, not a list of names: '
-            f'write a comma after a single name, classes=({given!r}, ), or give a '
-            'file with one name per line.'
-        )
-    return data.cls._load_metainfo(metainfo)['classes']
-
-
-def _check_classes(
-    classes: Sequence[str], categories: list[dict], path: str, data: PlannedDataset
-) -> None:
-    """The dataset class drops unknown names silently and numbers labels in the file's order."""
-    names = [category['name'] for category in categories]
-    missing = [name for name in classes if name not in names]
-    extra = [name for name in names if name not in classes]
-    if data.run.switches.class_subset:
-        extra = []
-    if missing or extra:
-        parts = []
-        if missing:
-            parts.append(f'{len(missing)} are missing in the file ({first_few(missing)})')
-        if extra:
-            parts.append(f'{len(extra)} of the file are not in the list ({first_few(extra)})')
-        remedy = (
-            '; to leave these out on purpose, set preflight.class_subset=True'
-            if extra and not missing
-            else ''
-        )
-        raise UserError(
-            f'the class list of {data.key} does not match the categories of {path}: '
-            f'{", ".join(parts)}. Set {data.key}.metainfo.classes and num_classes of the '
-            f'head to those of the file{remedy}.'
-        )
-    order = [name for name in names if name in classes]
-    if list(classes) != order:
-        first = next(
-            i for i, pair in enumerate(zip(classes, order, strict=True)) if len(set(pair)) > 1
-        )
-        raise UserError(
-            f'the class list of {data.key} is not in the order of the categories of {path}, '
-            f'starting at position {first} ({classes[first]!r} in the list, {order[first]!r} in '
-            'the file): labels follow the file, so give the list in the order of the file.'
-        )
-
-
-def _is_coco_metric(cls: type | None) -> bool:
-    bases = cls.__mro__ if isinstance(cls, type) else ()
-    base = next((c for c in bases if c.__name__ == 'CocoMetric'), None)
-    # A subclass with an evaluation of its own, as LVIS has, reads files of its own.
-    return base is not None and cls.compute_metrics is base.compute_metrics
-
-
-def _ann_file(dataset: Any) -> str | None:
-    while isinstance(dataset, Mapping) and isinstance(dataset.get('dataset'), Mapping):
-        dataset = dataset['dataset']
-    if not isinstance(dataset, Mapping) or not dataset.get('ann_file'):
+def _images(
+    data: PlannedDataset, classes: Sequence[str], content: Mapping[str, Any], path: str
+) -> int | None:
+    """How many images are left after the filter of the data set."""
+    options = data.cfg.get('filter_cfg')
+    total = len(content['images'])
+    if data.cfg.get('test_mode') or not options:
+        return total
+    if _differs(data.cls, 'filter_data'):
         return None
-    return os.path.join(dataset.get('data_root') or '', dataset['ann_file'])
+    smallest = options.get('min_size', 0) if isinstance(options, Mapping) else None
+    if not isinstance(smallest, (int, float)):
+        raise UserError(
+            f'{data.key}.filter_cfg is {options!r}: write dict(filter_empty_gt=True, min_size=32), '
+            'with a number of pixels.'
+        )
+    left = filter_images(content, classes, options)
+    numbers = (
+        f'{left.empty} have no annotation of the classes (filter_empty_gt=True) and {left.small} '
+        f'are smaller than {smallest} pixels (min_size)'
+    )
+    if not left.kept and (left.small or not data.labels):
+        data.refuse_alone(
+            f'none of the {total} images of {path} are left after the filter of {data.key}: '
+            f'{numbers}. Correct filter_cfg, or complete the file.'
+        )
+    elif left.kept < total and data.part != 'train':
+        data.run.note(
+            f'{data.key} is filtered, so {total - left.kept} of the {total} images of {path} are '
+            f'not evaluated: {numbers}; set test_mode=True to evaluate all.'
+        )
+    return left.kept
+
+
+def _judged_by(data: PlannedDataset, path: str) -> str:
+    """Who reads the boxes of a data set: 'mmdet', 'COCOeval', or '' if a metric has other ones."""
+    metrics = [found for found in data.run.metrics() if data.key in [d.key for d in found[3]]]
+    files = [m.get('ann_file') for _, m, cls, _ in metrics if is_coco_metric(cls)]
+    if any(isinstance(f, str) and os.path.realpath(f) == os.path.realpath(path) for f in files):
+        return 'COCOeval'
+    return '' if metrics and all(files) and len(files) == len(metrics) else 'mmdet'
+
+
+def _used(
+    data: PlannedDataset,
+    classes: Sequence[str],
+    content: Mapping[str, Any],
+    path: str,
+    coco_eval: bool,
+) -> Mapping[str, int]:
+    """How many boxes of each class count."""
+    purpose = 'training' if data.part == 'train' else 'evaluation'
+    boxes = judge_boxes(content, path, classes, purpose, coco_eval)
+    for sentence in boxes.errors():
+        data.refuse_alone(sentence)
+    if boxes.used:
+        for sentence in (*boxes.parts_lost(), *boxes.notes):
+            data.run.note(sentence)
+    return boxes.used

@@ -17,7 +17,15 @@ from ...utils.errors import UserError
 from ..checkpoint_file import read_checkpoint
 from .registries import config_mistakes, find_type
 
-__all__ = ['DatasetContent', 'Files', 'PlannedDataset', 'PlannedRun', 'Switches', 'silence']
+__all__ = [
+    'ClassList',
+    'DatasetContent',
+    'Files',
+    'PlannedDataset',
+    'PlannedRun',
+    'Switches',
+    'silence',
+]
 
 T = TypeVar('T')
 
@@ -31,11 +39,14 @@ class Switches:
         class_subset (bool): Whether a class list may leave out categories of the annotation file.
             Defaults to False.
         checkpoint (bool): Whether ``load_from`` must give all weights. Defaults to True.
+        class_names (bool): Whether all data sets, and a checkpoint that is tested, must have one
+            class list. Defaults to True.
     """
 
     images: bool = True
     class_subset: bool = False
     checkpoint: bool = True
+    class_names: bool = True
 
     @classmethod
     def of(cls, cfg: Config) -> 'Switches':
@@ -143,6 +154,22 @@ class Files:
         return self._done[known]
 
 
+@dataclass(frozen=True)
+class ClassList:
+    """The names that labels are places of.
+
+    Args:
+        names (tuple[str, ...]): In the order of the labels.
+        source (str): Dotted key of the data set, or the checkpoint, that says so.
+        palette (Sequence, optional): Colors of the classes, as ``metainfo`` has them. Defaults to
+            None.
+    """
+
+    names: tuple[str, ...]
+    source: str
+    palette: Sequence | None = None
+
+
 @dataclass
 class PlannedRun:
     """A run that has not begun, as its checks get it.
@@ -160,6 +187,9 @@ class PlannedRun:
         errors (list[str]): In a survey, what is wrong.
         contents (dict[str, DatasetContent]): What each data set holds, by its dotted key; filled
             by :func:`check_datasets`.
+        class_list (ClassList, optional): That of the run, as far as it is known yet.
+        metainfo (dict[str, Mapping]): What data sets were given instead of their own ``metainfo``,
+            by dotted key.
         switches (Switches): What the configuration loosens.
         files (Files): Reads each file once.
         model (nn.Module): Built at its first use and thrown away at the end; checks load weights
@@ -176,6 +206,8 @@ class PlannedRun:
     notes: list[str] = field(default_factory=list, init=False)
     errors: list[str] = field(default_factory=list, init=False)
     contents: dict[str, 'DatasetContent'] = field(default_factory=dict, init=False)
+    class_list: ClassList | None = field(default=None, init=False)
+    metainfo: dict[str, Mapping] = field(default_factory=dict, init=False)
     switches: Switches = field(init=False)
     files: Files = field(default_factory=Files, init=False)
 
@@ -219,7 +251,10 @@ class PlannedRun:
         if self.survey and self.cfg.get('model') is None:
             return nn.Identity()
         with silence(), config_mistakes(self.cfg, 'the model'):
-            return MODELS.build(self.cfg.model)
+            # As the Runner does.
+            given = self.cfg.get('data_preprocessor')
+            defaults = None if given is None else {'data_preprocessor': given}
+            return MODELS.build(self.cfg.model, default_args=defaults)
 
     def looked_at(self) -> Sequence[str]:
         """Which of 'train', 'val' and 'test' the checks look at."""
@@ -248,12 +283,19 @@ class PlannedRun:
             for key, dataset in _unwrapped(self._dataset(part), f'{part}_dataloader.dataset'):
                 yield PlannedDataset(self, key, dataset, labels)
 
-    def metrics(self) -> Iterator[tuple[str, Mapping, type | None, Any]]:
-        """Dotted key, configuration and class of every metric, and the data set it is taken on."""
+    def metrics(self) -> Iterator[tuple[str, Mapping, type | None, list['PlannedDataset']]]:
+        """Dotted key, configuration and class of every metric, and the data sets it is taken on."""
         for part in self.looked_at():
-            if part != 'train':
-                for key, metric, cls in self._metrics(part):
-                    yield key, metric, cls, self._dataset(part)
+            if part == 'train':
+                continue
+            datasets = [data for data in self.datasets() if data.part == part]
+            # mmdet's MultiDatasetsEvaluator takes each metric on one part of a ConcatDataset.
+            evaluator = self.cfg.get(f'{part}_evaluator')
+            apart = isinstance(evaluator, Mapping) and 'dataset_prefixes' in evaluator
+            for i, (key, metric, cls) in enumerate(self._metrics(part)):
+                own = f'{part}_dataloader.dataset.datasets.{i}'
+                taken = [d for d in datasets if not apart or f'{d.key}.'.startswith(f'{own}.')]
+                yield key, metric, cls, taken
 
     def _dataset(self, part: str) -> Any:
         loader = self.cfg.get(f'{part}_dataloader')
@@ -275,11 +317,14 @@ class DatasetContent:
             (``filter_cfg``), before ``indices``. Defaults to None, not known.
         boxes (int, optional): How many boxes its annotation files hold. Defaults to None, not
             known.
+        used (Mapping[str, int], optional): How many boxes of each class are learned from, or are to
+            be found in an evaluation. Defaults to None, not known.
     """
 
     classes: Sequence[str] | None = None
     images: int | None = None
     boxes: int | None = None
+    used: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -314,6 +359,28 @@ class PlannedDataset:
             )
         return cls
 
+    @property
+    def part(self) -> str:
+        """'train', 'val' or 'test'."""
+        return self.key.partition('_dataloader')[0]
+
+    def refuse_alone(self, sentence: str) -> None:
+        """Say that the data set gives nothing, which is wrong unless it is one of several.
+
+        Args:
+            sentence (str): What is wrong, where, and what to do.
+
+        Raises:
+            UserError: The sentence, unless the data set is a part of a ConcatDataset or the run is
+                a survey.
+        """
+        (self.run.note if self.joined else self.run.refuse)(sentence)
+
+    @property
+    def joined(self) -> bool:
+        """Whether it is one of several that a wrapper joins."""
+        return '.datasets.' in self.key
+
     def folder(self, prefix: str) -> str:
         """The folder that a key of ``data_prefix`` names, below ``data_root``."""
         given = self.cfg.get('data_prefix') or ''
@@ -347,7 +414,9 @@ def _unwrapped(cfg: Any, key: str) -> Iterator[tuple[str, Mapping]]:
 
 def _each_metric(evaluator: Any, key: str) -> Iterator[tuple[str, Mapping, type | None]]:
     """Dotted key, configuration and class of every metric of an evaluator."""
-    if isinstance(evaluator, Mapping):
+    if isinstance(evaluator, Mapping) and isinstance(evaluator.get('metrics'), Sequence):
+        yield from _each_metric(evaluator['metrics'], f'{key}.metrics')
+    elif isinstance(evaluator, Mapping):
         yield key, evaluator, find_type(METRICS, evaluator.get('type'))
     elif isinstance(evaluator, Sequence) and not isinstance(evaluator, str):
         for i, metric in enumerate(evaluator):
