@@ -1,12 +1,14 @@
 """Turning the norm layers of a trained or fresh model into DN-B."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .dnb import DNB
 from .dynamic_norm import DynamicNorm
+from .sc_module import GAIN, PARAMETERIZATION
 from .se_bn import SEBN
 
 __all__ = ['convert_batchnorm']
@@ -15,7 +17,13 @@ __all__ = ['convert_batchnorm']
 Place = tuple[nn.Module, str, nn.Module]
 
 
-def convert_batchnorm(model: nn.Module, r: int = 16, g: int | str = 'oup') -> nn.Module:
+def convert_batchnorm(
+    model: nn.Module,
+    r: int = 16,
+    g: int | str = 'oup',
+    parameterization: str = PARAMETERIZATION,
+    gain: float | str = GAIN,
+) -> nn.Module:
     """Replace BatchNorm by DN-B; the model computes the same as before, in training too.
 
     Every ``nn.BatchNorm2d`` and ``nn.SyncBatchNorm`` becomes a :class:`DNB` with its statistics,
@@ -31,6 +39,8 @@ def convert_batchnorm(model: nn.Module, r: int = 16, g: int | str = 'oup') -> nn
         r (int): Reduction ratio of the SC-Modules. Defaults to 16.
         g (int | str): Channels of each group of their second layer, or 'oup' for a dense one.
             Defaults to 'oup'.
+        parameterization (str): As in :class:`DNB`. Defaults to 'paper'.
+        gain (float | str): As in :class:`DNB`. Defaults to 1.0.
 
     Returns:
         nn.Module: The model.
@@ -53,15 +63,16 @@ def convert_batchnorm(model: nn.Module, r: int = 16, g: int | str = 'oup') -> nn
             + (f'its norm layers are {", ".join(norms)}' if norms else 'it has no norm layers')
         )
     # All are made before the first is put in place, since making one may fail.
-    made = {bn: _converted(bn, r, g) for _, _, bn in places}
+    options = dict(r=r, g=g, parameterization=parameterization, gain=gain)
+    made = {bn: _converted(bn, **options) for _, _, bn in places}
     for parent, name, bn in places:
         parent.add_module(name, made[bn])
     return top.model
 
 
-def _converted(bn: nn.Module, r: int, g: int | str) -> DNB:
+def _converted(bn: nn.Module, **options: Any) -> DNB:
     trained = bn.weight is None or bn.weight.requires_grad
-    return DNB.from_bn(bn, r=r, g=g, requires_grad=trained)
+    return DNB.from_bn(bn, requires_grad=trained, **options)
 
 
 def _is_convertible(module: nn.Module) -> bool:

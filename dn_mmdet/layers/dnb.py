@@ -6,29 +6,41 @@ import torch
 from torch import Tensor
 
 from ..ops.activation import activate, bounds_of
-from ..ops.arguments import SC_INPUTS, check_device
+from ..ops.arguments import check_device
 from ..ops.dispatch import runs_eagerly
 from ..ops.functional import run_unchecked
 from ..ops.precision import cast, without_autocast
 from ..ops.reference import modulate
-from ..ops.sc import SCWeights
+from ..ops.sc import SC_INPUTS, SCForm, SCWeights
 from .dynamic_norm import Affine, DynamicNorm
 from .inner_bn import count_batch, is_known, running_statistics, sharing_group_of
+from .sc_module import GAIN, PARAMETERIZATION
 from .validation import check_choice, check_flag
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
-__all__ = ['DNB']
+__all__ = ['DEFAULT_SC_INPUTS', 'DNB']
+
+# Parameterization to what the SC-Module then sees.
+DEFAULT_SC_INPUTS = {'paper': 'raw', 'conditioned': 'normalized'}
 
 
 class DNB(DynamicNorm):
     """Dynamic Normalization, batch- and channel-wise (DN-B; equations 6 and 7 of the paper).
 
     ``Y = (X - E[X]) / sqrt(Var[X] + eps) * alpha + lambda`` over (N, C, H, W), where alpha and
-    lambda, of shape (N, C), are ``alpha_offset`` and ``lambda_offset`` plus the
-    SC-Module's outputs for the spatial mean of X. There is no trained gamma or beta. At start the
-    layer equals ``nn.BatchNorm2d(affine=False)``.
+    lambda, of shape (N, C), are ``alpha_offset`` and ``lambda_offset`` plus the SC-Module's outputs
+    ``split(k W2 sigmoid(s W1 c + b1))``. c is made of the spatial mean g of X. There is no trained
+    gamma or beta. At start the layer equals ``nn.BatchNorm2d(affine=False)``.
+
+    In the paper c = g and the factors s and k are 1. One step of gradient descent then moves the
+    logit of a hidden unit by ``|c|^2``, a sum over C raw activations, times what a weight of its
+    own would move, and the units of a wide layer swing together. ``parameterization='conditioned'``
+    takes ``c = (g - E[X]) / sqrt(Var[X] + eps)`` and s = 1 / sqrt(C), with ``s W1`` starting as
+    before, so that the rate no longer depends on the width or the scale of X; ``gain`` does the
+    same for the second layer. Neither costs a parameter, a multiply-add or a pass over X, and the
+    factors leave what the layer can compute as it is. See :class:`SCModule` and docs/method.md.
 
     Statistics and SC-Module are computed in float32 (float64 for a float64 layer) also under
     autocast; the output has dtype and memory format of the input.
@@ -46,12 +58,18 @@ class DNB(DynamicNorm):
             for ablation). Defaults to 'identity'.
         track_running_stats (bool): As in ``nn.BatchNorm2d``. Defaults to True.
         requires_grad (bool): Whether the SC-Module is trained. Defaults to True.
-        sc_input (str): 'raw' feeds the spatial mean g of X to the SC-Module, 'normalized' feeds
-            ``(g - E[X]) / sqrt(Var[X] + eps)``. Defaults to 'raw'.
+        sc_input (str, optional): c, which the SC-Module sees: 'raw' for the spatial mean g of X,
+            'normalized' for ``(g - E[X]) / sqrt(Var[X] + eps)``. Defaults to 'raw' in the paper's
+            parameterization and to 'normalized' in the conditioned one.
         detach_gap (bool): Let no gradient pass through the input of the SC-Module.
             Defaults to False.
         activation (str, optional): 'ReLU' or 'ReLU6' of the output, in the same pass.
             Defaults to None.
+        parameterization (str): 'paper' for s = 1, or 'conditioned' for s = 1 / sqrt(C), W1 of
+            order one and b1 = 0 at start. Defaults to 'paper'.
+        gain (float | str): k: a number, 'bn' for 2 / sqrt(inputs of a group of W2), with which
+            what all samples share of alpha and lambda moves as BatchNorm's gamma and beta do, or
+            'sqrt_bn' for the square root of that. Defaults to 1.0, as in the paper.
         sync (bool): In training, take the statistics of the batches of all processes together,
             as ``nn.SyncBatchNorm`` does, on a CPU (gloo) too; alpha and lambda are always
             each sample's own. Batches may differ in size or be empty. With one process, or in
@@ -79,9 +97,11 @@ class DNB(DynamicNorm):
         start: str = 'identity',
         track_running_stats: bool = True,
         requires_grad: bool = True,
-        sc_input: str = 'raw',
+        sc_input: str | None = None,
         detach_gap: bool = False,
         activation: str | None = None,
+        parameterization: str = PARAMETERIZATION,
+        gain: float | str = GAIN,
         sync: bool = False,
         process_group: 'ProcessGroup | None' = None,
         device: torch.device | None = None,
@@ -96,11 +116,15 @@ class DNB(DynamicNorm):
             start=start,
             track_running_stats=track_running_stats,
             requires_grad=requires_grad,
+            parameterization=parameterization,
+            gain=gain,
             sync=sync,
             process_group=process_group,
             device=device,
             dtype=dtype,
         )
+        if sc_input is None:
+            sc_input = DEFAULT_SC_INPUTS[parameterization]
         self.sc_input = check_choice('sc_input', sc_input, SC_INPUTS)
         self.detach_gap = check_flag('detach_gap', detach_gap)
         bounds_of(activation)
@@ -167,7 +191,7 @@ class DNB(DynamicNorm):
             self._uses_batch_statistics,
             count_batch(bn),
             bn.eps,
-            self.sc_input,
+            SCForm(self.sc_input == 'normalized', sc.fc1_scale, sc.fc2_scale),
             self.detach_gap,
             self.activation,
             sharing_group_of(bn),

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..ops.precision import cast, without_autocast
 from .dynamic_norm import Affine, DynamicNorm
+from .sc_module import GAIN, PARAMETERIZATION
 from .validation import check_choice
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ class DNC(DynamicNorm):
         fuse (str): Where the branches of E[X] and Std[X], which share the first layer, are
             added: 'fc1' after the first layer, before the sigmoid, or 'fc2' after the second.
             Defaults to 'fc1'.
+        parameterization (str): As in :class:`DNB`, but the first layer sees E[X] and Std[X] as
+            they are in both. Defaults to 'paper'.
+        gain (float | str): As in :class:`DNB`. Defaults to 1.0.
         sync (bool): As in :class:`DNB`, and so are E[X] and Std[X], which are exchanged twice.
             Defaults to False.
         process_group (ProcessGroup, optional): As in :class:`DNB`.
@@ -60,6 +64,8 @@ class DNC(DynamicNorm):
         track_running_stats: bool = True,
         requires_grad: bool = True,
         fuse: str = 'fc1',
+        parameterization: str = PARAMETERIZATION,
+        gain: float | str = GAIN,
         sync: bool = False,
         process_group: 'ProcessGroup | None' = None,
         device: torch.device | None = None,
@@ -74,6 +80,8 @@ class DNC(DynamicNorm):
             start=start,
             track_running_stats=track_running_stats,
             requires_grad=requires_grad,
+            parameterization=parameterization,
+            gain=gain,
             sync=sync,
             process_group=process_group,
             device=device,

@@ -9,8 +9,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..ops.precision import cast, compute_dtype
 from ..ops.sync import SharedMoments
 from .inner_bn import SyncedBatchNorm2d, is_known, sharing_group_of, take_over
-from .sc_module import SCModule
-from .state import UNTOLD, dynamic_norm_from_bn_state, mark_norm
+from .sc_module import GAIN, PARAMETERIZATION, SCModule
+from .state import UNTOLD, adapt_form, dynamic_norm_from_bn_state, form_of, mark_norm
 from .validation import (
     check_eps,
     check_flag,
@@ -55,7 +55,8 @@ class DynamicNorm(nn.Module):
     """
 
     _abbr_ = 'bn'
-    _version = 1
+    # From 2 on a state dict says how its SC-Module's weights enter; see layers/state.py.
+    _version = 2
     # What a state dict says of the layer; a kind that is not known is not told.
     _kind = UNTOLD
 
@@ -69,6 +70,8 @@ class DynamicNorm(nn.Module):
         start: str = 'identity',
         track_running_stats: bool = True,
         requires_grad: bool = True,
+        parameterization: str = PARAMETERIZATION,
+        gain: float | str = GAIN,
         sync: bool = False,
         process_group: 'ProcessGroup | None' = None,
         device: torch.device | None = None,
@@ -90,7 +93,16 @@ class DynamicNorm(nn.Module):
             dtype=dtype,
             **options,
         )
-        self.sc = SCModule(num_features, r=r, g=g, start=start, device=device, dtype=dtype)
+        self.sc = SCModule(
+            num_features,
+            r=r,
+            g=g,
+            start=start,
+            parameterization=parameterization,
+            gain=gain,
+            device=device,
+            dtype=dtype,
+        )
         offset = torch.empty(num_features, device=device, dtype=dtype)
         self.register_buffer('alpha_offset', offset)
         self.register_buffer('lambda_offset', offset.clone())
@@ -203,10 +215,21 @@ class DynamicNorm(nn.Module):
         self, destination: dict[str, Any], prefix: str, keep_vars: bool
     ) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        mark_norm(destination, prefix, self._kind)
+        mark_norm(destination, prefix, self._kind, form_of(self))
 
     def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
     ) -> None:
-        dynamic_norm_from_bn_state(self, state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        if not dynamic_norm_from_bn_state(self, state_dict, prefix):
+            refused = adapt_form(self, state_dict, prefix, local_metadata)
+            error_msgs += [f'{prefix[:-1] or type(self).__name__}: {refused}'] if refused else []
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )

@@ -1,10 +1,15 @@
 """All that is known of the keys and the metadata of the layers in a state dict.
 
 The layers say what they are in the metadata that torch keeps next to the weights
-(``state_dict._metadata``), since DN-B and DN-C have the same keys. It passes through
-``torch.save``, ``torch.load(weights_only=True)`` and mmengine's Runner.
+(``state_dict._metadata``), since DN-B and DN-C have the same keys, and so has every form of their
+SC-Module. It passes through ``torch.save``, ``torch.load(weights_only=True)`` and mmengine's
+Runner. Weights that come without it are taken as they are.
+
+Of the form a state says what the first layer sees and the two factors of :class:`.ops.sc.SCForm`,
+since version 2 of the layers; before, the factors were 1, and what it saw was not told.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,10 +17,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..ops.sc import SC_INPUTS
+
 __all__ = [
     'TWINS',
     'UNTOLD',
+    'adapt_form',
     'dynamic_norm_from_bn_state',
+    'form_mismatch',
+    'form_of',
     'inner_bn_from_bn_state',
     'mark_norm',
     'norm_mismatch',
@@ -26,10 +36,11 @@ __all__ = [
 # Kinds with the same keys, and what a state without metadata is called that has them.
 TWINS = ('DNB', 'DNC')
 UNTOLD = 'DNB or DNC'
+FORM = ('sc_input', 'fc1_scale', 'fc2_scale')
 STATISTICS = ('running_mean', 'running_var', 'num_batches_tracked')
 
 
-def dynamic_norm_from_bn_state(layer: nn.Module, state: dict[str, Any], prefix: str) -> None:
+def dynamic_norm_from_bn_state(layer: nn.Module, state: dict[str, Any], prefix: str) -> bool:
     """Rewrite the state of a BatchNorm as that of a layer with offsets and an SC-Module.
 
     The statistics go to ``layer.bn``, gamma and beta (1 and 0 where the BatchNorm had none) to
@@ -40,9 +51,12 @@ def dynamic_norm_from_bn_state(layer: nn.Module, state: dict[str, Any], prefix: 
         layer (nn.Module): Has ``bn``, ``sc``, ``alpha_offset`` and ``lambda_offset``.
         state (dict): Changed in place.
         prefix (str): What the keys of this layer start with.
+
+    Returns:
+        bool: Whether it was a BatchNorm's.
     """
     if not _is_bn_state(state, prefix):
-        return
+        return False
     _move(state, prefix, STATISTICS, 'bn.')
     scale = state.pop(f'{prefix}weight', None)
     shift = state.pop(f'{prefix}bias', None)
@@ -53,6 +67,7 @@ def dynamic_norm_from_bn_state(layer: nn.Module, state: dict[str, Any], prefix: 
     for name, value in layer.sc.state_dict().items():
         state[f'{prefix}sc.{name}'] = value
     state[f'{prefix}sc.fc2_weight'] = torch.zeros_like(layer.sc.fc2_weight)
+    return True
 
 
 def inner_bn_from_bn_state(layer: nn.Module, state: dict[str, Any], prefix: str) -> None:
@@ -74,7 +89,83 @@ def inner_bn_from_bn_state(layer: nn.Module, state: dict[str, Any], prefix: str)
             state.setdefault(f'{prefix}{name}', value)
 
 
-def mark_norm(state: dict[str, Any], prefix: str, kind: str) -> None:
+def form_of(layer: nn.Module) -> dict[str, Any]:
+    """What a state says of how the weights of a layer's SC-Module enter.
+
+    Args:
+        layer (nn.Module): Has ``sc``, and ``sc_input`` if what it sees is a choice.
+    """
+    sc = layer.sc
+    values = getattr(layer, 'sc_input', None), sc.fc1_scale, sc.fc2_scale
+    return dict(zip(FORM, values, strict=True))
+
+
+def adapt_form(layer: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> str:
+    """Rewrite weights of an SC-Module for a layer with other factors, which then computes the same.
+
+    Args:
+        layer (nn.Module): As in :func:`form_of`.
+        state (dict): Changed in place.
+        prefix (str): What the keys of this layer start with.
+        metadata (Any): What the state says of this layer.
+
+    Returns:
+        str: Why the weights mean something else in this layer, to which nothing was done then;
+        '' otherwise.
+    """
+    given, own = _told_form(metadata), form_of(layer)
+    if given is None:
+        return ''
+    if reason := _why_inconvertible(given, own):
+        return reason
+    for name in ('fc1', 'fc2'):
+        key, ratio = f'{prefix}sc.{name}_weight', given[f'{name}_scale'] / own[f'{name}_scale']
+        if ratio != 1 and key in state:
+            state[key] = state[key] * ratio
+    return ''
+
+
+def form_mismatch(
+    model: nn.Module, state: Mapping[str, Tensor], converted: bool = True
+) -> tuple[str, int] | None:
+    """Whether the SC-Modules of a checkpoint are of a form in which the model cannot take them.
+
+    Args:
+        model (nn.Module): The model.
+        state (Mapping[str, Tensor]): Key to weights; the keys as the model has them.
+        converted (bool): Whether the metadata reach the layers, which then rewrite the weights
+            for other factors. Defaults to True.
+
+    Returns:
+        tuple[str, int] | None: Why, of the first layer, and the number of layers that differ; None
+        if none does.
+    """
+    own = model.state_dict()
+    metadata = _as_mapping(getattr(state, '_metadata', None))
+    kinds, reasons = norms_of(state), []
+    for place, kind in norms_of(own).items():
+        given = _told_form(metadata.get(place))
+        if given is None or not {kind, kinds.get(place)} <= {UNTOLD, *TWINS}:
+            continue
+        wanted = _told_form(own._metadata[place])
+        reason = _why_inconvertible(given, wanted)
+        if (
+            not reason
+            and not converted
+            and given | {'sc_input': None} != wanted | {'sc_input': None}
+        ):
+            reason = (
+                f'the weights were trained with {_worded(given)} and this layer has '
+                f'{_worded(wanted)}, but the weights of a part of a checkpoint are not converted: '
+                'give it the former'
+            )
+        reasons += [reason] if reason else []
+    return (reasons[0], len(reasons)) if reasons else None
+
+
+def mark_norm(
+    state: dict[str, Any], prefix: str, kind: str, form: Mapping[str, Any] | None = None
+) -> None:
     """Say in the metadata of a state which layer its keys are of.
 
     Args:
@@ -82,10 +173,11 @@ def mark_norm(state: dict[str, Any], prefix: str, kind: str) -> None:
             it before a layer saves its keys; others that do not get none.
         prefix (str): What the keys of the layer start with.
         kind (str): 'DNB', 'DNC' or 'SEBN'.
+        form (Mapping, optional): From :func:`form_of`. Defaults to None, without an SC-Module.
     """
     metadata = getattr(state, '_metadata', None)
     if metadata is not None:
-        metadata.setdefault(prefix[:-1], {})['norm'] = kind
+        metadata.setdefault(prefix[:-1], {}).update({'norm': kind, **(form or {})})
 
 
 def norms_of(state: Mapping[str, Tensor]) -> dict[str, str]:
@@ -160,6 +252,40 @@ def _differ(kind: str, other: str) -> bool:
     if UNTOLD in (kind, other):
         return not {kind, other} <= {UNTOLD, *TWINS}
     return kind != other
+
+
+def _told_form(metadata: Any) -> dict[str, Any] | None:
+    """The form that the metadata of a layer give; None where they do not, or are damaged."""
+    told = _as_mapping(metadata)
+    if any(name in told for name in FORM[1:]):
+        given = {name: told.get(name) for name in FORM}
+        scales_fit = all(
+            type(given[name]) is float and 0 < given[name] < math.inf for name in FORM[1:]
+        )
+        return given if scales_fit and given['sc_input'] in (None, *SC_INPUTS) else None
+    return dict(zip(FORM, (None, 1.0, 1.0), strict=True)) if told.get('version') == 1 else None
+
+
+def _why_inconvertible(given: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+    """Why no factor makes the same function of the weights; '' where one does."""
+    seen, sees = given['sc_input'], own['sc_input']
+    if seen and sees and seen != sees:
+        return (
+            f'the weights were trained with sc_input={seen!r} and this layer has '
+            f'sc_input={sees!r}: give it sc_input={seen!r}'
+        )
+    if sees and not seen and given['fc1_scale'] != own['fc1_scale']:
+        return (
+            f'the weights were trained with {_worded(given)} by a version that did not record '
+            f'sc_input, so they cannot be converted to {_worded(own)}: load them into a layer of '
+            'the form in which they were trained, and save them again'
+        )
+    return ''
+
+
+def _worded(form: Mapping[str, Any]) -> str:
+    name = 'paper' if form['fc1_scale'] == 1 else 'conditioned'
+    return f"parameterization='{name}' and gain={form['fc2_scale']:.4g}"
 
 
 def _as_mapping(value: Any) -> Mapping:

@@ -13,6 +13,7 @@ __all__ = [
     'check_choice',
     'check_eps',
     'check_flag',
+    'check_gain',
     'check_groups',
     'check_input',
     'check_momentum',
@@ -45,6 +46,19 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
         options = ' or '.join(repr(choice) for choice in choices)
         raise ValueError(f'{name} must be {options}, got {value!r}')
     return value
+
+
+def check_gain(gain: float | str, names: Sequence[str]) -> float | str:
+    """The value, positive and finite, or one of the names."""
+    if isinstance(gain, str):
+        if gain not in names:
+            options = ' or '.join(repr(name) for name in names)
+            raise ValueError(f'gain must be a number, {options}, got {gain!r}')
+        return gain
+    _check_real('gain', gain)
+    if not (gain > 0 and math.isfinite(gain)):
+        raise ValueError(f'gain must be a positive finite number, got {gain}')
+    return float(gain)
 
 
 def check_flag(name: str, value: bool) -> bool:

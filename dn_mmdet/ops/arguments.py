@@ -1,16 +1,17 @@
 """Checks of what is passed to an operator, worded as torch.nn.functional.batch_norm words them."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.fx import Proxy
 
-from .sc import SCWeights
+from .sc import SC_INPUTS, SCWeights
 
 __all__ = ['check_arguments', 'check_device']
 
 FLOAT = torch.float32
 FLOATS = frozenset((torch.float32, torch.bfloat16, torch.float16, torch.float64))
-SC_INPUTS = ('raw', 'normalized')
 
 
 def check_arguments(
@@ -22,6 +23,8 @@ def check_arguments(
     eps: float,
     sc_input: str,
     shared: bool = False,
+    fc1_scale: float = 1.0,
+    fc2_scale: float = 1.0,
 ) -> None:
     """Refuse what does not go together.
 
@@ -33,7 +36,8 @@ def check_arguments(
             statistics are missing in evaluation.
         TypeError: ``x`` is not a tensor.
         ValueError: ``x`` is not 4-D or has one value per channel in training, one of the running
-            statistics is missing, eps is not positive, or there is no such ``sc_input``.
+            statistics is missing, eps is not positive, there is no such ``sc_input``, or a factor
+            of the SC-Module is not positive and finite.
     """
     if not isinstance(x, Tensor):
         if isinstance(x, Proxy):
@@ -55,6 +59,9 @@ def check_arguments(
         raise ValueError(f'dynamic_batch_norm eps must be positive, but got {eps}')
     if sc_input not in SC_INPUTS:
         raise ValueError(f"sc_input must be 'raw' or 'normalized', got {sc_input!r}")
+    for name, scale in (('fc1_scale', fc1_scale), ('fc2_scale', fc2_scale)):
+        if not 0 < scale < math.inf:
+            raise ValueError(f'{name} must be positive and finite, got {scale!r}')
     fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset = weights
     mean, var = running_mean, running_var
     if mean is None or var is None:

@@ -18,7 +18,7 @@ from .activation import Gate
 from .backends.kernels import Kernels
 from .precision import to_dense, without_autocast
 from .recompute import offer_recomputation
-from .sc import SCWeights, sc_backward
+from .sc import SCForm, SCWeights, sc_backward
 from .sync import merge_moments, sum_over
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Options(NamedTuple):
 
     Attributes:
         eps (float): Added to the variance.
-        normalized (bool): Whether the SC-Module sees the normalized means.
+        form (SCForm): How the weights of the SC-Module enter.
         detach_gap (bool): Whether no gradient passes the input of the SC-Module.
         bounds (tuple[float, float], optional): Of the activation.
         recompute (bool): Keep no output for the backward.
@@ -40,7 +40,7 @@ class Options(NamedTuple):
     """
 
     eps: float
-    normalized: bool
+    form: SCForm
     detach_gap: bool
     bounds: tuple[float, float] | None
     recompute: bool
@@ -88,7 +88,7 @@ class ClosedFormBatchNorm(torch.autograd.Function):
             # Copies, since the running statistics may change before the backward.
             means, mean, var = kernels.plane_means(work), mean.clone(), var.clone()
         rstd, hidden, scale, shift = kernels.sc_forward(
-            means, mean, var, weights, options.eps, options.normalized
+            means, mean, var, weights, options.eps, options.form
         )
         y = kernels.plane_affine(work, scale, shift, options.bounds).to(x.dtype)
         if options.recompute:
@@ -176,7 +176,7 @@ def _backward(ctx: FunctionCtx, dy: Tensor) -> tuple[Tensor | None, ...]:
         count = n * h * w if ctx.training else 0
     gradients = backward(
         sums, products, means, mean, rstd, hidden, scale, fc1_weight, fc2_weight,
-        h * w, count, options.normalized, options.detach_gap,
+        h * w, count, options.form, options.detach_gap,
     )  # fmt: skip
     dx = None
     if x_needs:

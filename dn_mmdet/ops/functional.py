@@ -14,7 +14,7 @@ from .dispatch import eager_path, runs_eagerly
 from .precision import cast, compute_dtype, to_dense, without_autocast
 from .recompute import is_recomputing
 from .reference import reference_dynamic_batch_norm
-from .sc import SCWeights
+from .sc import SCForm, SCWeights
 from .sync import sharing_group, update_running_statistics
 
 if TYPE_CHECKING:
@@ -40,11 +40,15 @@ def dynamic_batch_norm(
     detach_gap: bool = False,
     activation: str | None = None,
     group: 'ProcessGroup | None' = None,
+    fc1_scale: float = 1.0,
+    fc2_scale: float = 1.0,
 ) -> Tensor:
     """Batch normalization with scale and shift from the SC-Module (equations 6 and 7).
 
     ``Y = (X - E[X]) / sqrt(Var[X] + eps) * alpha + lambda`` with
-    ``alpha, lambda = offsets + split(W2 sigmoid(W1 g + b1))`` and g the spatial mean of X.
+    ``alpha, lambda = offsets + split(k W2 sigmoid(s W1 c + b1))``; c is the spatial mean g of X, or
+    that normalized. With ``sc_input='normalized'`` and s = 1 / sqrt(C) the first layer is well
+    conditioned, and with k = 2 / sqrt(inputs of a group of W2) the second; see docs/method.md.
 
     Statistics and SC-Module are computed in float32, or float64 where x or the parameters are,
     also under autocast. Only the 'reference' path has a second derivative: where that is needed,
@@ -73,6 +77,8 @@ def dynamic_batch_norm(
             backward, in the same order and on the same path. The gradients of all but x are those
             of this process's samples; where the losses are summed over the processes, their sum
             is the gradient. Defaults to None: this process alone.
+        fc1_scale (float): s, which scales ``W1 c``. Defaults to 1.0, as in the paper.
+        fc2_scale (float): k, which scales ``W2 h``. Defaults to 1.0, as in the paper.
 
     Returns:
         Tensor: Shape, dtype and memory format of x.
@@ -89,10 +95,12 @@ def dynamic_batch_norm(
         group = sharing_group(group) if training else None
     weights = SCWeights(fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset)
     check_arguments(
-        x, running_mean, running_var, weights, training, eps, sc_input, group is not None
-    )
+        x, running_mean, running_var, weights, training, eps, sc_input, group is not None,
+        fc1_scale, fc2_scale,
+    )  # fmt: skip
+    form = SCForm(sc_input == 'normalized', fc1_scale, fc2_scale)
     return run_unchecked(
-        x, running_mean, running_var, weights, training, momentum, eps, sc_input, detach_gap,
+        x, running_mean, running_var, weights, training, momentum, eps, form, detach_gap,
         activation, group, runs_eagerly(x),
     )  # fmt: skip
 
@@ -105,7 +113,7 @@ def run_unchecked(
     training: bool,
     momentum: float,
     eps: float,
-    sc_input: str,
+    form: SCForm,
     detach_gap: bool,
     activation: str | None,
     group: 'ProcessGroup | None',
@@ -118,6 +126,7 @@ def run_unchecked(
     Args:
         x (Tensor): As there, and so are all that are not named here.
         weights (SCWeights): The five of them.
+        form (SCForm): How they enter.
         group (ProcessGroup, optional): It has several processes.
         eager (bool): What :func:`.dispatch.runs_eagerly` says of ``x``.
     """
@@ -133,20 +142,19 @@ def run_unchecked(
     with without_autocast(x):
         if path == 'reference' or (path != 'aten' and dtype != torch.float32):
             return _run_reference(
-                x, running_mean, running_var, weights, training, momentum, eps, sc_input,
+                x, running_mean, running_var, weights, training, momentum, eps, form,
                 detach_gap, activation, group,
             )  # fmt: skip
         kernels = KERNELS[path] if x.numel() else empty
         needs_gradient = torch.is_grad_enabled() and (
             x.requires_grad or any(weight.requires_grad for weight in weights)
         )
-        normalized = sc_input == 'normalized'
         if not training:
             frozen = cast(running_mean, dtype), cast(running_var, dtype)
             if kernels.EVALUATES and not needs_gradient:
-                return kernels.evaluate(to_dense(x), *frozen, weights, eps, normalized, bounds)
+                return kernels.evaluate(to_dense(x), *frozen, weights, eps, form, bounds)
         recompute = needs_gradient and is_recomputing()
-        options = Options(eps, normalized, detach_gap, bounds, recompute, group)
+        options = Options(eps, form, detach_gap, bounds, recompute, group)
         if training:
             return _train(kernels, x, running_mean, running_var, weights, momentum, options)
         return ClosedFormBatchNorm.apply(kernels, options, *frozen, x, *weights)[0]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .activation import activate
-from .sc import SCWeights, scale_shift
+from .sc import SC_INPUTS, SCForm, SCWeights, scale_shift
 from .sync import shared_batch_norm
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def reference_dynamic_batch_norm(
     training: bool,
     momentum: float,
     eps: float,
-    sc_input: str,
+    form: SCForm,
     detach_gap: bool,
     activation: str | None,
     group: 'ProcessGroup | None' = None,
@@ -42,11 +42,12 @@ def reference_dynamic_batch_norm(
         normalized = shared_batch_norm(x, running_mean, running_var, momentum, eps, group)
 
     def sc(context: Tensor) -> tuple[Tensor, Tensor]:
-        return scale_shift(context, weights)[:2]
+        return scale_shift(context, weights, form.fc1_scale, form.fc2_scale)[:2]
 
     y = modulate(
-        x, normalized, sc, weights.alpha_offset, weights.lambda_offset, sc_input, detach_gap
-    )
+        x, normalized, sc, weights.alpha_offset, weights.lambda_offset,
+        SC_INPUTS[form.normalized], detach_gap,
+    )  # fmt: skip
     return activate(y, activation)
 
 

@@ -38,11 +38,19 @@ def dense_fc2(numbers):
     return dense
 
 
+def first_layer(x, numbers, parameterization):
+    """W1 x + b1, or W1 x / sqrt(C) + b1."""
+    width = x.shape[-1] if parameterization == 'conditioned' else 1
+    return x @ numbers['sc.fc1_weight'].T / width**0.5 + numbers['sc.fc1_bias']
+
+
 def sigmoid(x):
     return 1 / (1 + torch.exp(-x))
 
 
-def dnb(x, numbers, batch=True, sc_input='raw', detach_gap=False):
+def dnb(
+    x, numbers, batch=True, sc_input='raw', detach_gap=False, parameterization='paper', gain=1.0
+):
     n, c, h, w = x.shape
     mean, var = moments(x, numbers, batch)
     std = torch.sqrt(var + EPS)
@@ -51,23 +59,23 @@ def dnb(x, numbers, batch=True, sc_input='raw', detach_gap=False):
         g = (g - mean) / std
     if detach_gap:
         g = g.detach()
-    hidden = sigmoid(g @ numbers['sc.fc1_weight'].T + numbers['sc.fc1_bias'])
-    delta = hidden @ dense_fc2(numbers).T
+    hidden = sigmoid(first_layer(g, numbers, parameterization))
+    delta = gain * hidden @ dense_fc2(numbers).T
     alpha = delta[:, :c] + numbers['alpha_offset']
     shift = delta[:, c:] + numbers['lambda_offset']
     normalized = (x - mean[:, None, None]) / std[:, None, None]
     return normalized * alpha[:, :, None, None] + shift[:, :, None, None]
 
 
-def dnc(x, numbers, batch=True, fuse='fc1'):
+def dnc(x, numbers, batch=True, fuse='fc1', parameterization='paper', gain=1.0):
     c = x.shape[1]
     mean, var = moments(x, numbers, batch)
     std = torch.sqrt(var + EPS)
-    logits = [s @ numbers['sc.fc1_weight'].T + numbers['sc.fc1_bias'] for s in (mean, std)]
+    logits = [first_layer(s, numbers, parameterization) for s in (mean, std)]
     if fuse == 'fc1':
-        delta = dense_fc2(numbers) @ sigmoid(logits[0] + logits[1])
+        delta = gain * dense_fc2(numbers) @ sigmoid(logits[0] + logits[1])
     else:
-        delta = sum(dense_fc2(numbers) @ sigmoid(logit) for logit in logits)
+        delta = gain * sum(dense_fc2(numbers) @ sigmoid(logit) for logit in logits)
     alpha = delta[:c] + numbers['alpha_offset']
     shift = delta[c:] + numbers['lambda_offset']
     normalized = (x - mean[:, None, None]) / std[:, None, None]

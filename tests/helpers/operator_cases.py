@@ -60,7 +60,8 @@ def cases(draw):
     x = _strided(draw, (mean + std * normal(*shape)).to(dtype))
     # The sigmoid must not saturate, or nothing would be tested.
     units = groups * inputs
-    fc1_weight = normal(units, c) / (c**0.5 * (abs(mean) + std))
+    scales = draw(st.sampled_from([(1.0, 1.0), (c**-0.5, 2 / inputs**0.5), (3.0, 0.25)]))
+    fc1_weight = normal(units, c) / (c**0.5 * (abs(mean) + std) * scales[0])
     parameters = [fc1_weight, normal(units), normal(2 * c, inputs) / inputs**0.5,
                   normal(c) + 1, normal(c)]  # fmt: skip
     running = (mean + std * normal(c), (std * normal(c).exp()) ** 2)
@@ -75,6 +76,8 @@ def cases(draw):
             'sc_input': draw(st.sampled_from(['raw', 'normalized'])),
             'detach_gap': draw(st.booleans()),
             'activation': draw(st.sampled_from([None, *ACTIVATIONS])),
+            'fc1_scale': scales[0],
+            'fc2_scale': scales[1],
         },
     )
 
@@ -138,6 +141,8 @@ def error_scales(wide):
     """
     x, dy, eps = wide.x, wide.dy, 1e-5
     fc1_weight, _, fc2_weight, alpha_offset, lambda_offset = wide.parameters
+    fc1_scale, fc2_scale = (wide.options[name] for name in ('fc1_scale', 'fc2_scale'))
+    fc1_weight, fc2_weight = fc1_scale * fc1_weight, fc2_scale * fc2_weight
     mean, var = wide.running
     if wide.mode == 'training':
         mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
@@ -162,7 +167,8 @@ def error_scales(wide):
     return dict(zip(RESULTS, (
         y[:, None, None], largest, SUMMED * (var + largest * var.sqrt()),
         (rstd * (alpha + wrong[:c]) * lost * dy.abs().amax() + gap)[:, None, None],
-        total * context, total, products.norm(dim=0).repeat(2)[:, None] * units.max(),
+        fc1_scale * total * context, total,
+        fc2_scale * products.norm(dim=0).repeat(2)[:, None] * units.max(),
         products.norm(dim=0), sums.norm(dim=0),
         dy.abs() * y[:, None, None],
     ), strict=True))  # fmt: skip

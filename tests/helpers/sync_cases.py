@@ -33,6 +33,7 @@ SIZES = {'3 and 5': (3, 5), '0 and 4': (0, 4)}
 VARIANTS = {
     'raw': {},
     'normalized': {'sc_input': 'normalized'},
+    'conditioned': {'parameterization': 'conditioned', 'gain': 1.75},
     'no gradient at the input': {'sc_input': 'normalized', 'detach_gap': True},
     'ReLU6': {'activation': 'ReLU6', 'g': 'oup'},
     'channels_last': {'activation': 'ReLU', 'g': 2},
@@ -42,7 +43,7 @@ NAMES = [
     (path, sizes, variant)
     for path in PATHS
     for sizes in SIZES
-    for variant in (('raw', 'channels_last') if path.startswith('dnc') else VARIANTS)
+    for variant in (('raw', 'conditioned', 'channels_last') if path.startswith('dnc') else VARIANTS)
 ]
 
 
@@ -51,7 +52,9 @@ def make(path, sizes, variant):
     name, dtype = PATHS[path]
     mean = 100 if variant == 'far from zero' else 0
     if name == 'dnc':
-        layer = DNC(C, r=4, g=2, sync=True)
+        layer = DNC(
+            C, r=4, g=2, sync=True, **(VARIANTS[variant] if variant == 'conditioned' else {})
+        )
     else:
         layer = DNB(C, **({'r': 4} | VARIANTS[variant]), sync=True)
     layer = randomize(layer, mean).to(torch.promote_types(dtype, torch.float32))

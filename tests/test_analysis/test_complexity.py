@@ -72,11 +72,12 @@ def sc(layer, first=1, second=1):
         (DNB(96, r=4), sc),
         (DNB(96, g=4, sc_input='normalized'), sc),
         (DNB(96, g='oup', detach_gap=True), sc),
+        (DNB(96, r=4, g='oup', parameterization='conditioned', gain='bn'), sc),
         (DNC(96, fuse='fc1'), lambda layer: sc(layer, first=2)),
         (DNC(96, fuse='fc2'), lambda layer: sc(layer, first=2, second=2)),
         (SEBN(96), lambda layer: layer.fc1_weight.numel() + layer.fc2_weight.numel()),
     ],
-    ids=['DNB', 'DNB-4', 'DNB-oup', 'DNC-fc1', 'DNC-fc2', 'SEBN'],
+    ids=['DNB', 'DNB-4', 'DNB-oup', 'DNB-conditioned', 'DNC-fc1', 'DNC-fc2', 'SEBN'],
 )
 def test_both_layers_of_the_sc_module_are_counted_whatever_operator_runs(layer, expected, path):
     with use_path(path):

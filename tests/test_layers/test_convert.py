@@ -47,9 +47,11 @@ def norms(model, kind):
 
 
 @pytest.mark.parametrize('training', [True, False])
-def test_output_statistics_and_gradient_stay(training):
+@pytest.mark.parametrize('form', [{}, {'parameterization': 'conditioned', 'gain': 'bn'}], ids=str)
+def test_output_statistics_and_gradient_stay(form, training):
     model = network().train(training)
-    converted = convert_batchnorm(copy.deepcopy(model), r=2)
+    converted = convert_batchnorm(copy.deepcopy(model), r=2, **form)
+    assert norms(converted, DNB)[0].sc_input == ('normalized' if form else 'raw')
     assert len(norms(converted, DNB)) == 7
     results = []
     for each in (model, converted):
@@ -170,7 +172,13 @@ def test_nothing_to_convert(model, has):
 
 @pytest.mark.parametrize(
     ('options', 'error'),
-    [({'r': 0}, ValueError), ({'g': 'in'}, ValueError), ({'r': 1.5}, TypeError)],
+    [
+        ({'r': 0}, ValueError),
+        ({'g': 'in'}, ValueError),
+        ({'r': 1.5}, TypeError),
+        ({'parameterization': 'raw'}, ValueError),
+        ({'gain': 'max'}, ValueError),
+    ],
 )
 def test_bad_arguments(options, error):
     model = network()

@@ -49,8 +49,9 @@ def test_equations_of_r_and_g(r, g, batch):
 @pytest.mark.parametrize('batch', [True, False])
 @pytest.mark.parametrize('detach_gap', [True, False])
 @pytest.mark.parametrize('sc_input', ['raw', 'normalized'])
-def test_equations_of_options(sc_input, detach_gap, batch):
-    options = {'sc_input': sc_input, 'detach_gap': detach_gap}
+@pytest.mark.parametrize('form', [{}, {'parameterization': 'conditioned', 'gain': 1.75}], ids=str)
+def test_equations_of_options(form, sc_input, detach_gap, batch):
+    options = {'sc_input': sc_input, 'detach_gap': detach_gap, **form}
     layer = randomize(DNB(24, r=4, g=2, **options).train(batch))
     assert_equals_equations(layer, equations.dnb, random_maps(SHAPES[0]), batch, **options)
 
@@ -85,8 +86,9 @@ def test_constant_channel_is_finite(shape, channels_last):
 
 @pytest.mark.parametrize('channels_last', [False, True])
 @pytest.mark.parametrize('batch', [True, False])
-def test_starts_as_bn_without_affine(batch, channels_last, path):
-    layer, bn = DNB(24, eps=1e-3).train(batch), nn.BatchNorm2d(24, eps=1e-3, affine=False)
+@pytest.mark.parametrize('form', [{}, {'parameterization': 'conditioned', 'gain': 'bn'}], ids=str)
+def test_starts_as_bn_without_affine(form, batch, channels_last, path):
+    layer, bn = DNB(24, eps=1e-3, **form).train(batch), nn.BatchNorm2d(24, eps=1e-3, affine=False)
     bn.train(batch)
     x = random_maps(SHAPES[0], channels_last=channels_last)
     if path not in ('aten', 'cpp'):

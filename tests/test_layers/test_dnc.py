@@ -21,6 +21,14 @@ def test_equations(fuse, dtype, batch, channels_last):
     assert_equals_equations(layer, equations.dnc, x, batch, fuse=fuse)
 
 
+@pytest.mark.parametrize('batch', [True, False])
+@pytest.mark.parametrize('fuse', ['fc1', 'fc2'])
+def test_equations_of_the_conditioned_form(fuse, batch):
+    options = {'fuse': fuse, 'parameterization': 'conditioned', 'gain': 1.75}
+    layer = randomize(DNC(24, r=4, g='oup', **options).train(batch))
+    assert_equals_equations(layer, equations.dnc, random_maps(SHAPE), batch, **options)
+
+
 @pytest.mark.parametrize(('r', 'g'), [(16, 1), (4, 2), (4, 'oup')])
 @pytest.mark.parametrize('shape', [(3, 24, 1, 1), (1, 24, 4, 4)])
 def test_equations_of_r_and_g(r, g, shape):

@@ -7,6 +7,8 @@ from dn_mmdet.layers import DNB, DNC, SEBN, SCModule
 from dn_mmdet.layers.sc_module import hidden_width
 from dn_mmdet.ops import use_path
 
+CONDITIONED = {'parameterization': 'conditioned', 'gain': 'bn'}
+
 # MobileNetV2, widen factor 1, 224x224, 100 classes: expansion, channels, blocks, stride.
 STAGES = [
     (1, 16, 1, 1),
@@ -75,6 +77,7 @@ def se_bn_cost(c):
         (dnb_cost, {'r': 16, 'g': 2}, 3.07, 300.37),
         (dnb_cost, {'r': 16, 'g': 4}, 3.14, 300.44),
         (dnb_cost, {'r': 16, 'g': 'oup'}, 4.36, 301.66),
+        (dnb_cost, CONDITIONED | {'r': 16, 'g': 'oup'}, 4.36, 301.66),
     ],
 )
 def test_sizes_of_the_paper(cost, kwargs, millions, mega_madds):
@@ -120,8 +123,9 @@ def test_every_size_runs(c, r, g):
     )
 
 
-def test_flop_counter_sees_both_layers():
-    layer = DNB(96, g='oup').eval()
+@pytest.mark.parametrize('form', [{}, CONDITIONED], ids=str)
+def test_flop_counter_sees_both_layers(form):
+    layer = DNB(96, g='oup', **form).eval()
     with FlopCounterMode(display=False) as counter, use_path('reference'), torch.no_grad():
         layer(torch.randn(1, 96, 4, 4))
     assert counter.get_total_flops() == 2 * weight_count(layer)
@@ -141,6 +145,71 @@ def test_identity_start_is_that_of_linear():
     linear = nn.Linear(64, 16)
     assert torch.equal(sc.fc1_weight, linear.weight) and torch.equal(sc.fc1_bias, linear.bias)
     assert not sc.fc2_weight.any()
+
+
+@pytest.mark.parametrize('start', ['identity', 'paper'])
+@pytest.mark.parametrize('g', [2, 'oup'])
+def test_every_form_starts_as_the_same_function(g, start):
+    made = []
+    for form in ({}, CONDITIONED, {'gain': 3}):
+        torch.manual_seed(0)
+        made.append(SCModule(64, r=4, g=g, start=start, **form))
+    paper, conditioned, _ = made
+    assert conditioned.fc1_weight.abs().max() > 4 * paper.fc1_weight.abs().max()
+    assert not conditioned.fc1_bias.any()
+    for sc in made:
+        nn.init.zeros_(sc.fc1_bias)
+        if start == 'identity':  # W2 starts at 0.
+            nn.init.constant_(sc.fc2_weight, 1 / sc.fc2_scale)
+    x = torch.randn(3, 64)
+    for other in made[1:]:
+        for found, expected in zip(other(x), paper(x), strict=True):
+            torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    ('g', 'gain', 'k'),
+    [(1, 'bn', 2), (4, 'bn', 1), ('oup', 'bn', 0.5), ('oup', 'sqrt_bn', 0.5**0.5), (4, 3, 3)],
+)
+def test_gains(g, gain, k):
+    sc = SCModule(64, r=4, g=g, gain=gain)
+    assert sc.fc2_scale == pytest.approx(k) and sc.fc1_scale == 1
+    assert SCModule(64, parameterization='conditioned').fc1_scale == 1 / 8
+
+
+@pytest.mark.parametrize('g', [1, 4, 'oup'])
+def test_a_step_moves_the_shared_part_of_alpha_as_it_moves_gamma(g):
+    layer, bn = DNB(64, r=4, g=g, **CONDITIONED), nn.BatchNorm2d(64)
+    nn.init.zeros_(layer.sc.fc1_weight)  # No part of a sample's own.
+    x, dy = torch.randn(2, 8, 64, 5, 5)
+    for norm in (layer, bn):
+        norm(x).backward(dy)
+        torch.optim.SGD(norm.parameters(), lr=0.1).step()
+    alpha, shift, _ = layer.affine(x)
+    torch.testing.assert_close(alpha, bn.weight.expand(8, -1), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(shift, bn.bias.expand(8, -1), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('channels', [16, 256])
+def test_a_step_moves_a_unit_no_faster_than_its_bias_however_wide_the_layer_is(channels):
+    """Of a logit's move, how much is W1's, in units of what its bias moves it."""
+    x = torch.randn(1, channels, generator=torch.Generator().manual_seed(0))
+    moves = {}
+    for name in ('paper', 'conditioned'):
+        sc = SCModule(channels, r=channels, parameterization=name)
+        sc.fc1(x).sum().backward()
+        moves[name] = (sc.fc1_weight.grad @ x.T).item() * sc.fc1_scale
+    assert moves['paper'] == pytest.approx(channels, rel=0.3)
+    assert moves['conditioned'] == pytest.approx(1, rel=0.3)
+
+
+def test_a_module_pickled_before_there_were_forms_is_of_the_papers():
+    sc = SCModule(64, r=4)
+    expected = sc(torch.ones(1, 64))
+    for name in ('parameterization', 'gain', 'fc1_scale', 'fc2_scale'):
+        del sc.__dict__[name]
+    assert all(torch.equal(*pair) for pair in zip(sc(torch.ones(1, 64)), expected, strict=True))
+    assert "parameterization='paper', gain=1.0" in repr(sc)
 
 
 @pytest.mark.parametrize('layer', [DNB, DNC, SEBN])

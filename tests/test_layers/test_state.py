@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from dn_mmdet.layers import DNB, DNC, SEBN
-from dn_mmdet.layers.state import UNTOLD, norm_mismatch, norms_of, rekeyed
+from dn_mmdet.layers.state import UNTOLD, form_mismatch, norm_mismatch, norms_of, rekeyed
 from tests.helpers.layer_maps import random_maps, randomize, trained_bn
 
 SHAPE = (4, 24, 5, 7)
@@ -127,7 +127,9 @@ def without_metadata(state):
 def test_a_state_says_what_its_norms_are():
     state = all_norms().state_dict()
     assert norms_of(state) == KINDS
-    assert state._metadata['1.0'] == {'version': 1, 'norm': 'DNB'}
+    form = {'fc1_scale': 1.0, 'fc2_scale': 1.0}
+    assert state._metadata['1.0'] == {'version': 2, 'norm': 'DNB', 'sc_input': 'raw', **form}
+    assert state._metadata['1.1'] == {'version': 2, 'norm': 'DNC', 'sc_input': None, **form}
     assert state._metadata['2']['norm'] == 'SEBN'
     assert norms_of(without_metadata(state)) == KINDS | {'1.0': UNTOLD, '1.1': UNTOLD}
 
@@ -214,3 +216,124 @@ def test_the_mark_does_not_hinder_loading(kind):
     state = DNC(24).state_dict()
     state._metadata['']['norm'] = kind
     assert str(DNB(24).load_state_dict(state)) == '<All keys matched successfully>'
+
+
+NORMALIZED = {'sc_input': 'normalized'}
+CONDITIONED = {'parameterization': 'conditioned', 'gain': 'bn'}
+
+
+def dnb(**form):
+    return randomize(DNB(24, r=4, g='oup', **form)).eval()
+
+
+def old_state(layer):
+    """As version 1 wrote it, which knew one form and did not say what the SC-Module saw."""
+    state = layer.state_dict()
+    state._metadata[''] = {'version': 1, 'norm': 'DNB'}
+    return state
+
+
+@pytest.mark.parametrize(
+    ('trained', 'other'),
+    [
+        (NORMALIZED, CONDITIONED),
+        (CONDITIONED, NORMALIZED),
+        (CONDITIONED, CONDITIONED | {'gain': 1.0}),
+        ({}, {'gain': 'sqrt_bn'}),
+        ({}, {'parameterization': 'conditioned', 'sc_input': 'raw'}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize('by', ['torch', 'mmengine'])
+def test_weights_of_other_factors_are_converted(by, trained, other, tmp_path):
+    source, target = nn.Sequential(dnb(**trained)), nn.Sequential(dnb(**other))
+    torch.save(source.state_dict(), tmp_path / 'trained.pth')
+    state = torch.load(tmp_path / 'trained.pth', weights_only=True)
+    if by == 'torch':
+        target.load_state_dict(state)
+    else:
+        load = pytest.importorskip('mmengine.runner.checkpoint').load_state_dict
+        load(target, state, strict=True)
+    x = random_maps(SHAPE)
+    torch.testing.assert_close(target(x), source(x), rtol=1e-5, atol=1e-5)
+    assert all(torch.equal(value, source.state_dict()[name]) for name, value in state.items())
+    assert form_mismatch(target, state) is None
+    # Where no metadata reach the layers, what differs by factors alone is wrong as well.
+    words, count = form_mismatch(target, state, converted=False)
+    assert count == 1 and 'are not converted' in words
+
+
+@pytest.mark.parametrize('fuse', ['fc1', 'fc2'])
+def test_weights_of_dnc_are_converted(fuse):
+    source = randomize(DNC(24, r=4, g=2, fuse=fuse)).eval()
+    target = DNC(24, r=4, g=2, fuse=fuse, **CONDITIONED).eval()
+    for state in (source.state_dict(), old_state(source)):
+        target.load_state_dict(state)
+        x = random_maps(SHAPE)
+        torch.testing.assert_close(target(x), source(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('form', [{}, NORMALIZED, {'gain': 'bn'}], ids=str)
+def test_a_state_of_the_first_version_computes_what_it_did(form):
+    source = dnb(sc_input=form.get('sc_input', 'raw'))
+    target = dnb(**form)
+    target.load_state_dict(old_state(source))
+    x = random_maps(SHAPE)
+    torch.testing.assert_close(target(x), source(x), rtol=1e-5, atol=1e-5)
+    assert form_mismatch(target, old_state(source)) is None
+
+
+@pytest.mark.parametrize(
+    ('trained', 'form', 'words'),
+    [
+        ({}, NORMALIZED, "trained with sc_input='raw' and .*'normalized': give it sc_input='raw'"),
+        ({}, CONDITIONED, "trained with sc_input='raw' and .*'normalized': give it sc_input='raw'"),
+        (CONDITIONED, {}, "trained with sc_input='normalized' and this layer has sc_input='raw'"),
+        (None, CONDITIONED, "'paper' and gain=1 by a version that did not record sc_input"),
+    ],
+)
+def test_what_cannot_be_converted_is_refused(trained, form, words):
+    state = old_state(dnb()) if trained is None else dnb(**trained).state_dict()
+    layer = DNB(24, r=4, g='oup', **form)
+    with pytest.raises(RuntimeError, match=f'DNB: the weights were .*{words}'):
+        layer.load_state_dict(state)
+    reason, count = form_mismatch(layer, state)
+    assert count == 1 and reason.startswith('the weights were trained with')
+
+
+def test_a_refusal_names_the_layer():
+    state = nn.ModuleDict({'inner': nn.Sequential(dnb())}).state_dict()
+    model = nn.ModuleDict({'inner': nn.Sequential(dnb(**CONDITIONED))})
+    with pytest.raises(RuntimeError, match='\tinner.0: the weights were trained with'):
+        model.load_state_dict(state)
+
+
+@pytest.mark.parametrize('form', [{}, CONDITIONED], ids=str)
+def test_a_state_without_metadata_is_taken_as_it_is(form):
+    source, target = dnb(**form), DNB(24, r=4, g='oup', **form).eval()
+    target.load_state_dict(without_metadata(source.state_dict()))
+    x = random_maps(SHAPE)
+    assert torch.equal(target(x), source(x))
+    assert form_mismatch(target, without_metadata(source.state_dict()), converted=False) is None
+
+
+@pytest.mark.parametrize(
+    'told', [{'fc1_scale': 0.0}, {'fc1_scale': 'a'}, {'fc2_scale': float('nan')}, {'version': [1]}]
+)
+def test_a_damaged_form_is_not_told(told):
+    layer, state = dnb(), dnb().state_dict()
+    state._metadata[''].update(told)
+    state._metadata['']['sc_input'] = 7
+    assert form_mismatch(layer, state) is None
+    layer.load_state_dict(state)
+    assert torch.equal(layer.sc.fc1_weight, state['sc.fc1_weight'])
+
+
+@pytest.mark.parametrize('start', ['identity', 'paper'])
+def test_bn_states_are_of_no_form(start):
+    source = small_network(trained_bn()).eval()
+    target = small_network(DNB(24, start=start, **CONDITIONED)).eval()
+    assert form_mismatch(target, source.state_dict(), converted=False) is None
+    target.load_state_dict(source.state_dict())
+    x = random_maps((2, 3, 8, 8))
+    torch.testing.assert_close(target(x), source(x), rtol=1e-6, atol=2e-6)

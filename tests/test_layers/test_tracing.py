@@ -11,8 +11,9 @@ from tests.helpers.layer_maps import random_maps, randomize
 LAYERS = [
     DNB(24, r=4),
     DNB(24, r=4, g='oup', sc_input='normalized'),
+    DNB(24, r=4, g=2, parameterization='conditioned', gain='bn'),
     DNC(24, r=4),
-    DNC(24, r=4, fuse='fc2'),
+    DNC(24, r=4, fuse='fc2', parameterization='conditioned', gain='bn'),
     DNB(24, r=4, sync=True),
     SEBN(24, r=4),
 ]
@@ -31,13 +32,14 @@ def test_jit_trace(layer):
     torch.testing.assert_close(traced(other), layer(other), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize('form', [{}, {'parameterization': 'conditioned', 'gain': 'bn'}], ids=str)
 @pytest.mark.parametrize('g', [1, 2, 'oup'])
-def test_mmengine_counts_both_layers(g):
+def test_mmengine_counts_both_layers(g, form):
     analysis = pytest.importorskip('mmengine.analysis')
-    layer, x = DNB(96, g=g).eval(), torch.zeros(1, 96, 8, 8)
+    layer, x = DNB(96, g=g, **form).eval(), torch.zeros(1, 96, 8, 8)
     flops = analysis.FlopAnalyzer(layer, x).unsupported_ops_warnings(False).by_operator()
     madds = layer.sc.fc1_weight.numel() + layer.sc.fc2_weight.numel()
-    assert flops['linear'] + flops.get('conv', 0) == madds
+    assert sum(flops[name] for name in ('linear', 'addmm', 'conv')) == madds
 
 
 def test_export(layer):
@@ -58,7 +60,7 @@ def test_symbolic_trace(layer):
     torch.testing.assert_close(fx.symbolic_trace(layer)(x), layer(x), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize('norm', LAYERS[:3], ids=repr)
+@pytest.mark.parametrize('norm', LAYERS[:4], ids=repr)
 def test_efficient_conv_bn_eval_keeps_the_output(norm):
     module = pytest.importorskip('mmengine.model.efficient_conv_bn_eval')
     network = nn.Sequential(nn.Conv2d(3, 24, 3), randomize(copy.deepcopy(norm)), nn.ReLU()).eval()

@@ -99,6 +99,9 @@ def test_words_of_batch_norm(changed, training):
     ({'eps': 0.0}, ValueError, 'eps must be positive, but got 0.0'),
     ({'eps': -1e-5}, ValueError, 'eps must be positive'),
     ({'sc_input': 'gap'}, ValueError, "sc_input must be 'raw' or 'normalized', got 'gap'"),
+    ({'fc1_scale': 0.0}, ValueError, 'fc1_scale must be positive and finite, got 0.0'),
+    ({'fc2_scale': float('nan')}, ValueError, 'fc2_scale must be positive and finite, got nan'),
+    ({'fc2_scale': float('inf')}, ValueError, 'fc2_scale must be positive and finite, got inf'),
     ({'activation': 'GELU'}, ValueError, "'ReLU', 'ReLU6' or None, got 'GELU'"),
 ])  # fmt: skip
 def test_what_does_not_go_together(changed, error, words, training):

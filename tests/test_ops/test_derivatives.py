@@ -58,7 +58,7 @@ def test_gradcheck(path, layout, options):
 @pytest.mark.parametrize('options', [
     {'groups': 1},
     {'training': False},
-    {'sc_input': 'normalized'},
+    {'sc_input': 'normalized', 'fc1_scale': 0.5, 'fc2_scale': 1.75},
     {'activation': 'ReLU'},
     {'activation': 'ReLU6'},
 ], ids=lambda options: '-'.join(map(str, options.values())))  # fmt: skip

@@ -7,6 +7,7 @@ from tests.helpers.tolerances import assert_near
 
 N, C, H, W = 3, 8, 4, 3
 DTYPES = {'reference': torch.float64, 'aten': torch.float64, 'cpp': torch.float32}
+FORMS = [('raw', (1.0, 1.0)), ('normalized', (1.0, 1.0)), ('normalized', (0.35, 1.75))]
 FUSED = ['aten', pytest.param('cpp', marks=NEEDS_LIBRARY)]
 
 
@@ -23,7 +24,7 @@ def arguments(groups=2, dtype=torch.float64, training=True):
     return [tensor.requires_grad_() for tensor in trained + offsets], running
 
 
-def run(path, tensors, running, sc_input='raw', detach_gap=False):
+def run(path, tensors, running, sc_input='raw', detach_gap=False, scales=(1.0, 1.0)):
     x, *parameters = tensors
     with use_path(path):
         return dynamic_batch_norm(
@@ -33,28 +34,31 @@ def run(path, tensors, running, sc_input='raw', detach_gap=False):
             training=running is None,
             sc_input=sc_input,
             detach_gap=detach_gap,
+            fc1_scale=scales[0],
+            fc2_scale=scales[1],
         )
 
 
 CASES = pytest.mark.parametrize(
-    ('groups', 'training', 'sc_input', 'detach_gap'),
+    ('groups', 'training', 'sc_input', 'detach_gap', 'scales'),
     [
-        (groups, training, sc_input, detach_gap)
+        (groups, training, sc_input, detach_gap, scales)
         for groups in (1, 2, 4)
         for training in (True, False)
         for sc_input in ('raw', 'normalized')
         for detach_gap in (False, True)
+        for scales in ((1.0, 1.0), (0.35, 1.75))
     ],
 )
 
 
 @CASES
 @pytest.mark.parametrize('fused', FUSED)
-def test_closed_form_equals_autograd(fused, groups, training, sc_input, detach_gap):
+def test_closed_form_equals_autograd(fused, groups, training, sc_input, detach_gap, scales):
     results = []
     for path in ('reference', fused):
         tensors, running = arguments(groups, DTYPES[path], training)
-        y = run(path, tensors, running, sc_input, detach_gap)
+        y = run(path, tensors, running, sc_input, detach_gap, scales)
         weights = torch.linspace(-1, 2, y.numel(), dtype=y.dtype).view_as(y).cos()
         results.append([y, *torch.autograd.grad((y * weights).sum(), tensors)])
     for exact, actual in zip(*results, strict=True):
@@ -63,10 +67,22 @@ def test_closed_form_equals_autograd(fused, groups, training, sc_input, detach_g
 
 @pytest.mark.parametrize('path', ['reference', 'aten'])
 @pytest.mark.parametrize('training', [True, False])
-@pytest.mark.parametrize('sc_input', ['raw', 'normalized'])
-def test_gradcheck(path, training, sc_input):
+@pytest.mark.parametrize(('sc_input', 'scales'), FORMS)
+def test_gradcheck(path, training, sc_input, scales):
     tensors, running = arguments(training=training)
-    assert torch.autograd.gradcheck(lambda *t: run(path, t, running, sc_input), tensors)
+    assert torch.autograd.gradcheck(
+        lambda *t: run(path, t, running, sc_input, scales=scales), tensors
+    )
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('path', ['reference', *FUSED])
+def test_a_factor_stands_for_larger_weights(path, training):
+    tensors, running = arguments(dtype=DTYPES[path], training=training)
+    scaled = [t.detach() * factor for t, factor in zip(tensors, (1, 0.5, 1, 4, 1, 1), strict=True)]
+    with torch.no_grad():
+        expected = run(path, scaled, running)
+        assert_near(run(path, tensors, running, scales=(0.5, 4.0)), expected, DTYPES[path])
 
 
 def test_reference_has_second_derivatives():

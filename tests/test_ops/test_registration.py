@@ -37,13 +37,13 @@ def calls(dtype=torch.float32, layout=torch.contiguous_format):
         ('plane_gradient', (dy, x, plane, channel, other, plane, bounds)),
     ]
     for each in weights:
-        for normalized in (False, True):
+        for form in ((False, 1.0, 1.0), (True, 0.4, 1.75)):
             found += [
-                ('sc_forward', (plane, channel, var, *each, 1e-5, normalized)),
-                ('evaluate', (x, channel, var, *each, 1e-5, normalized, bounds)),
-                ('evaluate', (x, channel, var, *each, 1e-5, normalized)),
+                ('sc_forward', (plane, channel, var, *each, 1e-5, *form)),
+                ('evaluate', (x, channel, var, *each, 1e-5, *form, bounds)),
+                ('evaluate', (x, channel, var, *each, 1e-5, *form)),
                 ('sc_backward', (plane, other, plane, channel, var, hidden, other, fc1, each[2],
-                                 H * W, float(N * H * W), normalized, False)),
+                                 H * W, float(N * H * W), *form, False)),
             ]  # fmt: skip
     return found
 
@@ -59,7 +59,27 @@ def test_every_operator_is_called_here():
         for name in torch._C._dispatch_get_all_op_names()
         if name.startswith('dn_mmdet::')
     }
-    assert known - {'built_for'} == {name for name, _ in calls()}
+    assert known - {'built_for', 'interface'} == {name for name, _ in calls()}
+
+
+def test_another_signature_is_another_interface():
+    """Who changes this text raises the number, in library.cpp and in cpp.py."""
+    signatures = {
+        name: ', '.join(argument.name for argument in operator(name)._schema.arguments)
+        for name in sorted({name for name, _ in calls()})
+    }
+    weights = 'fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset'
+    assert (cpp.INTERFACE, signatures) == (2, {
+        'evaluate': f'x, mean, var, {weights}, eps, normalized, fc1_scale, fc2_scale, bounds',
+        'plane_affine': 'x, scale, shift, bounds',
+        'plane_gradient': 'dy, x, scale, slope, offset, shift, bounds',
+        'plane_means': 'x',
+        'plane_moments': 'x',
+        'plane_products': 'dy, x, mean, scale, shift, bounds',
+        'sc_backward': 'sums, products, means, mean, rstd, hidden, scale, fc1_weight, fc2_weight, '
+                       'places, count, normalized, fc1_scale, fc2_scale, detach_gap',
+        'sc_forward': f'means, mean, var, {weights}, eps, normalized, fc1_scale, fc2_scale',
+    })  # fmt: skip
 
 
 @pytest.mark.filterwarnings('ignore::DeprecationWarning')

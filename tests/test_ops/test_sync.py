@@ -22,14 +22,16 @@ def ranks():
 def test_two_processes_equal_the_whole_batch(ranks, case):
     layer, x, dy, sizes = make(*case)
     numbers, exact_x = equations.float64_copy(layer, x)
+    options = {
+        name: value
+        for name, value in VARIANTS[case[2]].items()
+        if name in ('sc_input', 'detach_gap', 'parameterization', 'gain')
+    }
     if case[0].startswith('dnc'):
-        y = equations.dnc(exact_x, numbers)
+        y = equations.dnc(exact_x, numbers, **options)
     else:
-        options = {
-            name: value
-            for name, value in VARIANTS[case[2]].items()
-            if name in ('sc_input', 'detach_gap')
-        }
+        if case[2] == 'conditioned':
+            options['sc_input'] = 'normalized'
         y = equations.dnb(exact_x, numbers, **options)
         activation = VARIANTS[case[2]].get('activation')
         y = {'ReLU': F.relu, 'ReLU6': F.relu6, None: lambda y: y}[activation](y)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..activation import Gate
-from ..sc import SCGradients, SCWeights
+from ..sc import SCForm, SCGradients, SCWeights
 from .kernels import DTYPES
 from .kernels import leave as widen
 
@@ -39,6 +39,9 @@ __all__ = [
 
 EVALUATES = True
 GATES_FROM_OUTPUT = False
+
+# Of the library's names and signatures; csrc/library.cpp has the same number.
+INTERFACE = 2
 
 LIBRARY = Path(__file__).with_name('_cpp.so')
 HOW_TO_BUILD = (
@@ -89,7 +92,11 @@ def why_absent() -> str:
     except OSError as error:
         return str(error.__cause__ or error)
     built, present = _operators.built_for(), _version(torch.__version__)
-    return '' if built == present else f'{LIBRARY} was built for torch {built}, this is {present}'
+    if built != present:
+        return f'{LIBRARY} was built for torch {built}, this is {present}'
+    if _interface() != INTERFACE:
+        return f'{LIBRARY} was built from the sources of another version of dn_mmdet'
+    return ''
 
 
 def plane_means(x: Tensor) -> Tensor:
@@ -135,10 +142,10 @@ def plane_gradient(
 
 
 def sc_forward(
-    means: Tensor, mean: Tensor, var: Tensor, weights: SCWeights, eps: float, normalized: bool
+    means: Tensor, mean: Tensor, var: Tensor, weights: SCWeights, eps: float, form: SCForm
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """See Kernels."""
-    return _operators.sc_forward(means, mean, var, *weights, eps, normalized)
+    return _operators.sc_forward(means, mean, var, *weights, eps, *form)
 
 
 def sc_backward(
@@ -153,14 +160,14 @@ def sc_backward(
     fc2_weight: Tensor,
     places: int,
     count: float,
-    normalized: bool,
+    form: SCForm,
     detach_gap: bool,
 ) -> SCGradients:
     """See Kernels."""
     return SCGradients._make(
         _operators.sc_backward(
             sums, products, means, mean, rstd, hidden, scale, fc1_weight, fc2_weight,
-            places, count, normalized, detach_gap,
+            places, count, *form, detach_gap,
         )
     )  # fmt: skip
 
@@ -171,11 +178,16 @@ def evaluate(
     var: Tensor,
     weights: SCWeights,
     eps: float,
-    normalized: bool,
+    form: SCForm,
     bounds: tuple[float, float] | None,
 ) -> Tensor:
     """The layer with frozen statistics, sample by sample while it is in the cache."""
-    return _operators.evaluate(x, mean, var, *weights, eps, normalized, bounds)
+    return _operators.evaluate(x, mean, var, *weights, eps, *form, bounds)
+
+
+def _interface() -> int:
+    """The number that the library has; the first had none."""
+    return _operators.interface() if hasattr(_operators, 'interface') else 1
 
 
 def _version(text: str) -> str:

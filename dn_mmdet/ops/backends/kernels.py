@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..activation import Gate
-from ..sc import SCGradients, SCWeights
+from ..sc import SCForm, SCGradients, SCWeights
 
 __all__ = ['DTYPES', 'Kernels', 'leave', 'widen']
 
@@ -142,7 +142,7 @@ class Kernels(Protocol):
         var: Tensor,
         weights: SCWeights,
         eps: float,
-        normalized: bool,
+        form: SCForm,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See :func:`dn_mmdet.ops.sc.sc_forward`."""
 
@@ -159,7 +159,7 @@ class Kernels(Protocol):
         fc2_weight: Tensor,
         places: int,
         count: float,
-        normalized: bool,
+        form: SCForm,
         detach_gap: bool,
     ) -> SCGradients:
         """See :func:`dn_mmdet.ops.sc.sc_backward`; of one process."""
@@ -171,7 +171,7 @@ class Kernels(Protocol):
         var: Tensor,
         weights: SCWeights,
         eps: float,
-        normalized: bool,
+        form: SCForm,
         bounds: tuple[float, float] | None,
     ) -> Tensor:
         """The layer with frozen statistics; only where ``EVALUATES``.
@@ -182,7 +182,7 @@ class Kernels(Protocol):
             var (Tensor): Shape (C,).
             weights (SCWeights): Of the SC-Module.
             eps (float): Added to the variance.
-            normalized (bool): Whether the SC-Module sees the normalized means.
+            form (SCForm): How the weights enter.
             bounds (tuple[float, float], optional): Of the activation.
 
         Returns:

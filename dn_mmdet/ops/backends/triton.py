@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..activation import Gate
-from ..sc import SCGradients, SCWeights
+from ..sc import SCForm, SCGradients, SCWeights
 from .kernels import leave as widen
 from .triton_kernels.tiling import ceil_div, power_of_2, tile
 from .triton_launch import launch
@@ -135,7 +135,7 @@ def plane_gradient(
 
 
 def sc_forward(
-    means: Tensor, mean: Tensor, var: Tensor, weights: SCWeights, eps: float, normalized: bool
+    means: Tensor, mean: Tensor, var: Tensor, weights: SCWeights, eps: float, form: SCForm
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """See Kernels."""
     (n, c), units = means.shape, len(weights.fc1_weight)
@@ -144,9 +144,9 @@ def sc_forward(
     launch(
         means, 'sc.forward', n,
         *(tensor.contiguous() for tensor in (means, mean, var, *weights)),
-        rstd, hidden, scale, shift, eps, c,
+        rstd, hidden, scale, shift, eps, form.fc1_scale, form.fc2_scale, c,
         *_sizes(weights.fc1_weight, weights.fc2_weight),
-        NORMALIZED=normalized, **_blocks(units, c),
+        NORMALIZED=form.normalized, **_blocks(units, c),
     )  # fmt: skip
     return rstd, hidden, scale, shift
 
@@ -163,7 +163,7 @@ def sc_backward(
     fc2_weight: Tensor,
     places: int,
     count: float,
-    normalized: bool,
+    form: SCForm,
     detach_gap: bool,
 ) -> SCGradients:
     """See Kernels."""
@@ -175,7 +175,8 @@ def sc_backward(
     dlogit = torch.empty_like(hidden)
     launch(
         means, 'sc.backward_of_samples', n,
-        sums, products, rstd, hidden, fc2_weight, dlogit, c, *sizes, **_blocks(units, c),
+        sums, products, rstd, hidden, fc2_weight, dlogit, form.fc2_scale, c, *sizes,
+        **_blocks(units, c),
     )  # fmt: skip
     gradients = SCGradients(
         fc1_weight=torch.empty_like(fc1_weight),
@@ -190,8 +191,8 @@ def sc_backward(
     launch(
         means, 'sc.backward_of_channels', ceil_div(c, CHANNELS) * (1 + ceil_div(units, block_h)),
         sums, products, means, mean, rstd, hidden, scale, dlogit, fc1_weight, *gradients,
-        1 / count if count else 0.0, 1 / places, n, c, *sizes,
-        TRAINING=bool(count), NORMALIZED=normalized, DETACHED=detach_gap,
+        1 / count if count else 0.0, 1 / places, form.fc1_scale, form.fc2_scale, n, c, *sizes,
+        TRAINING=bool(count), NORMALIZED=form.normalized, DETACHED=detach_gap,
         BLOCK_N=block_n, BLOCK_C=CHANNELS, BLOCK_H=block_h,
     )  # fmt: skip
     return gradients
@@ -203,11 +204,11 @@ def evaluate(
     var: Tensor,
     weights: SCWeights,
     eps: float,
-    normalized: bool,
+    form: SCForm,
     bounds: tuple[float, float] | None,
 ) -> Tensor:
     """The layer with frozen statistics in three launches; nothing is kept, so nothing copied."""
-    _, _, scale, shift = sc_forward(plane_means(x), mean, var, weights, eps, normalized)
+    _, _, scale, shift = sc_forward(plane_means(x), mean, var, weights, eps, form)
     return plane_affine(x, scale, shift, bounds)
 
 

@@ -53,17 +53,19 @@ bool shares_by_sample(const Layout& layout) {
 Tensor evaluate(
     const Tensor& x, const Tensor& mean, const Tensor& var, const Tensor& fc1_weight,
     const Tensor& fc1_bias, const Tensor& fc2_weight, const Tensor& alpha_offset,
-    const Tensor& lambda_offset, double eps, bool normalized, const Range& bounds) {
+    const Tensor& lambda_offset, double eps, bool normalized, double fc1_scale, double fc2_scale,
+    const Range& bounds) {
   const Layout layout(x);
   const int64_t c = layout.channels, size = c * layout.places;
   if (!shares_by_sample(layout)) {
     const auto [rstd, hidden, scale, shift] = sc_forward(
         plane_means(x), mean, var, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset,
-        eps, normalized);
+        eps, normalized, fc1_scale, fc2_scale);
     return plane_affine(x, scale, shift, bounds);
   }
   const ScModule sc(
-      c, mean, var, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset, eps);
+      c, mean, var, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset, eps, normalized,
+      fc1_scale, fc2_scale);
   Tensor y = at::empty_like(x);
   for_dtype(x, [&](auto number) {
     using T = decltype(number);
@@ -74,7 +76,7 @@ Tensor evaluate(
         std::vector<float> means(c), scale(c), shift(c);
         for (int64_t n = end - 1; n >= begin; --n) {  // See for_planes_backwards.
           pool_sample(layout, from + n * size, means.data());
-          sc.run(means.data(), 1, normalized, nullptr, scale.data(), shift.data());
+          sc.run(means.data(), 1, nullptr, scale.data(), shift.data());
           map_sample(
               layout, from + n * size, scale.data(), shift.data(), clamp, to + n * size);
         }

@@ -12,6 +12,10 @@ namespace {
 
 std::string built_for() { return TORCH_VERSION; }
 
+// Of the names and signatures below; backends/cpp.py has the same number, and both grow when one
+// of these changes, so that a library of other sources is not called.
+int64_t interface() { return 2; }
+
 // Sizes may be symbols.
 Tensor shape_per_plane(const Tensor& x) {
   return at::empty_symint({x.sym_size(0), x.sym_size(1)}, x.options().dtype(at::kFloat));
@@ -43,7 +47,7 @@ Tensor shape_of_gradient(
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> shapes_of_sc_forward(
     const Tensor& means, const Tensor& mean, const Tensor&, const Tensor& fc1_weight,
-    const Tensor&, const Tensor&, const Tensor&, const Tensor&, double, bool) {
+    const Tensor&, const Tensor&, const Tensor&, const Tensor&, double, bool, double, double) {
   return {
       at::empty_like(mean),
       at::empty_symint({means.sym_size(0), fc1_weight.sym_size(0)}, means.options()),
@@ -53,7 +57,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> shapes_of_sc_forward(
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> shapes_of_sc_backward(
     const Tensor&, const Tensor&, const Tensor& means, const Tensor& mean, const Tensor&,
     const Tensor&, const Tensor&, const Tensor& fc1_weight, const Tensor& fc2_weight, int64_t,
-    double, bool, bool) {
+    double, bool, double, double, bool) {
   return {
       at::empty_like(fc1_weight), at::empty_symint({fc1_weight.sym_size(0)}, mean.options()),
       at::empty_like(fc2_weight), at::empty_like(mean), at::empty_like(mean),
@@ -62,7 +66,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> shapes_of_sc_
 
 Tensor shape_of_evaluate(
     const Tensor& x, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
-    const Tensor&, const Tensor&, double, bool, const Range&) {
+    const Tensor&, const Tensor&, double, bool, double, double, const Range&) {
   return at::empty_like(x);
 }
 
@@ -70,6 +74,7 @@ Tensor shape_of_evaluate(
 
 TORCH_LIBRARY(dn_mmdet, m) {
   m.def("built_for() -> str", &built_for);
+  m.def("interface() -> int", &interface);
   m.def("plane_means(Tensor x) -> Tensor");
   m.def("plane_moments(Tensor x) -> (Tensor means, Tensor mean, Tensor var)");
   m.def(
@@ -83,17 +88,18 @@ TORCH_LIBRARY(dn_mmdet, m) {
   m.def(
       "sc_forward(Tensor means, Tensor mean, Tensor var, Tensor fc1_weight, Tensor fc1_bias, "
       "Tensor fc2_weight, Tensor alpha_offset, Tensor lambda_offset, float eps, "
-      "bool normalized) -> (Tensor rstd, Tensor hidden, Tensor scale, Tensor shift)");
+      "bool normalized, float fc1_scale, float fc2_scale) -> (Tensor rstd, Tensor hidden, "
+      "Tensor scale, Tensor shift)");
   m.def(
       "sc_backward(Tensor sums, Tensor products, Tensor means, Tensor mean, Tensor rstd, "
       "Tensor hidden, Tensor scale, Tensor fc1_weight, Tensor fc2_weight, int places, "
-      "float count, bool normalized, bool detach_gap) -> (Tensor fc1_weight, Tensor fc1_bias, "
-      "Tensor fc2_weight, Tensor alpha_offset, Tensor lambda_offset, Tensor slope, "
-      "Tensor offset)");
+      "float count, bool normalized, float fc1_scale, float fc2_scale, bool detach_gap) -> "
+      "(Tensor fc1_weight, Tensor fc1_bias, Tensor fc2_weight, Tensor alpha_offset, "
+      "Tensor lambda_offset, Tensor slope, Tensor offset)");
   m.def(
       "evaluate(Tensor x, Tensor mean, Tensor var, Tensor fc1_weight, Tensor fc1_bias, "
       "Tensor fc2_weight, Tensor alpha_offset, Tensor lambda_offset, float eps, "
-      "bool normalized, float[]? bounds=None) -> Tensor");
+      "bool normalized, float fc1_scale, float fc2_scale, float[]? bounds=None) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(dn_mmdet, CPU, m) {

@@ -29,16 +29,19 @@ Tensor plane_gradient(
 std::tuple<Tensor, Tensor, Tensor, Tensor> sc_forward(
     const Tensor& means, const Tensor& mean, const Tensor& var, const Tensor& fc1_weight,
     const Tensor& fc1_bias, const Tensor& fc2_weight, const Tensor& alpha_offset,
-    const Tensor& lambda_offset, double eps, bool normalized);
+    const Tensor& lambda_offset, double eps, bool normalized, double fc1_scale,
+    double fc2_scale);
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> sc_backward(
     const Tensor& sums, const Tensor& products, const Tensor& means, const Tensor& mean,
     const Tensor& rstd, const Tensor& hidden, const Tensor& scale, const Tensor& fc1_weight,
-    const Tensor& fc2_weight, int64_t places, double count, bool normalized, bool detach_gap);
+    const Tensor& fc2_weight, int64_t places, double count, bool normalized, double fc1_scale,
+    double fc2_scale, bool detach_gap);
 
 Tensor evaluate(
     const Tensor& x, const Tensor& mean, const Tensor& var, const Tensor& fc1_weight,
     const Tensor& fc1_bias, const Tensor& fc2_weight, const Tensor& alpha_offset,
-    const Tensor& lambda_offset, double eps, bool normalized, const Range& bounds);
+    const Tensor& lambda_offset, double eps, bool normalized, double fc1_scale, double fc2_scale,
+    const Range& bounds);
 
 }  // namespace dn_mmdet

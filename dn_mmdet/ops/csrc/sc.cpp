@@ -40,16 +40,18 @@ DN_KERNEL void weigh_back(
   }
 }
 
-// out[row] = sum over n of factors[n][row] x[n], of `size` numbers; `x` is padded to `pitch`.
+// out[row] = scale times the sum over n of factors[n][row] x[n], of `size` numbers; `x` is padded
+// to `pitch`.
 DN_KERNEL void outer(
     const float* factors, int64_t stride, const float* x, int64_t pitch, int64_t samples,
-    int64_t rows, int64_t size, float* out) {
+    int64_t rows, int64_t size, float scale, float* out) {
   for (int64_t row = 0; row < rows; ++row, out += size) {
     for (int64_t start = 0; start < size; start += kSamples) {
       Vector sum = {};
       for (int64_t n = 0; n < samples; ++n) {
         sum += factors[n * stride + row] * *reinterpret_cast<const Vector*>(x + n * pitch + start);
       }
+      sum *= scale;
       if (size - start >= kSamples) {
         *reinterpret_cast<Vector*>(out + start) = sum;
       } else {
@@ -70,10 +72,10 @@ struct Padded {
   }
 };
 
-// The gradient of a weight: the products of the gradients of its outputs and its inputs, summed
-// over samples. Each group of rows sees inputs of its own.
+// The gradient of a weight whose products with its inputs are scaled: those of the gradients of
+// its outputs and its inputs, summed over samples. Each group of rows sees inputs of its own.
 Tensor weight_gradient(
-    const Tensor& dout, const Tensor& seen, const Tensor& weight, int64_t groups) {
+    const Tensor& dout, const Tensor& seen, const Tensor& weight, int64_t groups, float scale) {
   const int64_t n = dout.size(0), outputs = dout.size(1), size = weight.size(1);
   const int64_t share = outputs / groups;
   Tensor gradient = at::empty({outputs, size}, dout.options());
@@ -86,7 +88,7 @@ Tensor weight_gradient(
         for (int64_t k = 0; k < n; ++k) {
           sum += factors[k * outputs + row] * x[k * seen.size(1) + row / share * size + i];
         }
-        out[row * size + i] = sum;
+        out[row * size + i] = scale * sum;
       }
     }
     return gradient;
@@ -95,14 +97,14 @@ Tensor weight_gradient(
   at::parallel_for(0, outputs, rows_worth_a_thread(n * size), [&](int64_t begin, int64_t end) {
     outer(
         factors + begin, outputs, rows.numbers.data(), rows.pitch, n, end - begin, size,
-        out + begin * size);
+        scale, out + begin * size);
   });
   return gradient;
 }
 
-// dout @ weight, group by group.
+// scale * dout @ weight, group by group.
 Tensor input_gradient(
-    const Tensor& dout, const Tensor& weight, int64_t groups) {
+    const Tensor& dout, const Tensor& weight, int64_t groups, float scale) {
   const int64_t samples = dout.size(0), outputs = dout.size(1), inputs = weight.size(1);
   const int64_t share = outputs / groups, columns = groups * inputs;
   Tensor dinput = at::empty({samples, columns}, dout.options());
@@ -124,7 +126,7 @@ Tensor input_gradient(
           });
     }
     for (int64_t n = 0; n < count; ++n) {
-      for (int64_t i = 0; i < columns; ++i) out[(first + n) * columns + i] = y[i][n];
+      for (int64_t i = 0; i < columns; ++i) out[(first + n) * columns + i] = scale * y[i][n];
     }
   }
   return dinput;
@@ -135,17 +137,19 @@ Tensor input_gradient(
 std::tuple<Tensor, Tensor, Tensor, Tensor> sc_forward(
     const Tensor& means_, const Tensor& mean, const Tensor& var, const Tensor& fc1_weight,
     const Tensor& fc1_bias, const Tensor& fc2_weight, const Tensor& alpha_offset,
-    const Tensor& lambda_offset, double eps, bool normalized) {
+    const Tensor& lambda_offset, double eps, bool normalized, double fc1_scale,
+    double fc2_scale) {
   const Tensor means = means_.contiguous();
   const int64_t n = means.size(0), c = means.size(1);
   const ScModule sc(
-      c, mean, var, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset, eps);
+      c, mean, var, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset, eps, normalized,
+      fc1_scale, fc2_scale);
   Tensor rstd = at::empty({c}, means.options()), hidden = at::empty({n, sc.units}, means.options());
   std::copy(sc.rstd.begin(), sc.rstd.end(), rstd.mutable_data_ptr<float>());
   Tensor scale = at::empty_like(means), shift = at::empty_like(means);
   for (int64_t i = 0; i < n; i += kSamples) {
     sc.run(
-        means.const_data_ptr<float>() + i * c, std::min(kSamples, n - i), normalized,
+        means.const_data_ptr<float>() + i * c, std::min(kSamples, n - i),
         hidden.mutable_data_ptr<float>() + i * sc.units, scale.mutable_data_ptr<float>() + i * c,
         shift.mutable_data_ptr<float>() + i * c);
   }
@@ -155,7 +159,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> sc_forward(
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> sc_backward(
     const Tensor& sums_, const Tensor& products_, const Tensor& means_, const Tensor& mean_,
     const Tensor& rstd_, const Tensor& hidden_, const Tensor& scale_, const Tensor& fc1_weight,
-    const Tensor& fc2_weight, int64_t places, double count, bool normalized, bool detach_gap) {
+    const Tensor& fc2_weight, int64_t places, double count, bool normalized, double fc1_scale_,
+    double fc2_scale_, bool detach_gap) {
   const int64_t given_units = hidden_.dim() == 2 ? hidden_.size(1) : -1;
   for (const Tensor& each : {sums_, products_, means_, scale_}) {
     TORCH_CHECK(
@@ -184,6 +189,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> sc_backward(
   const Tensor means = means_.contiguous(), mean = mean_.contiguous(), rstd = rstd_.contiguous();
   const Tensor hidden = hidden_.contiguous(), scale = scale_.contiguous();
   const int64_t n = sums.size(0), c = sums.size(1), units = hidden.size(1);
+  const float fc1_scale = static_cast<float>(fc1_scale_);
+  const float fc2_scale = static_cast<float>(fc2_scale_);
   const float* r = rstd.const_data_ptr<float>();
   Tensor ddelta = at::empty({n, 2 * c}, sums.options());
   Tensor dalpha_offset = at::empty_like(rstd), dlambda_offset = at::empty_like(rstd);
@@ -210,7 +217,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> sc_backward(
   const float *h = hidden.const_data_ptr<float>(), *seen = context.const_data_ptr<float>();
   const Tensor weight1 = fc1_weight.contiguous(), weight2 = fc2_weight.contiguous();
   const int64_t groups = units / weight2.size(1);
-  Tensor dlogit = input_gradient(ddelta, weight2, groups);
+  Tensor dlogit = input_gradient(ddelta, weight2, groups, fc2_scale);
   float* d = dlogit.mutable_data_ptr<float>();
   std::vector<double> total(units);
   for (int64_t i = 0; i < n; ++i) {
@@ -223,9 +230,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> sc_backward(
   Tensor dfc1_bias = at::empty({units}, sums.options());
   std::copy(total.begin(), total.end(), dfc1_bias.mutable_data_ptr<float>());
 
-  Tensor dfc1_weight = weight_gradient(dlogit, context, weight1, 1);
-  Tensor dfc2_weight = weight_gradient(ddelta, hidden, weight2, groups);
-  Tensor offset = detach_gap ? at::zeros_like(means) : input_gradient(dlogit, weight1, 1);
+  Tensor dfc1_weight = weight_gradient(dlogit, context, weight1, 1, fc1_scale);
+  Tensor dfc2_weight = weight_gradient(ddelta, hidden, weight2, groups, fc2_scale);
+  Tensor offset =
+      detach_gap ? at::zeros_like(means) : input_gradient(dlogit, weight1, 1, fc1_scale);
   Tensor slope = at::zeros_like(rstd);
   float *o = offset.mutable_data_ptr<float>(), *q = slope.mutable_data_ptr<float>();
   const float* m = mean.const_data_ptr<float>();

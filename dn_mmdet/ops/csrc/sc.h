@@ -63,11 +63,14 @@ struct ScModule {
   at::Tensor mean, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset;
   std::vector<float> rstd;
   int64_t channels, units, inputs, groups;
+  bool normalized;
+  float fc1_scale, fc2_scale;
 
   ScModule(
       int64_t channels, const at::Tensor& mean, const at::Tensor& var,
       const at::Tensor& fc1_weight, const at::Tensor& fc1_bias, const at::Tensor& fc2_weight,
-      const at::Tensor& alpha_offset, const at::Tensor& lambda_offset, double eps)
+      const at::Tensor& alpha_offset, const at::Tensor& lambda_offset, double eps,
+      bool normalized, double fc1_scale, double fc2_scale)
       : mean(mean.contiguous()),
         fc1_weight(fc1_weight.contiguous()),
         fc1_bias(fc1_bias.contiguous()),
@@ -75,11 +78,15 @@ struct ScModule {
         alpha_offset(alpha_offset.contiguous()),
         lambda_offset(lambda_offset.contiguous()),
         rstd(channels),
-        channels(channels) {
+        channels(channels),
+        normalized(normalized),
+        fc1_scale(static_cast<float>(fc1_scale)),
+        fc2_scale(static_cast<float>(fc2_scale)) {
     units = fc1_bias.numel();
     TORCH_CHECK(
-        fits(channels, units, fc1_weight, fc2_weight), "expected weights of an SC-Module of ", channels, " channels, got sizes ",
-        fc1_weight.sizes(), ", ", fc1_bias.sizes(), " and ", fc2_weight.sizes());
+        fits(channels, units, fc1_weight, fc2_weight), "expected weights of an SC-Module of ",
+        channels, " channels, got sizes ", fc1_weight.sizes(), ", ", fc1_bias.sizes(), " and ",
+        fc2_weight.sizes());
     inputs = fc2_weight.size(1);
     groups = units / inputs;
     for (const at::Tensor& each : {mean, var, alpha_offset, lambda_offset}) {
@@ -103,8 +110,7 @@ struct ScModule {
   // From the means of `samples` samples, at most eight, to their hidden units, scale and shift;
   // `hidden` may be null. Rows of weights are shared among threads where they are many.
   void run(
-      const float* means, int64_t samples, bool normalized, float* hidden, float* scale,
-      float* shift) const {
+      const float* means, int64_t samples, float* hidden, float* scale, float* shift) const {
     std::vector<Vector> seen(channels), unit(units), delta(2 * channels);
     const float *m = mean.const_data_ptr<float>(), *b = fc1_bias.const_data_ptr<float>();
     for (int64_t n = 0; n < samples; ++n) {
@@ -116,7 +122,7 @@ struct ScModule {
     layer(fc1_weight, units, channels, seen.data(), unit.data());
     for (int64_t i = 0; i < units; ++i) {
       for (int64_t n = 0; n < samples; ++n) {
-        unit[i][n] = sigmoid(unit[i][n] + b[i]);
+        unit[i][n] = sigmoid(fc1_scale * unit[i][n] + b[i]);
         if (hidden) hidden[n * units + i] = unit[i][n];
       }
     }
@@ -125,9 +131,9 @@ struct ScModule {
                 *l = lambda_offset.const_data_ptr<float>();
     for (int64_t n = 0; n < samples; ++n) {
       for (int64_t c = 0; c < channels; ++c) {
-        const float factor = (delta[c][n] + a[c]) * rstd[c];
+        const float factor = (fc2_scale * delta[c][n] + a[c]) * rstd[c];
         scale[n * channels + c] = factor;
-        shift[n * channels + c] = delta[channels + c][n] + l[c] - factor * m[c];
+        shift[n * channels + c] = fc2_scale * delta[channels + c][n] + l[c] - factor * m[c];
       }
     }
   }

@@ -2,6 +2,7 @@
 
 import logging
 import random
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -331,3 +332,16 @@ def test_a_library_of_another_torch_is_not_used(forget, monkeypatch):
     cpp.why_absent.cache_clear()
     monkeypatch.undo()
     assert not cpp.why_absent()
+
+
+@NEEDS_LIBRARY
+@pytest.mark.parametrize('there', [True, False])
+def test_a_library_of_other_sources_is_not_used(there, forget, monkeypatch):
+    if there:
+        monkeypatch.setattr(cpp, 'INTERFACE', cpp.INTERFACE + 1)
+    else:
+        # As the first libraries had it, which cannot say.
+        monkeypatch.setattr(cpp, '_operators', SimpleNamespace(built_for=cpp._operators.built_for))
+    with pytest.raises(RuntimeError, match='the sources of another version of dn_mmdet'):
+        use_path('cpp').__enter__()
+    assert choose_path(maps((2, 3, 4, 4))) == 'aten'

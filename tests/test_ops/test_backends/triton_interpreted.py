@@ -176,8 +176,8 @@ def test_launches(monkeypatch):
     assert names == ['sums.means', 'sc.forward', 'maps.affine']
 
 
-@pytest.mark.parametrize(('groups', 'normalized'), [(1, True), (2, False), (34, True)])
-def test_sc_module_in_several_blocks(groups, normalized, monkeypatch):
+@pytest.mark.parametrize(('groups', 'form'), [(1, (True, 0.4, 1.75)), (2, (False,)), (34, (True,))])
+def test_sc_module_in_several_blocks(groups, form, monkeypatch):
     monkeypatch.setattr(triton, 'TILE', 64 * 32)
     monkeypatch.setattr(triton, 'SAMPLES', 16)
     monkeypatch.setattr(triton, 'UNITS', 16)
@@ -187,14 +187,15 @@ def test_sc_module_in_several_blocks(groups, normalized, monkeypatch):
     shapes = [(n, c), (c,), (c,), weights, (h,), numbers, (c,), (c,)]
     drawn = [torch.randn(shape, generator=draw) / 3 for shape in shapes]
     means, mean, var, weights = *drawn[:2], drawn[2].exp(), sc.SCWeights(*drawn[3:])
-    given = means, mean, var, weights, 1e-5, normalized
+    form = sc.SCForm(*form)
+    given = means, mean, var, weights, 1e-5, form
     forward = sc.sc_forward(*given)
     for found, expected in zip(triton.sc_forward(*given), forward, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     rstd, hidden, scale, _ = forward
     sums = [torch.randn(n, c, generator=draw) for _ in range(2)]
     given = (*sums, means, mean, rstd, hidden, scale, weights.fc1_weight, weights.fc2_weight,
-             6, 6 * n, normalized, False)  # fmt: skip
+             6, 6 * n, form, False)  # fmt: skip
     found, expected = triton.sc_backward(*given), sc.sc_backward(*given)
     for name, value in found._asdict().items():
         torch.testing.assert_close(value, getattr(expected, name), rtol=1e-4, atol=1e-5, msg=name)

@@ -26,6 +26,8 @@ def forward(
     scale_ptr,
     shift_ptr,
     eps,
+    fc1_scale,
+    fc2_scale,
     channels,
     units,
     inputs,
@@ -51,7 +53,7 @@ def forward(
         weight = tl.load(fc1_weight_ptr + at, mask=there, other=0.0)
         total += tl.where(there, context[:, None] * weight, 0.0)
     bias = tl.load(fc1_bias_ptr + h, mask=h < units, other=0.0)
-    hidden = tl.sigmoid(tl.sum(total, axis=0) + bias)
+    hidden = tl.sigmoid(fc1_scale * tl.sum(total, axis=0) + bias)
     tl.store(hidden_ptr + sample * units + h, hidden, mask=h < units)
     for start in range(0, channels, BLOCK_C):
         c = start + tl.arange(0, BLOCK_C)
@@ -63,9 +65,9 @@ def forward(
         alpha = tl.load(alpha_offset_ptr + c, mask=known, other=0.0)
         shift = tl.load(lambda_offset_ptr + c, mask=known, other=0.0)
         weight, there = _rows_of_fc2(fc2_weight_ptr, c, known, h, inputs, outputs)
-        alpha += tl.sum(tl.where(there, weight * hidden[None, :], 0.0), axis=1)
+        alpha += fc2_scale * tl.sum(tl.where(there, weight * hidden[None, :], 0.0), axis=1)
         weight, there = _rows_of_fc2(fc2_weight_ptr, channels + c, known, h, inputs, outputs)
-        shift += tl.sum(tl.where(there, weight * hidden[None, :], 0.0), axis=1)
+        shift += fc2_scale * tl.sum(tl.where(there, weight * hidden[None, :], 0.0), axis=1)
         scale = alpha * rstd
         tl.store(scale_ptr + sample * channels + c, scale, mask=known)
         tl.store(shift_ptr + sample * channels + c, shift - scale * mean, mask=known)
@@ -79,6 +81,7 @@ def backward_of_samples(
     hidden_ptr,
     fc2_weight_ptr,
     dlogit_ptr,
+    fc2_scale,
     channels,
     units,
     inputs,
@@ -101,7 +104,7 @@ def backward_of_samples(
         weight, there = _rows_of_fc2(fc2_weight_ptr, channels + c, known, h, inputs, outputs)
         total += tl.where(there, weight * dlambda[:, None], 0.0)
     hidden = tl.load(hidden_ptr + sample * units + h, mask=h < units, other=0.0)
-    dlogit = tl.sum(total, axis=0) * (hidden - hidden * hidden)
+    dlogit = fc2_scale * tl.sum(total, axis=0) * (hidden - hidden * hidden)
     tl.store(dlogit_ptr + sample * units + h, dlogit, mask=h < units)
 
 
@@ -125,6 +128,8 @@ def backward_of_channels(
     offset_ptr,
     inverse_count,
     inverse_places,
+    fc1_scale,
+    fc2_scale,
     samples,
     channels,
     units,
@@ -150,13 +155,13 @@ def backward_of_channels(
         _gradient_of_map(
             sum_ptr, product_ptr, means_ptr, mean_ptr, rstd_ptr, scale_ptr, dlogit_ptr,
             fc1_weight_ptr, dalpha_offset_ptr, dlambda_offset_ptr, slope_ptr, offset_ptr,
-            inverse_count, inverse_places, block, samples, channels, units,
+            inverse_count, inverse_places, fc1_scale, block, samples, channels, units,
             TRAINING, NORMALIZED, DETACHED, BLOCK_N, BLOCK_C,
         )  # fmt: skip
     else:
         _gradient_of_weights(
             sum_ptr, product_ptr, means_ptr, mean_ptr, rstd_ptr, hidden_ptr, dlogit_ptr,
-            dfc1_weight_ptr, dfc1_bias_ptr, dfc2_weight_ptr, block, role - 1,
+            dfc1_weight_ptr, dfc1_bias_ptr, dfc2_weight_ptr, fc1_scale, fc2_scale, block, role - 1,
             samples, channels, units, inputs, outputs, NORMALIZED, BLOCK_C, BLOCK_H,
         )  # fmt: skip
 
@@ -173,6 +178,8 @@ def _gradient_of_weights(
     dfc1_weight_ptr,
     dfc1_bias_ptr,
     dfc2_weight_ptr,
+    fc1_scale,
+    fc2_scale,
     block,
     number,
     samples,
@@ -211,11 +218,11 @@ def _gradient_of_weights(
         dfc2_lambda = _dot(hidden, dlambda, dfc2_lambda)
         dfc1_bias += tl.sum(dlogit, axis=1)
     there = (h < units)[:, None] & known[None, :]
-    tl.store(dfc1_weight_ptr + h[:, None] * channels + c[None, :], dfc1, mask=there)
+    tl.store(dfc1_weight_ptr + h[:, None] * channels + c[None, :], fc1_scale * dfc1, mask=there)
     at, there = _places_in_fc2(c, known, h, inputs, outputs)
-    tl.store(dfc2_weight_ptr + at, dfc2_alpha.trans(), mask=there)
+    tl.store(dfc2_weight_ptr + at, fc2_scale * dfc2_alpha.trans(), mask=there)
     at, there = _places_in_fc2(channels + c, known, h, inputs, outputs)
-    tl.store(dfc2_weight_ptr + at, dfc2_lambda.trans(), mask=there)
+    tl.store(dfc2_weight_ptr + at, fc2_scale * dfc2_lambda.trans(), mask=there)
     tl.store(dfc1_bias_ptr + h, dfc1_bias, mask=(h < units) & (block == 0))
 
 
@@ -235,6 +242,7 @@ def _gradient_of_map(
     offset_ptr,
     inverse_count,
     inverse_places,
+    fc1_scale,
     block,
     samples,
     channels,
@@ -268,7 +276,7 @@ def _gradient_of_map(
             to_rstd = scale * dalpha
             if NORMALIZED and not DETACHED:
                 dcontext = _gradient_of_context(
-                    dlogit_ptr, fc1_weight_ptr, n, c, rstd, samples, channels, units,
+                    dlogit_ptr, fc1_weight_ptr, fc1_scale, n, c, rstd, samples, channels, units,
                     NORMALIZED, BLOCK_N, BLOCK_C,
                 )  # fmt: skip
                 context = tl.load(means_ptr + at, mask=here, other=0.0)
@@ -291,7 +299,7 @@ def _gradient_of_map(
         offset = tl.zeros([BLOCK_N, BLOCK_C], tl.float32) + shared[None, :]
         if not DETACHED:
             dcontext = _gradient_of_context(
-                dlogit_ptr, fc1_weight_ptr, n, c, rstd, samples, channels, units,
+                dlogit_ptr, fc1_weight_ptr, fc1_scale, n, c, rstd, samples, channels, units,
                 NORMALIZED, BLOCK_N, BLOCK_C,
             )  # fmt: skip
             offset += dcontext * inverse_places
@@ -302,6 +310,7 @@ def _gradient_of_map(
 def _gradient_of_context(
     dlogit_ptr,
     fc1_weight_ptr,
+    fc1_scale,
     n,
     c,
     rstd,
@@ -322,6 +331,7 @@ def _gradient_of_context(
         at = h[:, None] * channels + c[None, :]
         weight = tl.load(fc1_weight_ptr + at, mask=there, other=0.0)
         total = _dot(dlogit, weight, total)
+    total *= fc1_scale
     return total * rstd[None, :] if NORMALIZED else total
 
 
