@@ -9,6 +9,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
 # The check before a run reads with these too, and so sees what the data set will.
+from ..datasets.files.image_folder import class_folders
 from ..datasets.files.image_list import read_image_list
 from ..datasets.files.images import EXTENSIONS
 
@@ -17,7 +18,10 @@ __all__ = ['ImageFolder', 'ImageList']
 
 @DATASETS.register_module()
 class ImageFolder(BaseDataset):
-    """A folder of class folders; the sorted folder names are the classes.
+    """A folder of class folders.
+
+    Labels are the places of the folders' names in ``metainfo['classes']``, or else in the sorted
+    list of the folders.
 
     Args:
         data_root (str): Root that ``data_prefix`` is relative to. Defaults to ''.
@@ -30,6 +34,7 @@ class ImageFolder(BaseDataset):
 
     Raises:
         FileNotFoundError: The folder, or a class's images, are missing.
+        ValueError: The name of a folder is not in the class list.
     """
 
     def __init__(
@@ -47,16 +52,19 @@ class ImageFolder(BaseDataset):
         root = Path(self.data_prefix['img_path'])
         if not root.is_dir():
             raise FileNotFoundError(f'there is no image folder {root}')
-        folders = sorted(p for p in root.iterdir() if p.is_dir())
+        folders = [root / name for name in class_folders(root)]
         if not folders:
             raise FileNotFoundError(f'{root} holds no class folders')
         self._metainfo.setdefault('classes', tuple(p.name for p in folders))
+        labels = {name: label for label, name in enumerate(self._metainfo['classes'])}
         items = []
-        for label, folder in enumerate(folders):
+        for folder in folders:
+            if folder.name not in labels:
+                raise ValueError(f'the class folder {folder} is not in the class list')
             images = sorted(p for p in folder.iterdir() if p.suffix.lower() in self.extensions)
             if not images:
                 raise FileNotFoundError(f'the class folder {folder} holds no image')
-            items += [dict(img_path=str(p), gt_label=label) for p in images]
+            items += [dict(img_path=str(p), gt_label=labels[folder.name]) for p in images]
         return items
 
 

@@ -216,7 +216,7 @@ def test_evaluation_in_several_processes_keeps_the_order_too(tmp_path, monkeypat
 
     monkeypatch.setattr(cocoeval_mp.mp, 'Pool', lambda number: ThreadPool(1))
     path = write(tmp_path, content())
-    names = NAMES[::-1]
+    names = ('elk', 'cat', 'dog')
     predictions = samples(path, names)
     for sample in predictions:
         keep = sample['pred_instances']['labels'] != names.index('dog')

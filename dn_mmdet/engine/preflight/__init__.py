@@ -5,14 +5,15 @@ takes a :class:`PlannedRun` and has its place in :data:`CHECKS`. One of the data
 takes a :class:`PlannedDataset` and is registered with :func:`register_dataset_check`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from mmengine.config import Config
 
 from ..distributed import on_rank_zero
 from .checkpoint import check_checkpoints
+from .class_list import give_class_lists, use_one_class_list
 from .classification import check_top_k
-from .coco import check_coco_metrics
+from .coco_metrics import check_coco_metrics
 from .config import (
     check_keys,
     check_model,
@@ -40,6 +41,7 @@ __all__ = [
 
 # What is about the data alone, in this order.
 DATA_CHECKS: tuple[Callable[[PlannedRun], None], ...] = (
+    use_one_class_list,
     check_datasets,
     check_steps,
     check_coco_metrics,
@@ -64,12 +66,14 @@ def run_preflight(cfg: Config, mode: str) -> list[str]:
 
     Nothing is written, and the model that is built for the comparison is thrown away. In a
     distributed run the first process checks and all share its verdict. The key ``preflight`` of
-    the configuration takes three switches: ``images=False`` skips opening every image,
+    the configuration takes four switches: ``images=False`` skips opening every image,
     ``class_subset=True`` allows a class list that leaves out categories of the annotation file,
-    ``checkpoint=False`` lets ``load_from`` give a part of the weights.
+    ``checkpoint=False`` lets ``load_from`` give a part of the weights, and ``class_names=False``
+    lets data sets and a checkpoint that is tested have different class lists.
 
     Args:
-        cfg (Config): The whole configuration; ``load_from`` and ``resume`` are final.
+        cfg (Config): The whole configuration; ``load_from`` and ``resume`` are final. Data sets
+            whose class list is in another order than that of the run are given that one.
         mode (str): 'train' or 'test'.
 
     Returns:
@@ -78,7 +82,10 @@ def run_preflight(cfg: Config, mode: str) -> list[str]:
     Raises:
         UserError: What is wrong, where, and what to do.
     """
-    return on_rank_zero(cfg, lambda: _checked(PlannedRun(cfg, mode), CHECKS).notes)
+    notes, metainfo = on_rank_zero(cfg, lambda: _outcome(PlannedRun(cfg, mode)))
+    if metainfo:
+        give_class_lists(PlannedRun(cfg, mode), metainfo)
+    return notes
 
 
 def survey_data(cfg: Config, parts: Sequence[str]) -> PlannedRun:
@@ -95,6 +102,11 @@ def survey_data(cfg: Config, parts: Sequence[str]) -> PlannedRun:
         UserError: The key ``preflight`` of the configuration is wrong.
     """
     return _checked(PlannedRun(cfg, 'train', survey=True, parts=parts), DATA_CHECKS)
+
+
+def _outcome(run: PlannedRun) -> tuple[list[str], dict[str, Mapping]]:
+    _checked(run, CHECKS)
+    return run.notes, run.metainfo
 
 
 def _checked(run: PlannedRun, checks: Sequence[Callable[[PlannedRun], None]]) -> PlannedRun:

@@ -61,20 +61,24 @@ def check_checkpoints(run: PlannedRun) -> None:
         UserError: One is missing, truncated or not a checkpoint, would run code, or does not fit.
     """
     if run.mode == 'test':
-        check_test_checkpoint(run.cfg.load_from, run.model, run.cfg)
+        path = run.cfg.load_from
+        check_test_checkpoint(path, run.model, run.cfg, run.files.checkpoint(path, 'the test'))
         return
     _check_pretrained(run)
     if run.cfg.get('load_from'):
         _check_resume(run) if run.cfg.get('resume') else _check_load_from(run)
 
 
-def check_test_checkpoint(path: str, model: nn.Module, cfg: Config) -> dict[str, Tensor]:
+def check_test_checkpoint(
+    path: str, model: nn.Module, cfg: Config, content: Mapping | None = None
+) -> dict[str, Tensor]:
     """Check the checkpoint of a test, which must give every weight and no other.
 
     Args:
         path (str): The checkpoint.
         model (nn.Module): Is changed.
         cfg (Config): The configuration that the model is of.
+        content (Mapping, optional): What the checkpoint holds. Defaults to None: it is read.
 
     Returns:
         dict[str, Tensor]: The weights in the checkpoint.
@@ -82,7 +86,7 @@ def check_test_checkpoint(path: str, model: nn.Module, cfg: Config) -> dict[str,
     Raises:
         UserError: It is missing, would run code, or does not fit.
     """
-    content = read_checkpoint(path, 'the test')
+    content = read_checkpoint(path, 'the test') if content is None else content
     state = state_dict_of(content, path)
     remedy = 'Give a checkpoint that this configuration trained'
     _demand(_match(model, content, state, path, cfg), path, cfg, remedy)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 
+from ...datasets.files.image_folder import class_folders
 from ...datasets.files.image_list import read_image_list
 from ...datasets.files.images import EXTENSIONS
 from ...utils.errors import UserError
@@ -19,7 +20,8 @@ def check_image_folder(data: PlannedDataset) -> DatasetContent:
     """Check that the folder is there, that no class is empty, and the image files.
 
     Returns:
-        DatasetContent: The class names, which are the names of the folders, and how many images.
+        DatasetContent: The class names, of the class list or else of the folders, and how many
+        images.
 
     Raises:
         UserError: Something is missing or does not fit.
@@ -30,7 +32,7 @@ def check_image_folder(data: PlannedDataset) -> DatasetContent:
             f'the image folder {folder} does not exist: make or download the data, or '
             f'point to it with --cfg-options {data.key}.data_root=FOLDER.'
         )
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    names = class_folders(folder)
     if not names:
         raise UserError(
             f'{folder} contains no class folders: it must have one folder per class, '
@@ -51,16 +53,27 @@ def check_image_folder(data: PlannedDataset) -> DatasetContent:
             f'{len(empty)} of the {len(names)} class folders of {folder} contain no images '
             f'({", ".join(extensions)}): {first_few(empty)}. Fill or remove them.'
         )
-    wanted = (data.cfg.get('metainfo') or {}).get('classes')
-    if wanted is not None and list(wanted) != names:
+    classes = data.cls._load_metainfo(data.cfg.get('metainfo')).get('classes', names)
+    foreign = [name for name in names if name not in classes]
+    if foreign:
         raise UserError(
-            f'the class list of {data.key} does not match the folders of {folder}: the list '
-            f'is {first_few(wanted)}, the folders are {first_few(names)}; labels are the '
-            'positions in the sorted list of folders.'
+            f'{len(foreign)} of the {len(names)} class folders of {folder} are not in the class '
+            f'list of {data.key} ({first_few(foreign)}), whose names are {first_few(classes)}: '
+            f'rename or remove them, or correct {data.key}.metainfo.classes.'
         )
+    without = [name for name in classes if name not in names]
+    if without:
+        sentence = (
+            f'{len(without)} of the {len(classes)} classes of {data.key} have no folder in '
+            f'{folder} ({first_few(without)})'
+        )
+        # One of several parts of the training data need not have all classes.
+        if data.key == 'train_dataloader.dataset':
+            raise UserError(f'{sentence}: add these, or correct {data.key}.metainfo.classes.')
+        data.run.note(f'{sentence}.')
     inside = [f'{name}/{file}' for name in names for file in files[name]]
     check_image_files(data, folder, inside, folder)
-    return DatasetContent(names, sum(map(len, files.values())))
+    return DatasetContent(classes, sum(map(len, files.values())))
 
 
 @register_dataset_check('ImageList')

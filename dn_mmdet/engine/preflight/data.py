@@ -1,9 +1,9 @@
 """The checks of data sets: where one is registered, and how they are run."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from ...utils.errors import UserError
+from .class_list import check_class_list
 from .planned import DatasetContent, PlannedDataset, PlannedRun
 
 __all__ = ['DatasetCheck', 'check_dataset', 'check_datasets', 'register_dataset_check']
@@ -47,30 +47,20 @@ def register_dataset_check(type_name: str) -> Callable[[DatasetCheck], DatasetCh
 def check_datasets(run: PlannedRun) -> None:
     """Check every data set of a run, and that the model has as many classes.
 
-    A set that is read twice, as in training and in validation, is checked once.
-
     Raises:
-        UserError: From the check of a data set; its type is not registered anywhere; or
+        UserError: From the check of a data set; its type is not registered anywhere; its class
+            list is not that of the run; the data sets of a part together give nothing; or
             ``num_classes`` of a part of the model is not the number of class names.
     """
-    done: dict[Any, DatasetContent] = {}
     for data in run.datasets():
         with run.going_on():
-            # The pipeline does not change what is read.
-            names = (
-                'data_root',
-                'ann_file',
-                'data_prefix',
-                'metainfo',
-                'filter_cfg',
-                'test_mode',
-            )
-            identity = (data.cls, data.labels, *(repr(data.cfg.get(name)) for name in names))
-            if identity not in done:
-                done[identity] = check_dataset(data)
-            run.contents[data.key] = done[identity]
-            if done[identity].classes is not None:
-                _check_number_of_classes(run, data.key, done[identity].classes)
+            content = run.contents[data.key] = check_dataset(data)
+            if content.classes is not None:
+                check_class_list(data, content.classes)
+                _check_number_of_classes(run, data.key, content.classes)
+    for part in run.looked_at():
+        with run.going_on():
+            _check_something_used(run, part)
 
 
 def check_dataset(data: PlannedDataset) -> DatasetContent:
@@ -88,6 +78,17 @@ def check_dataset(data: PlannedDataset) -> DatasetContent:
     checks = next((_CHECKS[c.__name__] for c in data.cls.__mro__ if c.__name__ in _CHECKS), ())
     found = [check(data) for check in checks]
     return next((content for content in found if content is not None), DatasetContent())
+
+
+def _check_something_used(run: PlannedRun, part: str) -> None:
+    """Each of several data sets may be without boxes, but not all of them."""
+    keys = [data.key for data in run.datasets() if data.part == part and data.joined]
+    used = [run.contents[key].used for key in keys if key in run.contents]
+    if keys and len(used) == len(keys) and None not in used and not any(map(any, used)):
+        raise UserError(
+            f'none of the {len(keys)} data sets of {part}_dataloader has a box that can be used: '
+            'correct their annotation files.'
+        )
 
 
 def _check_number_of_classes(run: PlannedRun, key: str, classes: Sequence[str]) -> None:
