@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from ..utils.errors import UserError
 from ..utils.text import first_few
 
-__all__ = ['check_option_keys', 'value_at']
+__all__ = ['READ', 'check_option_keys', 'is_in_use', 'places_like', 'value_at']
 
 # Keys that are read beside those of the Runner, by mmengine or by this package.
 READ = {
@@ -53,7 +53,8 @@ def check_option_keys(cfg: Config, options: Mapping[str, Any], path: str) -> Non
         top, _, rest = key.partition('.')
         if top in READ or (top in cfg and value_at(cfg, key) == value):
             continue
-        places = [*dict.fromkeys(_places(cfg, key, top, rest))]
+        places = [*places_like(cfg, key), *_places_with(cfg, top, rest)]
+        places = [*dict.fromkeys(places)]
         if top in cfg:
             if not places and (top in READ_AT_LAST or _has_own_code(cfg)):
                 continue
@@ -74,6 +75,20 @@ def check_option_keys(cfg: Config, options: Mapping[str, Any], path: str) -> Non
             )
 
 
+def places_like(cfg: Config, key: str) -> list[str]:
+    """Dotted keys that are read and end as a key does: 'train_cfg.max_epochs' for 'max_epochs'."""
+    return [place for place, _ in _read_nodes(cfg) if place.endswith(f'.{key}')]
+
+
+def is_in_use(cfg: Config, name: str) -> bool:
+    """Whether the value of a variable of the file stands where it is read.
+
+    Keys of that name decide if there are any, since a number such as 2 stands in many places.
+    """
+    places = places_like(cfg, name) or _places_with(cfg, name, '')
+    return any(value_at(cfg, place) == cfg[name] for place in places)
+
+
 def value_at(cfg: Any, key: str) -> Any:
     """The value at a dotted key, or None."""
     node = cfg
@@ -87,14 +102,17 @@ def value_at(cfg: Any, key: str) -> Any:
     return node
 
 
-def _places(cfg: Config, key: str, top: str, rest: str) -> Iterator[str]:
-    """Keys that are read and end as the one that was set, or have the value of the variable."""
-    nodes = [pair for name in cfg if name in READ for pair in _nodes(cfg[name], name)]
-    yield from (place for place, _ in nodes if place.endswith(f'.{key}'))
-    if top in cfg:
-        for place, value in nodes:
-            if type(value) is type(cfg[top]) and value == cfg[top]:
-                yield f'{place}.{rest}' if rest else place
+def _places_with(cfg: Config, top: str, rest: str) -> Iterator[str]:
+    """Keys that are read and have the value of a variable of the file; ``rest`` is within it."""
+    for place, value in _read_nodes(cfg) if top in cfg else ():
+        if type(value) is type(cfg[top]) and value == cfg[top]:
+            yield f'{place}.{rest}' if rest else place
+
+
+def _read_nodes(cfg: Config) -> Iterator[tuple[str, Any]]:
+    for name in cfg:
+        if name in READ:
+            yield from _nodes(cfg[name], name)
 
 
 def _nodes(node: Any, path: str) -> Iterator[tuple[str, Any]]:
