@@ -1,16 +1,21 @@
 """What the documentation says can be done is done here, and its links lead somewhere."""
 
 import re
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import DATASETS
 
 from dn_mmdet.engine import load_config
 from dn_mmdet.engine.preflight import run_preflight
+from dn_mmdet.engine.preflight.registries import config_scope
+from dn_mmdet.engine.run import prepare_process
 from dn_mmdet.layers import DNB
-from tests.helpers.tiny import CLASSES, write_coco
+from tests.helpers.layouts import write_layout
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -120,27 +125,46 @@ def test_retinanet_of_the_front_page_takes_a_step(tmp_path):
     assert all(p.grad is not None for p in model.backbone.layer1.parameters())
 
 
-def test_own_data_passes_the_check(tmp_path, monkeypatch):
-    """The configuration of the page, with folders and classes of a small data set put in."""
-    write_coco(tmp_path / 'data')
-    block = next(code for code in code_blocks(ROOT / 'docs/own-data.md') if '_base_' in code)
-    for said, here in {
-        'ssdlite_mbv2_dnb_coco.py': f'{ROOT}/configs/ssdlite_mbv2_dnb_coco.py',
-        'data/my_data/': f'{tmp_path}/data/',
-        "('cat', 'dog')": repr(CLASSES),
-        'num_classes=2': f'num_classes={len(CLASSES)}',
-        'train.json': 'annotations/instances_train2017.json',
-        'val.json': 'annotations/instances_val2017.json',
-    }.items():
-        assert said in block
-        block = block.replace(said, here)
-    # The small data set has a folder for each split.
-    first, second = block.split('val_dataloader', 1)
-    block = (
-        first.replace('images/', 'train2017/')
-        + 'val_dataloader'
-        + second.replace('images/', 'val2017/')
-    )
-    (tmp_path / 'my_data.py').write_text(block)
-    config = load_config(str(tmp_path / 'my_data.py'))
-    assert run_preflight(config, 'train') == []
+@pytest.mark.parametrize(
+    'page, said, layout',
+    [
+        ('README.md', "'train.json'", 'coco'),
+        ('docs/own-data.md', "'train.json'", 'coco'),
+        ('docs/own-data.md', 'train/_annotations.coco.json', 'roboflow'),
+        ('docs/own-data.md', 'instances_default.json', 'cvat'),
+        ('docs/own-data.md', 'XMLDataset', 'voc'),
+    ],
+)
+def test_configurations_for_own_data_pass_the_checks(page, said, layout, tmp_path, monkeypatch):
+    write_layout(layout, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (block,) = (code for code in code_blocks(ROOT / page) if said in code)
+    base = 'ssdlite_mbv2_dnb_coco.py'
+    (tmp_path / 'my_data.py').write_text(block.replace(base, f'{ROOT}/configs/{base}'))
+    prepare_process()
+    # The data have 8 images for training.
+    config = load_config('my_data.py', {'train_dataloader.batch_size': 4})
+    notes = ' '.join(run_preflight(config, 'train'))
+    assert 'warms up until iteration 500' in notes
+    assert ('animals' in notes) == (layout == 'roboflow')
+    for part in ('train', 'val', 'test'):
+        with config_scope(config), redirect_stdout(StringIO()):
+            dataset = DATASETS.build(config[f'{part}_dataloader'].dataset)
+        boxes = [box for i in range(len(dataset)) for box in dataset.get_data_info(i)['instances']]
+        assert len(boxes) == 16
+        # A cat is small.
+        assert {(box['bbox_label'], box['bbox'][2] - box['bbox'][0] < 20) for box in boxes} == {
+            (0, True),
+            (1, False),
+        }
+
+
+def test_pretrained_backbone_of_the_page_is_that_of_a_configuration():
+    (block,) = (c for c in code_blocks(ROOT / 'docs/own-data.md') if 'Pretrained' in c)
+    scope = {}
+    exec(block, scope)
+    shipped = load_config(str(ROOT / 'configs/bccd/ssdlite_mbv2_dnb_bccd.py'))
+    backbone = scope['model']['backbone']
+    assert backbone['init_cfg'] == shipped.model.backbone.init_cfg
+    assert backbone['norm_cfg']['eps'] == shipped.model.backbone.norm_cfg.eps
+    assert scope['allow_bn_checkpoint'] is shipped.allow_bn_checkpoint is True

@@ -11,7 +11,7 @@ from mmengine.dataset import BaseDataset
 from tqdm import tqdm
 
 from ..engine.config import load_config
-from ..engine.preflight import PlannedDataset, PlannedRun, survey_data
+from ..engine.preflight import DatasetContent, PlannedDataset, PlannedRun, survey_data
 from ..engine.preflight.registries import config_scope
 from ..engine.run import prepare_process
 from ..figures.labeled_images import LabeledImage, draw_labeled_images
@@ -59,14 +59,15 @@ def check_dataset(
     picture = _picture(out, cfg)
     print(f'Checking the data of {config}: {", ".join(parts)}', flush=True)
     run = survey_data(cfg, parts)
-    usages, sheets = {}, {}
+    usages, boxes, sheets = {}, {}, {}
     with config_scope(cfg):
         for name, data in _distinct(run).items():
             loaded = _load(run, name, data)
             if loaded is not None:
                 usages[name] = loaded.usage
+                boxes[name] = run.contents.get(data.key, DatasetContent()).boxes
                 sheets[name] = _sample(run, name, loaded, num, seed)
-    print(f'\n{_usage_table(usages)}\n\n{_class_table(usages)}' if usages else '')
+    print(f'\n{_usage_table(usages, boxes)}\n\n{_class_table(usages)}' if usages else '')
     for title, sentences in (('Notes', run.notes), ('Mistakes', run.errors)):
         if sentences:
             print(f'\n{title}:')
@@ -152,18 +153,14 @@ def _sample(
     return images
 
 
-def _usage_table(usages: Mapping[str, Usage]) -> str:
-    rows = [['data set', 'images', 'of them used', 'boxes used', 'boxes ignored']]
+def _usage_table(usages: Mapping[str, Usage], boxes: Mapping[str, int | None]) -> str:
+    rows = [['data set', 'images', 'of them used', 'boxes', 'of them used', 'ignored']]
     for name, usage in usages.items():
-        boxes = [f'{usage.labels.total():,}', f'{usage.ignored:,}']
-        rows.append(
-            [
-                name,
-                f'{usage.images_given:,}',
-                f'{usage.images:,}',
-                *(boxes if usage.detection else ('', '')),
-            ]
-        )
+        numbers = [usage.images_given, usage.images]
+        if usage.detection:
+            numbers += [boxes[name], usage.labels.total(), usage.ignored]
+        texts = ['' if number is None else f'{number:,}' for number in numbers]
+        rows.append([name, *texts, *[''] * (5 - len(texts))])
     return markdown_table(rows)
 
 

@@ -59,8 +59,8 @@ def test_good_data_are_counted_and_drawn(place, capsys):
     check_dataset('tiny.py', num=3)
     said = capsys.readouterr().out
     # What is read twice is told once.
-    assert '| train     | 8      | 8            | 8          | 0             |' in said
-    assert '| val, test | 4      | 4            | 4          | 0             |' in said
+    assert '| train     | 8      | 8            | 8     | 8            | 0       |' in said
+    assert '| val, test | 4      | 4            | 4     | 4            | 0       |' in said
     assert '| seven | 1     | 0         |' in said
     assert 'Mistakes' not in said and said.endswith('No mistakes were found.\n')
     picture = 'work_dirs/tiny/check_dataset.png'
@@ -111,7 +111,7 @@ def test_class_folders_without_a_model(tmp_path, monkeypatch, capsys):
     )
     check_dataset('data_alone.py', out='sheet.svg', num=5)
     said = capsys.readouterr().out
-    assert '| train    | 20     | 20           |            |               |' in said
+    assert '| train    | 20     | 20           |       |              |         |' in said
     assert '| five  | 2     |' in said
     assert (tmp_path / 'sheet.svg').stat().st_size > 10_000
 
