@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .boxes import CROWD, IGNORED, NO_AREA, UnusedBoxes, box_fault
+from .boxes import CROWD, IGNORED, NO_AREA, NORMALIZED, UnusedBoxes, box_fault
 
 __all__ = ['CocoBoxes', 'FilteredImages', 'filter_images', 'judge_boxes']
 
@@ -26,6 +26,8 @@ class CocoBoxes:
         unused (UnusedBoxes): The others; in an evaluation by COCOeval those that nothing can find.
         unused_of (dict[str, UnusedBoxes]): The same of each class.
         left_out (UnusedBoxes): Boxes that COCOeval counts neither as found nor as missed.
+        normalized (bool): Whether all boxes lie within 0 to 1; one of the whole image would be
+            used as one of a pixel.
         notes (list[str]): What may be wrong with the boxes as a whole.
     """
 
@@ -38,6 +40,7 @@ class CocoBoxes:
     unused: UnusedBoxes = field(default_factory=UnusedBoxes)
     unused_of: dict[str, UnusedBoxes] = field(default_factory=dict)
     left_out: UnusedBoxes = field(default_factory=UnusedBoxes)
+    normalized: bool = False
     notes: list[str] = field(default_factory=list)
 
     def errors(self) -> Iterator[str]:
@@ -48,6 +51,10 @@ class CocoBoxes:
                 f'{self.path} lists {self.images} images and no annotation of the classes, so '
                 f'there is nothing for {self.purpose}: complete it, or correct ann_file and '
                 'metainfo.classes.'
+            )
+        elif self.normalized:
+            yield (
+                f'the {total} boxes in {self.path} cannot be used for {self.purpose}: {NORMALIZED}.'
             )
         elif not self.used:
             lost = UnusedBoxes.of([self.unused, self.left_out])
@@ -112,6 +119,7 @@ def judge_boxes(
             for lost in (boxes.left_out,) if harmless else counts:
                 lost.add(reason, f'id {annotation["id"]}', box)
         habits.add(annotation, box, size)
+    boxes.normalized = 0 < habits.largest <= 1 and habits.least >= 0
     boxes.notes = [*habits.notes(path, coco_eval)]
     return boxes
 
@@ -202,6 +210,8 @@ class _Habits:
     as_corners: int = 0
     areas: list[str] = field(default_factory=list)
     ignored: list[Any] = field(default_factory=list)
+    least: float = float('inf')
+    largest: float = 0.0
     end: float = 0.0
     side: float = float('inf')
 
@@ -211,6 +221,7 @@ class _Habits:
         x, y, w, h = box
         width, height = size
         self.total += 1
+        self.least, self.largest = min(self.least, *box), max(self.largest, *box)
         if annotation.get('ignore') and not annotation.get('iscrowd'):
             self.ignored.append(annotation['id'])
         if w < 1 or h < 1:
