@@ -40,9 +40,9 @@ def prepare_process() -> None:
 
     Checkpoints are loaded with ``weights_only``, files are written atomically, an image that does
     not load names itself, mmdet reads and evaluates COCO files with
-    :class:`~dn_mmdet.detection.CocoFile`, and on CPU denormal numbers count as zero: a network
-    that collapsed is full of them, and they make it ten times slower. (The threads that torch
-    starts later take that over from this one.)
+    :class:`~dn_mmdet.detection.CocoFile` and passes over useless boxes of XML files, and on CPU
+    denormal numbers count as zero: a network that collapsed is full of them, and they make it ten
+    times slower. (The threads that torch starts later take that over from this one.)
     """
     force_weights_only()
     use_atomic_writes()
@@ -51,9 +51,10 @@ def prepare_process() -> None:
 
         name_bad_images()
     if installed_version('mmdet'):
-        from ..detection import use_coco_files
+        from ..detection import use_coco_files, use_sound_boxes
 
         use_coco_files()
+        use_sound_boxes()
     if not torch.cuda.is_available():
         torch.set_flush_denormal(True)
 

@@ -3,7 +3,15 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-__all__ = ['CROWD', 'DIFFICULT', 'IGNORED', 'NO_AREA', 'UnusedBoxes', 'box_fault']
+__all__ = [
+    'CROWD',
+    'DIFFICULT',
+    'IGNORED',
+    'NORMALIZED',
+    'NO_AREA',
+    'UnusedBoxes',
+    'box_fault',
+]
 
 # Reasons, in the order in which they are told.
 IGNORED = 'marked ignore'

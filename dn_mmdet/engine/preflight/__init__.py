@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from mmengine.config import Config
 
 from ..distributed import on_rank_zero
+from . import voc  # noqa: F401 - registers its check
 from .checkpoint import check_checkpoints
 from .class_list import give_class_lists, use_one_class_list
 from .classification import check_top_k
