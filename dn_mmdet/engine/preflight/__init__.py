@@ -23,7 +23,10 @@ from .config import (
     check_vis_backends,
 )
 from .data import check_datasets, register_dataset_check
+from .evaluation import check_metrics, check_save_best
+from .levels import check_levels
 from .loaders import check_loaders
+from .names import check_names
 from .planned import DatasetContent, PlannedDataset, PlannedRun
 from .registries import config_scope
 from .schedule import check_schedule
@@ -51,11 +54,15 @@ DATA_CHECKS: tuple[Callable[[PlannedRun], None], ...] = (
 # In this order: what is quick comes first, and what stands on something comes behind it.
 CHECKS: tuple[Callable[[PlannedRun], None], ...] = (
     check_keys,
+    check_names,
     check_types,
     check_vis_backends,
     check_loaders,
     check_schedule,
+    check_metrics,
+    check_save_best,
     check_model,
+    check_levels,
     check_optimizer,
     check_checkpoints,
     *DATA_CHECKS,

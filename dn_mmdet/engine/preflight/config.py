@@ -1,5 +1,6 @@
 """Checking a configuration by itself: its keys and types, and that model and optimizer build."""
 
+import math
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from importlib import import_module
@@ -8,6 +9,7 @@ from typing import Any
 from mmengine import registry as registries
 from mmengine.config import Config, ConfigDict
 from mmengine.optim import build_optim_wrapper
+from torch import Tensor
 
 from ...utils.errors import UserError
 from .planned import PlannedRun, silence
@@ -19,6 +21,13 @@ NEEDED_KEYS = {
     'train': ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'),
     'test': ('model', 'test_dataloader', 'test_cfg', 'test_evaluator'),
 }
+
+# The Runner takes them together or not at all, whatever it is to do.
+TOGETHER = (
+    ('train_dataloader', 'train_cfg', 'optim_wrapper'),
+    ('val_dataloader', 'val_cfg', 'val_evaluator'),
+    ('test_dataloader', 'test_cfg', 'test_evaluator'),
+)
 
 # Where a configuration names a type, and the registry that the Runner will look in. '*' stands
 # for every key of a dict or every place of a list.
@@ -67,7 +76,8 @@ def check_keys(run: PlannedRun) -> None:
     """Check that the configuration is whole.
 
     Raises:
-        UserError: A key without which it cannot train or test is not there.
+        UserError: A key without which it cannot train or test is not there, or a loader has no
+            data set.
     """
     absent = [key for key in NEEDED_KEYS[run.mode] if run.cfg.get(key) is None]
     if absent:
@@ -75,6 +85,23 @@ def check_keys(run: PlannedRun) -> None:
             f'{run.cfg.filename} defines no {" and no ".join(absent)}, so it cannot '
             f'{run.mode}: give a complete configuration, not a base for others to inherit from.'
         )
+    for keys in TOGETHER if run.cfg.get('runner_type') is None else ():
+        absent = [key for key in keys if run.cfg.get(key) is None]
+        if absent and len(absent) < len(keys):
+            given = [key for key in keys if key not in absent]
+            raise UserError(
+                f'{run.cfg.filename} has {" and ".join(given)} without {" and ".join(absent)}: '
+                'mmengine needs all three, or none (None for each).'
+            )
+    for part in run.looked_at():
+        key, value = f'{part}_dataloader', run.cfg.get(f'{part}_dataloader')
+        if isinstance(value, Mapping):
+            key, value = f'{key}.dataset', value.get('dataset')
+        if value is None or isinstance(value, (str, int, float, list, tuple)):
+            raise UserError(
+                f'{key} is {value!r} in {run.cfg.filename}, not a dict that says what to read: '
+                f"set it as in {part}_dataloader.dataset=dict(type='CocoDataset', ...)."
+            )
 
 
 def check_types(run: PlannedRun) -> None:
@@ -126,12 +153,28 @@ def check_vis_backends(run: PlannedRun) -> None:
 
 
 def check_model(run: PlannedRun) -> None:
-    """Build the model.
+    """Build the model, and check that its data preprocessor can divide by what it is given.
 
     Raises:
-        UserError: It cannot be built.
+        UserError: It cannot be built, or a standard deviation or ``pad_size_divisor`` is wrong.
     """
-    run.model  # noqa: B018 - built at its first use
+    preprocessor = getattr(run.model, 'data_preprocessor', None)
+    for name in ('mean', 'std'):
+        value = getattr(preprocessor, name, None)
+        if not isinstance(value, Tensor):
+            continue
+        values = value.flatten().tolist()
+        if not all(map(math.isfinite, values)) or (name == 'std' and min(values, default=1) <= 0):
+            raise UserError(
+                f'data_preprocessor.{name} is {values}: each must be a finite number'
+                f'{" above 0, since pixels are divided by it" if name == "std" else ""}.'
+            )
+    divisor = getattr(preprocessor, 'pad_size_divisor', 1)
+    if not isinstance(divisor, int) or divisor < 1:
+        raise UserError(
+            f'data_preprocessor.pad_size_divisor is {divisor!r}: it must be 1 or more, and the '
+            'sides of a batch become multiples of it.'
+        )
 
 
 def check_optimizer(run: PlannedRun) -> None:

@@ -85,8 +85,8 @@ def config_mistakes(cfg: Config, building: str = '') -> Iterator[None]:
     Args:
         cfg (Config): The configuration, for the message.
         building (str): What the block builds from the configuration, if it does nothing else:
-            then its ValueErrors, TypeErrors and failed assertions are taken as words about the
-            configuration too. Defaults to '', something else.
+            then its ValueErrors, TypeErrors, failed assertions and the KeyErrors that hold a
+            sentence are taken as words about the configuration too. Defaults to '', something else.
 
     Raises:
         UserError: The configuration is wrong.
@@ -102,7 +102,8 @@ def config_mistakes(cfg: Config, building: str = '') -> Iterator[None]:
         by_registry = frame.filename.endswith(os.path.join('registry', 'build_functions.py'))
         if not building and not by_registry:
             raise
-        if isinstance(error, KeyError) and not by_registry:
+        # A key that is missing is a bug, a sentence in its place is one about the configuration.
+        if isinstance(error, KeyError) and not by_registry and len(text.split()) < 4:
             raise
         what = building or 'what it describes'
         place = f' ({os.path.basename(frame.filename)}, line {frame.lineno})'
