@@ -20,6 +20,7 @@ class CocoFile(COCO):
       all files of a run.
     - Annotation ids are numbered anew, in memory, where one is not an integer of at least 1. To
       COCOeval the id 0 says "no match", and a text is an error.
+    - Ids of images and categories may be texts, which pycocotools takes for lists of characters.
     - A file may begin with a byte order mark.
 
     Args:
@@ -41,23 +42,41 @@ class CocoFile(COCO):
         _mend_ids(self.dataset.get('annotations') or [])
         super().createIndex()
 
+    def getAnnIds(  # noqa: N802
+        self,
+        imgIds: Any = (),  # noqa: N803
+        catIds: Any = (),  # noqa: N803
+        areaRng: Sequence[float] = (),  # noqa: N803
+        iscrowd: bool | None = None,
+    ) -> list[int]:
+        """Ids of the annotations of one or several images and categories, as in pycocotools."""
+        return super().getAnnIds(_listed(imgIds), _listed(catIds), areaRng, iscrowd)
+
+    def loadCats(self, ids: Any = ()) -> list[dict[str, Any]]:  # noqa: N802
+        """The categories of one or several ids, as in pycocotools."""
+        return super().loadCats(_listed(ids))
+
+    def loadImgs(self, ids: Any = ()) -> list[dict[str, Any]]:  # noqa: N802
+        """The images of one or several ids, as in pycocotools."""
+        return super().loadImgs(_listed(ids))
+
     def get_cat_ids(
         self,
         cat_names: str | Sequence[str] = (),
         sup_names: Sequence[str] = (),
-        cat_ids: Sequence[int] = (),
-    ) -> list[int]:
+        cat_ids: Sequence[int | str] = (),
+    ) -> list[int | str]:
         """Ids of categories.
 
         Args:
             cat_names (str | Sequence[str]): Names. Defaults to (), all.
             sup_names (Sequence[str]): Names of supercategories. Defaults to (), all.
-            cat_ids (Sequence[int]): Ids to choose from. Defaults to (), all.
+            cat_ids (Sequence[int | str]): Ids to choose from. Defaults to (), all.
 
         Returns:
-            list[int]: As many ids as names, in their order. A name that the file lacks has an id
-            that no annotation has, and an entry in ``cats``. Without names, all that are chosen,
-            in the order of the file.
+            list[int | str]: As many ids as names, in their order. A name that the file lacks has
+            an id that no annotation has, and an entry in ``cats``. Without names, all that are
+            chosen, in the order of the file.
 
         Raises:
             UserError: The file has none of the names, or one of them twice.
@@ -90,11 +109,17 @@ class CocoFile(COCO):
                 'of the data set to those.'
             )
 
-    def _placeholder(self, name: str) -> int:
-        new = 1 + max((i for i in self.cats if isinstance(i, int)), default=0)
+    def _placeholder(self, name: str) -> int | str:
+        # COCOeval sorts the ids, so all are of one type.
+        texts = any(isinstance(i, str) for i in self.cats)
+        new = f'{name} (not in the file)' if texts else 1 + max(self.cats, default=0)
         # Tables of classes look their names up here.
         self.cats[new] = dict(id=new, name=name)
         return new
+
+
+def _listed(ids: Any) -> Any:
+    return [ids] if isinstance(ids, str) else ids
 
 
 def _mend_ids(annotations: list[dict[str, Any]]) -> None:

@@ -15,6 +15,7 @@ from mmdet.structures import DetDataSample
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.structures import InstanceData
 
+from ..detection import use_coco_files
 from ..runs.predictions import read_predictions
 from .style import PALETTE, new_figure, save_figure
 
@@ -43,6 +44,7 @@ def draw_detections(
         score_thr (float): Detections below this score are not drawn. Defaults to 0.3, as in
             mmdet.
     """
+    use_coco_files()
     with redirect_stdout(StringIO()):  # pycocotools prints that it loads
         dataset = DATASETS.build(dataset_cfg)
     shown = [i for i in range(len(dataset)) if dataset.get_data_info(i)['instances']]

@@ -105,6 +105,26 @@ def test_perfect_predictions_are_perfect_whatever_the_ids(ids, tmp_path):
     assert [metrics[f'coco/bbox_mAP_{size}'] for size in 'sml'] == [1, 1, 1]
 
 
+def test_ids_of_images_and_categories_may_be_texts(tmp_path):
+    data = content()
+    for image in data['images']:
+        image['id'] = f'image {image["id"]}'
+    for entry in data['annotations']:
+        entry['image_id'] = f'image {entry["image_id"]}'
+        entry['category_id'] = f'category {entry["category_id"]}'
+    data['categories'] = [dict(id=f'category {c["id"]}', name=c['name']) for c in CATEGORIES]
+    path, names = write(tmp_path, data), ('fox', *NAMES[::-1])
+    metrics = evaluate(
+        samples(path, names),
+        names,
+        ann_file=path,
+        classwise=True,
+        metric=['bbox', 'proposal', 'proposal_fast'],
+    )
+    assert metrics['coco/bbox_mAP'] == metrics['coco/AR@100'] == 1
+    assert [metrics[f'coco/{name}_precision'] for name in NAMES] == [1, 1, 1]
+
+
 def test_ids_that_evaluation_takes_stay(tmp_path):
     coco = CocoFile(write(tmp_path, content([5, 3, 9])))
     assert sorted(coco.anns) == [3, 5, 9]

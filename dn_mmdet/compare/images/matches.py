@@ -53,13 +53,13 @@ class DetectionMatches:
     evaluation by pycocotools.
 
     Args:
-        images (Sequence[int]): COCO ids of the I images, in ascending order.
+        images (Sequence[int | str]): COCO ids of the I images, in ascending order.
         classes (Mapping[str, _ClassMatches]): By name.
         recalls (ndarray): Recalls at which precision is averaged.
     """
 
     def __init__(
-        self, images: Sequence[int], classes: Mapping[str, _ClassMatches], recalls: np.ndarray
+        self, images: Sequence[int | str], classes: Mapping[str, _ClassMatches], recalls: np.ndarray
     ):
         self.images = tuple(images)
         self.classes = dict(classes)
@@ -116,7 +116,7 @@ class DetectionMatches:
 def match_detections(
     coco: 'COCO',
     detections: Sequence[Mapping],
-    categories: Mapping[int, str],
+    categories: Mapping[int | str, str],
     area: str = 'all',
     max_per_image: int = 100,
     thresholds: Sequence[float] | None = None,
@@ -127,7 +127,7 @@ def match_detections(
         coco (COCO): The ground truth; all of its images count.
         detections (Sequence[Mapping]): COCO results: ``image_id``, ``category_id``, ``bbox``
             (x, y, width, height) and ``score``.
-        categories (Mapping[int, str]): Id to name of the classes that are evaluated.
+        categories (Mapping[int | str, str]): Id to name of the classes that are evaluated.
         area (str): 'all', 'small', 'medium' or 'large', the size of objects. Defaults to 'all'.
         max_per_image (int): Detections of a class and image that count. Defaults to 100.
         thresholds (Sequence[float], optional): Of IoU. Defaults to COCO's 0.5 to 0.95.
@@ -147,7 +147,7 @@ def match_detections(
         if thresholds is not None:
             params.iouThrs = np.asarray(thresholds, dtype=float)
         evaluation.evaluate()
-    images = [int(i) for i in params.imgIds]
+    images = np.asarray(params.imgIds).tolist()  # ids may be texts
     count = len(images)
     return DetectionMatches(
         images,

@@ -18,11 +18,12 @@ from ...engine.preflight.registries import config_scope
 from ...runs.predictions import PREDICTIONS, read_predictions
 from ...runs.run import Run
 from ...utils.errors import UserError
+from ...utils.versions import installed_version
 from .matches import match_detections
 from .results import ClassResults, DetectionResults, ImageResults
 
 if TYPE_CHECKING:
-    from pycocotools.coco import COCO
+    from ...detection import CocoFile
 
 __all__ = [
     'TOLERANCE',
@@ -116,6 +117,10 @@ def _open_data(run: Run, opened: dict[str, tuple[Any, Any]]) -> tuple[Any, Any]:
 
 
 def _build(run: Run, config: Config) -> Any:
+    if installed_version('mmdet'):
+        from ...detection import use_coco_files
+
+        use_coco_files()
     try:
         # Data sets and pycocotools print that they load.
         with (
@@ -240,9 +245,9 @@ def coco_part(metric: str) -> dict[str, Any] | None:
 
 def _ground_truth(
     file: Path, coco_metric: Mapping[str, Any], dataset: Any
-) -> tuple['COCO', list[tuple[int, str]]]:
+) -> tuple['CocoFile', list[tuple[int | str, str]]]:
     """The objects, and the id and name of each class in the order of its label."""
-    from pycocotools.coco import COCO
+    from ...detection import CocoFile
 
     path = coco_metric.get('ann_file')
     if not path:
@@ -251,17 +256,17 @@ def _ground_truth(
         )
     try:
         with redirect_stdout(StringIO()):
-            coco = COCO(path)
+            coco = CocoFile(path)
     except (OSError, ValueError, KeyError, AssertionError) as error:
         raise UserError(f'the ground truth {path} cannot be read ({error}).') from error
-    # In the order of the file, as CocoMetric gives labels their categories.
-    ids = coco.getCatIds(catNms=list(dataset.metainfo['classes']))
+    # By name and in the order of the class list, as labels are given their categories.
+    ids = coco.get_cat_ids(cat_names=dataset.metainfo['classes'])
     return coco, [(i, coco.cats[i]['name']) for i in ids]
 
 
 def _by_image(
-    file: Path, predictions: Sequence[Mapping], coco: 'COCO', classes: int
-) -> dict[int, Mapping]:
+    file: Path, predictions: Sequence[Mapping], coco: 'CocoFile', classes: int
+) -> dict[int | str, Mapping]:
     """Image id to boxes, by id."""
     found = {}
     for place, item in enumerate(predictions):

@@ -1,6 +1,7 @@
 """Predictions in a comparison: what is used, what is left out, what can be claimed then."""
 
 import csv
+import json
 import pickle
 import shutil
 from pathlib import Path
@@ -8,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmdet.datasets import CocoDataset
 from mmengine.fileio import dump, load
 
 from dn_mmdet.compare import compare_folders, compare_runs
 from dn_mmdet.compare.images.predictions import collect_predictions
-from dn_mmdet.compare.images.read import read_results
+from dn_mmdet.compare.images.read import read_detections, read_results
 from dn_mmdet.compare.report.image_tables import class_tables, interval_table, render_differences
+from dn_mmdet.detection import use_coco_files
 from dn_mmdet.utils.errors import UserError
-from tests.helpers.predicted import classifiers, detectors, predictions_of
+from tests.helpers.predicted import classifiers, detectors, make_data, predictions_of
 
 IMAGES = 30
 SEEDS = (0, 1, 2)
@@ -178,6 +181,35 @@ def test_a_file_that_is_not_the_runs_own_is_refused(gain, gaining, tmp_path, kin
     with pytest.raises(UserError, match=message) as error:
         read_results(run, file, gain.metric, opened)
     assert str(error.value).startswith(str(file))
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig'])
+@pytest.mark.parametrize('name_of', [lambda i: i, lambda i: f'id {i:02}'], ids=['numbers', 'texts'])
+def test_ground_truth_as_labeling_tools_write_it(encoding, name_of, tmp_path):
+    """Ids from 0 or texts, categories in another order than the classes, a byte order mark."""
+    root = make_data(tmp_path / 'data', 6)
+    path = Path(root, 'annotations/instances_val2017.json')
+    content = json.loads(path.read_text())
+    content['categories'] = [dict(id=name_of(0), name='one'), dict(id=name_of(7), name='zero')]
+    for image in content['images']:
+        image['id'] = name_of(image['id'])
+    for box in content['annotations']:
+        box['id'], box['image_id'] = name_of(box['id'] - 1), name_of(box['image_id'])
+        box['category_id'] = name_of({1: 7, 2: 0}[box['category_id']])
+    path.write_text(json.dumps(content), encoding=encoding)
+    predictions = predictions_of([True] * 6, root)
+    for item in predictions:
+        item['img_id'] = name_of(item['img_id'])
+    use_coco_files()
+    dataset = CocoDataset(
+        ann_file=str(path), data_prefix=dict(img=root), metainfo=dict(classes=('zero', 'one'))
+    )
+    metric = dict(type='CocoMetric', ann_file=str(path))
+    results = read_detections(Path('file'), predictions, dataset, metric, 'coco/bbox_mAP')
+    assert results.value() == 1
+    assert results.images == tuple(name_of(i) for i in range(1, 7))
+    truth = [info['bbox_label'] for i in range(6) for info in dataset.get_data_info(i)['instances']]
+    assert truth == [item['pred_instances']['labels'].item() for item in predictions]
 
 
 def test_a_file_that_cannot_be_used_is_left_out_and_its_run_is_not(copied):
