@@ -8,8 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from ...utils.text import first_few
 from .image_file import FOLDER, ImageReader, load_somehow, look_at_image
 from .image_names import find_misnamed
@@ -82,6 +80,8 @@ def look_at_images(
     Returns:
         ImageFindings: Count the images for each problem and name the first few.
     """
+    from tqdm import tqdm  # which the layers, imported with mmengine alone, do without
+
     reader = reader or ImageReader()
     told = names if places is None else [*map('{} ({})'.format, names, places)]
     missing: list[int] = []

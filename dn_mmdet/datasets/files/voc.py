@@ -9,8 +9,6 @@ import xml.etree.ElementTree as ET
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tqdm import tqdm
-
 from ...utils.errors import UserError
 from ...utils.text import first_few
 from .boxes import DIFFICULT, UnusedBoxes, box_fault
@@ -124,6 +122,8 @@ def read_xml_files(path: str, ids: Sequence[str], folder: str) -> tuple[list[Voc
         tuple[list[VocImage], list[str]]: The files that can be read, and a sentence for each kind
         of problem with others.
     """
+    from tqdm import tqdm  # which the layers, imported with mmengine alone, do without
+
     images, missing = [], []
     problems: dict[tuple[str, str], list[str]] = {}
     for image_id in tqdm(
@@ -380,6 +380,8 @@ def _missing(path: str, folder: str, missing: Sequence[str], total: int) -> str:
             f'{start}Its lines have a flag of a class behind the name, {missing[0]!r}, which mmdet '
             'takes for a part of it: give a list of names alone.'
         )
+    if missing[0] != missing[0].strip():
+        return f'{start}Its lines have blanks around the names, as {missing[0]!r}: remove them.'
     stem, suffix = os.path.splitext(missing[0])
     if suffix and os.path.isfile(os.path.join(folder, f'{os.path.basename(stem)}.xml')):
         return f'{start}The names have to be without folder and suffix: {os.path.basename(stem)!r}.'
