@@ -37,6 +37,8 @@ def spoiled(content, place, length=40):
 
 
 FLOAT = Image.fromarray(PIXELS[..., 0].astype(np.float32))
+# Of the pixels: Pillow does not look at it.
+WRONG_CHECKSUM = encoded('PNG')[:-16] + bytes(4) + encoded('PNG')[-12:]
 # Content of a file to what is found of it, beside the size.
 FILES = {
     'JPEG': (encoded('JPEG'), None),
@@ -49,6 +51,7 @@ FILES = {
     'PNG, 16 bits': (cv2.imencode('.png', PIXELS.astype(np.uint16))[1].tobytes(), None),
     'PNG, palette': (encoded('PNG', IMAGE.convert('P')), None),
     'PNG, spoiled header': (spoiled(encoded('PNG'), 16), 'broken'),
+    'PNG, wrong checksum': (WRONG_CHECKSUM + b'more', 'broken'),
     'BMP': (encoded('BMP'), None),
     'BMP, cut off': (encoded('BMP')[:-9], 'broken'),
     'WebP': (encoded('WEBP'), None),
@@ -108,6 +111,12 @@ def test_an_orientation_in_xmp_is_none_for_opencv(tmp_path):
     xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
     IMAGE.save(tmp_path / 'a.jpg', xmp=xmp)
     assert look_at_image(str(tmp_path / 'a.jpg'), ImageReader(), measure=True).size == (30, 20)
+
+
+def test_a_reader_that_fills_up_what_is_missing_is_not_asked(tmp_path):
+    (tmp_path / 'a.jpg').write_bytes(encoded('JPEG')[:-9])
+    reader = ImageReader('an old OpenCV', lambda path: (30, 20))
+    assert look_at_image(str(tmp_path / 'a.jpg'), reader).problem == 'broken'
 
 
 @pytest.fixture
