@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from ...utils.errors import UserError
 from ...utils.files import whole_folder, write_json
@@ -79,6 +78,8 @@ def build_digits_coco(
 
 
 def _make(out: Path, spec: DigitsSpec) -> dict:
+    from tqdm import tqdm
+
     glyphs, photographs = load_glyphs(), load_photographs()
     total = spec.train + spec.val + spec.crops_train + spec.crops_val
     counts = {}

@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from ...utils.errors import UserError
 from ...utils.files import remove_leftovers, write_json
 from ...utils.text import first_few
@@ -151,6 +149,8 @@ def find_bad_images(
     Raises:
         KeyboardInterrupt: With a message that says how far it is.
     """
+    from tqdm import tqdm
+
     digests = {
         key: hashlib.sha256('\n'.join(names).encode()).hexdigest() for key, names in groups.items()
     }
