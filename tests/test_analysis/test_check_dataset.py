@@ -59,7 +59,7 @@ def test_good_data_are_counted_and_drawn(place, capsys):
     check_dataset('tiny.py', num=3)
     said = capsys.readouterr().out
     # What is read twice is told once.
-    assert '| train     | 8      | 8            | 8     | 8            | 0       |' in said
+    assert '| train     | 8      | 8            | 10    | 10           | 0       |' in said
     assert '| val, test | 4      | 4            | 4     | 4            | 0       |' in said
     assert '| seven | 1     | 0         |' in said
     assert 'Mistakes' not in said and said.endswith('No mistakes were found.\n')
