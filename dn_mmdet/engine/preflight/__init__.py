@@ -24,6 +24,7 @@ from .config import (
 )
 from .data import check_datasets, register_dataset_check
 from .evaluation import check_metrics, check_save_best
+from .label_order import check_label_order
 from .levels import check_levels
 from .loaders import check_loaders
 from .names import check_names
@@ -47,6 +48,7 @@ __all__ = [
 DATA_CHECKS: tuple[Callable[[PlannedRun], None], ...] = (
     use_one_class_list,
     check_datasets,
+    check_label_order,
     check_steps,
     check_coco_metrics,
     check_top_k,

@@ -100,10 +100,8 @@ def check_class_list(data: PlannedDataset, classes: Sequence[str]) -> None:
 
 def _of_checkpoint(run: PlannedRun) -> ClassList | None:
     """The list that a checkpoint was trained with, where the run goes on with its labels."""
-    path = run.cfg.get('load_from')
-    if run.survey or not path or not (run.mode == 'test' or run.cfg.get('resume')):
-        return None
-    return _trained_list(run, path)
+    path = run.checkpoint_gone_on_with
+    return None if path is None else _trained_list(run, path)
 
 
 def _trained_list(run: PlannedRun, path: str) -> ClassList | None:

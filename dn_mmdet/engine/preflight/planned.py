@@ -256,6 +256,12 @@ class PlannedRun:
             defaults = None if given is None else {'data_preprocessor': given}
             return MODELS.build(self.cfg.model, default_args=defaults)
 
+    @property
+    def checkpoint_gone_on_with(self) -> str | None:
+        """The checkpoint whose labels the run uses as they are: one tested, or resumed."""
+        goes_on = self.mode == 'test' or self.cfg.get('resume')
+        return self.cfg.get('load_from') or None if goes_on and not self.survey else None
+
     def looked_at(self) -> Sequence[str]:
         """Which of 'train', 'val' and 'test' the checks look at."""
         if self.parts is not None:

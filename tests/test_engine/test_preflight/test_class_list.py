@@ -8,12 +8,13 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 
 from dn_mmdet.engine import load_config, run_preflight
-from dn_mmdet.engine.preflight import PlannedRun, survey_data
+from dn_mmdet.engine.preflight import DatasetContent, PlannedRun, survey_data
 from dn_mmdet.engine.preflight.class_list import (
     check_class_list,
     give_class_lists,
     use_one_class_list,
 )
+from dn_mmdet.engine.preflight.label_order import check_label_order
 from dn_mmdet.utils.errors import UserError
 from tests.helpers.tiny import CLASSES, write_image_folder
 
@@ -184,6 +185,27 @@ def test_a_checkpoint_of_other_classes(tmp_path):
     assert len(run.notes) == 1
     assert "begins with the weights of 'cat' for 'dog'" in run.notes[0]
     assert set(lists(run).values()) == {('ape', 'bee', 'dog')}
+
+
+@pytest.mark.parametrize('shuffled', [True, False])
+def test_labels_of_a_checkpoint_that_mmdet_alone_trained(shuffled, tmp_path):
+    names = ABC[::-1] if shuffled else ABC
+    box = dict(id=1, image_id=1, category_id=1, bbox=[1, 1, 5, 5], area=25, iscrowd=0)
+    content = dict(
+        images=[dict(id=1, file_name='1.png', width=9, height=9)],
+        categories=[dict(id=i, name=name) for i, name in enumerate(names, 1)],
+        annotations=[box],
+    )
+    (tmp_path / 'a.json').write_text(json.dumps(content))
+    path = checkpoint(tmp_path, dict(dataset_meta=dict(classes=ABC)))
+    val = data(ABC, data_root=str(tmp_path))
+    run = planned(None, val, mode='test', load_from=path)
+    run.contents['test_dataloader.dataset'] = DatasetContent(ABC)
+    check_label_order(run)
+    assert len(run.notes) == shuffled
+    if run.notes:
+        for word in ('[cat, bee, ape]', f'{tmp_path}/a.json', path):
+            assert word in run.notes[0]
 
 
 def test_class_folders_are_mapped_by_name(tmp_path, monkeypatch):
