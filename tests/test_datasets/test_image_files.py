@@ -156,6 +156,15 @@ def test_bad_images_are_counted_and_named(folder):
     assert notes == []
 
 
+def test_only_a_folder_without_any_of_the_images_is_taken_for_a_wrong_one(folder):
+    (folder / 'other').mkdir()
+    for present, words in ((False, f"'a.jpg' is in {folder}: correct"), (True, 'Complete the')):
+        if present:
+            (folder / 'a.jpg').rename(folder / 'other/a.jpg')
+        (error,) = look_at_images(str(folder / 'other'), ['a.jpg', 'b.png'], 'list').errors
+        assert words in error
+
+
 def test_the_libraries_are_silent(folder, capfd, recwarn):
     (folder / 'e.tif').write_bytes(encoded('TIFF', FLOAT))
     (folder / 'f.jpg').write_bytes(spoiled(turned('JPEG'), turned('JPEG').index(b'Exif') + 6, 4))
