@@ -63,7 +63,7 @@ def other_kind(data: bytes) -> tuple[str, str] | None:
         tuple[str, str] | None: What it is, as 'a gzip archive', and what to do about it; None if
         it is not known.
     """
-    head = data[:HEAD]
+    head = data[:HEAD].removeprefix(codecs.BOM_UTF8)
     if not head.strip():
         return 'empty', AGAIN
     if not head.strip(b'\0'):
@@ -73,7 +73,7 @@ def other_kind(data: bytes) -> tuple[str, str] | None:
             return kind, remedy
     if head[257:262] == b'ustar':
         return 'a tar archive', 'unpack it, and give what is in it'
-    text = head.removeprefix(codecs.BOM_UTF8).decode('utf-8', 'replace').lstrip().lower()
+    text = head.decode('utf-8', 'replace').lstrip().lower()
     for pattern, kind, remedy in BEGINNINGS:
         if re.match(pattern, text):
             return kind, remedy

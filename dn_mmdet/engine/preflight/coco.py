@@ -6,6 +6,7 @@ from typing import Any
 
 from ...datasets.files.coco_boxes import filter_images, judge_boxes
 from ...utils.errors import UserError
+from ...utils.text import first_few
 from .categories import check_categories, class_names
 from .data import register_dataset_check
 from .images import check_image_files
@@ -189,6 +190,12 @@ def _used(
     boxes = judge_boxes(content, path, classes, purpose, coco_eval)
     for sentence in boxes.errors():
         data.refuse_alone(sentence)
+    absent = [name for name in classes if not boxes.given[name]]
+    if absent and data.part == 'train':
+        data.run.note(
+            f'{len(absent)} of the {len(classes)} classes have no boxes in {path} '
+            f'({first_few(absent)}), so nothing is learned of them.'
+        )
     if boxes.used:
         for sentence in (*boxes.parts_lost(), *boxes.notes):
             data.run.note(sentence)
