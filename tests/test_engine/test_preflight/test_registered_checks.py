@@ -9,6 +9,7 @@ from dn_mmdet.engine import DatasetContent, load_config, register_dataset_check,
 from dn_mmdet.engine.preflight import data
 from dn_mmdet.engine.preflight.planned import PlannedRun
 from dn_mmdet.utils.errors import UserError
+from tests.helpers.layouts import write_layout
 
 
 @pytest.fixture
@@ -59,14 +60,21 @@ def test_a_check_of_ones_own_stops_a_run(place, registered):
 
 
 def test_voc_data_must_have_as_many_classes_as_the_head(place):
-    dataset = {'train_dataloader.dataset.type': 'XMLDataset'}
-    classes = {'train_dataloader.dataset.metainfo': dict(classes=('cell', 'platelet'))}
+    write_layout('voc', place, images=1)
+    key = 'train_dataloader.dataset'
+    options = {
+        f'{key}.type': 'XMLDataset',
+        f'{key}.data_root': 'data/my_data',
+        f'{key}.ann_file': 'ImageSets/Main/train.txt',
+        f'{key}.data_prefix': dict(sub_data_root=''),
+    }
+    classes = {f'{key}.metainfo': dict(classes=('cat', 'dog'))}
     words = r'bbox_head\.num_classes is 10, but the class list of train_dataloader\.dataset has 2'
     with pytest.raises(UserError, match=words):
-        run_preflight(load_config('tiny.py', dataset | classes), 'train')
-    classes['train_dataloader.dataset.metainfo'] = dict(classes=('cell'))  # no tuple
-    with pytest.raises(UserError, match='is the string .cell., not a list of names'):
-        run_preflight(load_config('tiny.py', dataset | classes), 'train')
+        run_preflight(load_config('tiny.py', options | classes), 'train')
+    classes[f'{key}.metainfo'] = dict(classes=('cat'))  # no tuple
+    with pytest.raises(UserError, match='is the string .cat., not a list of names'):
+        run_preflight(load_config('tiny.py', options | classes), 'train')
 
 
 def test_a_survey_goes_on_and_lists_everything(registered):
