@@ -28,6 +28,7 @@ CASES = {
     'suffix': (['1.jpg'], ['1.png'], "'1.png' is there: the suffix is another"),
     'no suffix': (['1'], ['1.jpg'], 'the suffix is another'),
     'the same suffix first': (['1.jpg'], ['1.png', '1.JPG'], "but '1.JPG' is there"),
+    'the whole name first': (['b/1.jpg'], ['a/b/1.JPG', 'b/1.JPG'], "but 'b/1.JPG' is there"),
     'two differences': (
         ['A%20B.jpg'],
         ['a b.jpg'],
