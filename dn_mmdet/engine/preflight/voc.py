@@ -39,6 +39,9 @@ def check_voc(data: PlannedDataset) -> DatasetContent:
         UserError: Something is missing or does not fit.
     """
     classes = class_names(data)
+    for name in ('data_root', 'ann_file', 'img_subdir', 'ann_subdir'):
+        if not isinstance(data.cfg.get(name) or '', str):
+            raise UserError(f'{data.key}.{name} is {data.cfg[name]!r}: write one path, as a text.')
     root = data.cfg.get('data_root') or ''
     if _reads_otherwise(data.cls) or data.cfg.get('backend_args') or '://' in str(root):
         return DatasetContent(classes)
@@ -67,7 +70,7 @@ def check_voc(data: PlannedDataset) -> DatasetContent:
     for sentence in wrong[len(problems) :]:
         data.run.refuse(sentence)
     with data.run.going_on():
-        _check_metrics(data, ids, path)
+        _check_metrics(data, classes, ids, path)
     if wrong:
         return DatasetContent(classes)
     left = _left(data, classes, images, files)
@@ -150,7 +153,9 @@ def _check_classes(
     check_categories(data.run, data.key, classes, content, files, complete=False)
 
 
-def _check_metrics(data: PlannedDataset, ids: Sequence[str], path: str) -> None:
+def _check_metrics(
+    data: PlannedDataset, classes: Sequence[str], ids: Sequence[str], path: str
+) -> None:
     for key, metric, cls, datasets in data.run.metrics():
         if data not in datasets:
             continue
@@ -158,6 +163,7 @@ def _check_metrics(data: PlannedDataset, ids: Sequence[str], path: str) -> None:
             _check_coco_ids(data, key, metric, ids, path)
         elif 'VOCMetric' in {c.__name__ for c in getattr(cls, '__mro__', ())}:
             _check_instances(data, key)
+            _check_names(data, key, classes)
 
 
 def _check_coco_ids(
@@ -196,6 +202,20 @@ def _check_instances(data: PlannedDataset, key: str) -> None:
             f'{key} compares predictions in pixels of the whole image with true boxes that '
             f'{moving[0]} has changed: put LoadAnnotations behind {moving[-1]} in '
             f'{data.key}.pipeline.'
+        )
+
+
+def _check_names(data: PlannedDataset, key: str, classes: Sequence[str]) -> None:
+    """VOCDataset tells VOCMetric by its folder that the classes are those of Pascal VOC."""
+    own = next(
+        (c.METAINFO['classes'] for c in data.cls.__mro__ if c.__name__ == 'VOCDataset'), None
+    )
+    folder = data.folder('sub_data_root')
+    if own and tuple(classes) != own and ('VOC2007' in folder or 'VOC2012' in folder):
+        raise UserError(
+            f'{data.key} is a VOCDataset in {folder}, for which {key} gives the results the names '
+            "of Pascal VOC's 20 classes, and these are others: set type=XMLDataset, or rename the "
+            'folder.'
         )
 
 

@@ -231,6 +231,7 @@ CONFIGURED = {
     'images missing': (dict(img_subdir='images'), 'the folder of images .*images does not exist'),
     'root missing': (dict(data_root='nowhere/'), 'the data folder nowhere/ does not exist'),
     'classes missing': (dict(metainfo=None), 'metainfo.classes is None'),
+    'list of lists': (dict(ann_file=['a.txt']), r"ann_file is \['a\.txt'\]: write one path"),
     'filter': (dict(filter_cfg=dict(min_size='32')), 'filter_cfg is .*a number of pixels'),
     'too small': (dict(filter_cfg=dict(min_size=65)), 'none of the 4 images .* smaller than 65'),
     'size in a test': (
@@ -270,6 +271,19 @@ def test_a_coco_file_for_the_metric_must_have_the_ids_of_the_list(root):
         image['id'] = image['file_name'][:-4]
     file.write_text(json.dumps(content))
     check(root, 'val', evaluator=evaluator)
+
+
+def test_other_classes_in_a_folder_of_pascal_voc(root, tmp_path):
+    """VOCMetric would print the results of cats as those of aeroplanes."""
+    root.rename(tmp_path / 'VOC2007')
+    options = dict(part='val', evaluator=dict(type='VOCMetric'), data_root=f'{tmp_path}/')
+    options |= dict(
+        data_prefix=dict(sub_data_root='VOC2007/'), ann_file='VOC2007/ImageSets/Main/val.txt'
+    )
+    with pytest.raises(UserError, match="names of Pascal VOC's 20 classes.*type=XMLDataset"):
+        check(tmp_path, type='VOCDataset', **options)
+    _, content = check(tmp_path, **options)
+    assert content.images == 4
 
 
 def test_a_part_lost_is_a_note(root):
