@@ -8,7 +8,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch import nn
 
-import dn_mmdet  # noqa: F401
+from dn_mmdet.engine import load_config, run_preflight
 from dn_mmdet.engine.preflight.loaders import check_loaders
 from dn_mmdet.engine.preflight.planned import DatasetContent, PlannedRun
 from dn_mmdet.engine.preflight.schedule import check_schedule
@@ -347,3 +347,25 @@ def test_samplers_that_are_not_known_are_left_alone():
     assert checked(plan(images=2, train=dict(batch_sampler=batches, batch_size=[4, 4]))) == []
     with pytest.raises(UserError, match='persistent_workers is True'):
         checked(plan(train=dict(sampler=sampler, persistent_workers=True)))
+
+
+@pytest.mark.parametrize(
+    'options, words',
+    [
+        (['train_dataloader.batch_size=9'], 'Set train_dataloader.batch_size to 8 or less'),
+        (['train_dataloader.dataset.indices=0'], 'train_dataloader.dataset has no images'),
+        (['train_cfg.max_epochs=0'], 'train_cfg.max_epochs is 0'),
+        (['max_epochs=3'], 'set train_cfg.max_epochs'),
+    ],
+)
+def test_the_tool_refuses(options, words, place, refused):
+    """The digits' configuration drops a batch that is not full; eight images are there."""
+    sentence = refused('train.py', 'tiny.py', '--cfg-options', *options, folder=place)
+    assert words in sentence
+
+
+def test_another_folder_for_all_data(place):
+    (place / 'data').rename(place / 'elsewhere')
+    with pytest.raises(UserError, match='data/ does not exist'):
+        run_preflight(load_config('tiny.py'), 'train')
+    assert run_preflight(load_config('tiny.py', {'data_root': 'elsewhere'}), 'train') == []
