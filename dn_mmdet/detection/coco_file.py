@@ -5,7 +5,7 @@ from typing import Any
 
 from mmdet.datasets.api_wrappers.coco_api import COCO
 
-from ..datasets.files.coco import load_annotations
+from ..datasets.files.coco import load_annotations, root_category
 from ..utils.errors import UserError
 from ..utils.text import first_few
 
@@ -87,6 +87,10 @@ class CocoFile(COCO):
         found: dict[str, list[Any]] = {name: [] for name in names}
         for category in self.cats.values():
             found.get(category['name'], []).append(category['id'])
+        root = root_category(self.dataset)
+        if root and len(found.get(root['name'], ())) > 1:
+            # A project of Roboflow may have the name of its class.
+            found[root['name']].remove(root['id'])
         self._demand_one_of_each(found)
         for name in names:
             if not found[name]:
