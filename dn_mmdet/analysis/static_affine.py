@@ -15,7 +15,7 @@ from ..engine.test import load_test_config
 from ..layers.dynamic_norm import DynamicNorm
 from ..layers.inspect import watch_affine
 from ..utils.errors import UserError
-from ..utils.files import write_json
+from ..utils.files import check_output_file, write_json
 from ..utils.text import markdown_table
 
 __all__ = ['StaticAffine', 'hold_affine', 'mean_affine', 'static_affine']
@@ -61,6 +61,8 @@ def static_affine(
     Raises:
         UserError: A mistake in configuration, data or checkpoint, or a model without DN layers.
     """
+    if out is not None:
+        check_output_file(out, '--out')
     cfg = load_test_config(config, checkpoint, work_dir, cfg_options)
     notes = run_preflight(cfg, 'test')
     with as_user_errors(cfg):

@@ -24,7 +24,7 @@ from ..figures.affine import plot_affine
 from ..layers.dynamic_norm import DynamicNorm
 from ..layers.inspect import AffineSummary, norm_layers, record_affine, summarize_affine
 from ..utils.errors import UserError
-from ..utils.files import write_text
+from ..utils.files import check_output_folder, write_text
 from ..utils.text import markdown_table
 from .model import load_model
 
@@ -63,6 +63,8 @@ def visualize_affine(
         UserError: A mistake in configuration, checkpoint, images or layer names.
     """
     cfg = load_test_config(config, checkpoint, cfg_options=cfg_options)
+    folder = Path(out) if out else Path(cfg.work_dir) / 'affine'
+    check_output_folder(folder, '--out')
     groups = find_images(images, per_class)
     with config_scope(cfg):
         model, pipeline = load_model(cfg, checkpoint), _pipeline(cfg)
@@ -76,7 +78,6 @@ def visualize_affine(
                 order.append(group)
     summaries = {name: summarize_affine(entries) for name, entries in records.items() if entries}
     chosen = list(layers) or _first_and_last(model, list(summaries))
-    folder = Path(out) if out else Path(cfg.work_dir) / 'affine'
     folder.mkdir(parents=True, exist_ok=True)
     plot_affine(
         {name: _by_group(name, records[name], order) for name in chosen},

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..runs import Training, run_all
 from ..utils.errors import UserError
-from ..utils.files import atomic_write
+from ..utils.files import atomic_write, check_output_folder
 from .comparison import Comparison, compare_folders
 from .images.galleries import draw_galleries
 from .images.intervals import IMAGE_RESAMPLES
@@ -62,6 +62,7 @@ def compare_runs(
         UserError: Fewer than two comparable groups of runs, no common metric, or ``out`` cannot
             be written.
     """
+    check_output_folder(out, '--out')
     comparison = compare_folders(
         work_dirs, metric, baseline, failed or {}, predictions, resamples, test
     )
@@ -142,6 +143,7 @@ def compare_configs(
         UserError: A configuration cannot be read, or too few runs can be compared.
         KeyboardInterrupt: The message says how to continue.
     """
+    check_output_folder(work_root, '--work-root')
     configs = [Path(config) for config in configs]
     if len(configs) < 2:
         raise UserError(

@@ -10,6 +10,7 @@ from mmengine.evaluator import DumpResults
 from mmengine.registry import HOOKS, MODELS, TRANSFORMS
 
 from ..utils.errors import UserError
+from ..utils.files import check_output_file
 from .config import load_config
 from .preflight import PlannedRun, run_preflight
 from .preflight.registries import config_scope, find_type
@@ -56,6 +57,8 @@ def test(
     """
     if out is not None and not out.endswith(('.pkl', '.pickle')):
         raise UserError(f'--out {out} must end in .pkl or .pickle: predictions are pickled.')
+    if out is not None:
+        check_output_file(out, '--out')
     cfg = load_test_config(config, checkpoint, work_dir, cfg_options, launcher)
     if show or show_dir:
         _visualize(cfg, show, show_dir, wait_time)

@@ -22,7 +22,7 @@ from ..paths import configs_root
 from ..runs import Training, read_run_log, run_all
 from ..runs.make_predictions import Testing
 from ..runs.schedule import Call, Report
-from ..utils.files import write_json, write_text
+from ..utils.files import check_output_folder, write_json, write_text
 from ..utils.text import markdown_table
 
 __all__ = ['METRICS', 'metrics_table', 'run_demo']
@@ -59,6 +59,7 @@ def run_demo(work_root: str | os.PathLike = 'work_dirs', seed: int = 0) -> Path:
         KeyboardInterrupt: The message says how to continue.
     """
     began = time.monotonic()
+    check_output_folder(work_root, '--work-root')
     work_root = Path(work_root)
     out = work_root / 'demo'
     out.mkdir(parents=True, exist_ok=True)

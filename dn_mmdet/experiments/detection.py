@@ -11,6 +11,7 @@ from ..compare.run import compare_runs, train_missing
 from ..datasets import build_digits_coco
 from ..paths import configs_root
 from ..runs import Training
+from ..utils.files import check_output_folder
 
 __all__ = ['VARIANTS', 'Variant', 'compare_embedded']
 
@@ -135,6 +136,8 @@ def compare_embedded(
         UserError: Too few runs can be compared.
         KeyboardInterrupt: The message says how to continue.
     """
+    check_output_folder(work_root, '--work-root')
+    check_output_folder(out or work_root, '--out')
     work_root, out = Path(work_root), Path(out or work_root)
     build_digits_coco('data/digits')
     options = {**COMMON, **(cfg_options or {})}

@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
 
-__all__ = ['atomic_write', 'remove_leftovers', 'whole_folder', 'write_json', 'write_text']
+from .errors import UserError
+
+__all__ = [
+    'atomic_write',
+    'check_output_file',
+    'check_output_folder',
+    'remove_leftovers',
+    'whole_folder',
+    'write_json',
+    'write_text',
+]
 
 
 @contextmanager
@@ -69,6 +79,47 @@ def remove_leftovers(folder: str | os.PathLike, suffix: str) -> None:
     """
     for path in Path(folder).glob(f'*{suffix}.{"[0-9a-f]" * 8}.tmp'):
         path.unlink(missing_ok=True)
+
+
+def check_output_folder(path: str | os.PathLike, source: str) -> None:
+    """Check that a folder can be written to, or made; nothing is made.
+
+    To be called before the work whose results go there.
+
+    Args:
+        path (str | PathLike): The folder.
+        source (str): The option or key that names it, for the message.
+
+    Raises:
+        UserError: It, or what it would be made in, is not a folder or must not be written to.
+    """
+    folder = Path(os.path.abspath(path))
+    there = next(part for part in (folder, *folder.parents) if part.exists())
+    if not there.is_dir():
+        what = 'is not a folder' if there == folder else f'cannot be made: {there} is not a folder'
+        raise UserError(f'{source} {os.fspath(path)} {what}; choose another folder.')
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(
+            f'{source} {os.fspath(path)} cannot be written: correct the permissions of {there}, '
+            'or choose another folder.'
+        )
+
+
+def check_output_file(path: str | os.PathLike, source: str) -> None:
+    """Check that a file can be written or replaced, as :func:`check_output_folder` does.
+
+    Args:
+        path (str | PathLike): The file.
+        source (str): The option that names it, for the message.
+
+    Raises:
+        UserError: It is a folder or a device, or its folder cannot be written to.
+    """
+    target = Path(path)
+    if target.exists() and not target.is_file():
+        kind = 'a folder' if target.is_dir() else 'not a plain file'
+        raise UserError(f'{source} {target} is {kind}: give the name of a file.')
+    check_output_folder(os.path.dirname(os.path.realpath(target)), f'the folder of {source}')
 
 
 @contextmanager

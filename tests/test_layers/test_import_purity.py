@@ -33,7 +33,18 @@ assert DNB is dn_mmdet.layers.DNB and convert_batchnorm(DNB(4).bn).num_features 
 """
 
 
-@pytest.mark.parametrize('code', [LAYERS, FACE], ids=['layers', 'face'])
+# mmengine brings neither mmdet nor what mmdet brings.
+MMENGINE = """
+import sys
+for name in ('mmcv', 'mmdet', 'torchvision', 'tqdm', 'jinja2', 'scipy', 'pycocotools'):
+    sys.modules[name] = None
+import dn_mmdet.engine
+from mmengine.registry import MODELS
+assert MODELS.build(dict(type='DNB', num_features=4)).num_features == 4
+"""
+
+
+@pytest.mark.parametrize('code', [LAYERS, FACE, MMENGINE], ids=['layers', 'face', 'mmengine alone'])
 def test_without_openmmlab_packages(code):
     environment = os.environ | {'PYTHONPATH': str(ROOT)}
     run = subprocess.run(

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 import dn_mmdet
-from dn_mmdet.utils.files import atomic_write, remove_leftovers, write_json, write_text
+from dn_mmdet.utils.errors import UserError
+from dn_mmdet.utils.files import (
+    atomic_write,
+    check_output_file,
+    check_output_folder,
+    remove_leftovers,
+    write_json,
+    write_text,
+)
 
 
 def test_failed_write_leaves_the_old_file(tmp_path):
@@ -64,3 +72,36 @@ def test_nothing_else_in_the_package_replaces_a_file_in_its_own_way():
         if re.search(r'os\.(replace|rename)\(|\.tmp\b|NamedTemporaryFile', file.read_text())
     ]
     assert others == ['utils/files.py']
+
+
+@pytest.mark.parametrize(
+    'path, words',
+    [
+        ('file', 'is not a folder; choose another'),
+        ('file/inner/folder', 'file is not a folder'),
+        ('/dev/null', '/dev/null is not a folder'),
+        ('locked/new', 'correct the permissions of .*locked'),
+    ],
+)
+def test_output_folders_are_checked_before_the_work(path, words, tmp_path, monkeypatch):
+    (tmp_path / 'file').write_text('')
+    (tmp_path / 'locked').mkdir()
+    # The one who runs this may be allowed everything.
+    monkeypatch.setattr(os, 'access', lambda path, mode: Path(path).name != 'locked')
+    with pytest.raises(UserError, match=f'--out .*{words}'):
+        check_output_folder(tmp_path / path, '--out')
+    assert sorted(os.listdir(tmp_path)) == ['file', 'locked']
+
+
+def test_output_files_are_checked_before_the_work(tmp_path):
+    (tmp_path / 'file').write_text('')
+    for path in ('file', 'new', 'folder/new'):
+        check_output_file(tmp_path / path, '--out')
+        check_output_folder(tmp_path / path / '..', '--out')
+    with pytest.raises(UserError, match='is a folder: give the name of a file'):
+        check_output_file(tmp_path, '--out')
+    with pytest.raises(UserError, match='not a plain file'):
+        check_output_file('/dev/null', '--out')
+    with pytest.raises(UserError, match='the folder of --out .* is not a folder'):
+        check_output_file(tmp_path / 'file/new', '--out')
+    assert os.listdir(tmp_path) == ['file']

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from ...utils.files import check_output_folder
 from ...utils.progress import Progress
 from ..environment import describe_environment, process_settings, usable_device
 from .cases import ModelCase
@@ -40,6 +41,7 @@ def run_benchmark(
         UserError: A device, model or input that cannot be used, or a foreign file in ``out``.
         KeyboardInterrupt: The message says how to continue.
     """
+    check_output_folder(out, '--out')
     device, out = usable_device(device), Path(out)
     with process_settings(threads):
         results = ResultFile(out / 'benchmark.json', describe_environment(device))

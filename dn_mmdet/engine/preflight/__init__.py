@@ -21,6 +21,7 @@ from .config import (
     check_optimizer,
     check_types,
     check_vis_backends,
+    check_work_dir,
 )
 from .data import check_datasets, register_dataset_check
 from .evaluation import check_metrics, check_save_best
@@ -55,6 +56,7 @@ DATA_CHECKS: tuple[Callable[[PlannedRun], None], ...] = (
 )
 # In this order: what is quick comes first, and what stands on something comes behind it.
 CHECKS: tuple[Callable[[PlannedRun], None], ...] = (
+    check_work_dir,
     check_keys,
     check_names,
     check_types,

@@ -12,10 +12,18 @@ from mmengine.optim import build_optim_wrapper
 from torch import Tensor
 
 from ...utils.errors import UserError
+from ...utils.files import check_output_folder
 from .planned import PlannedRun, silence
 from .registries import config_mistakes, dicts_in, find_type, unknown_type
 
-__all__ = ['check_keys', 'check_model', 'check_optimizer', 'check_types', 'check_vis_backends']
+__all__ = [
+    'check_keys',
+    'check_model',
+    'check_optimizer',
+    'check_types',
+    'check_vis_backends',
+    'check_work_dir',
+]
 
 NEEDED_KEYS = {
     'train': ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'),
@@ -102,6 +110,16 @@ def check_keys(run: PlannedRun) -> None:
                 f'{key} is {value!r} in {run.cfg.filename}, not a dict that says what to read: '
                 f"set it as in {part}_dataloader.dataset=dict(type='CocoDataset', ...)."
             )
+
+
+def check_work_dir(run: PlannedRun) -> None:
+    """Check that the work folder can be written to.
+
+    Raises:
+        UserError: It, or what it would be made in, is not a folder or must not be written to.
+    """
+    if run.cfg.get('work_dir'):
+        check_output_folder(run.cfg.work_dir, '--work-dir')
 
 
 def check_types(run: PlannedRun) -> None:

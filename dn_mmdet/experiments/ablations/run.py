@@ -18,6 +18,7 @@ from ...datasets import build_digits_coco
 from ...runs import Job, run_all
 from ...runs.schedule import Report
 from ...utils.errors import UserError
+from ...utils.files import check_output_folder
 from .cells import CONFIG, TEST_BATCHES, AblationCell, Tables, plan
 from .report import write_ablation_report
 from .results import AblationResults
@@ -52,6 +53,7 @@ def run_ablations(
         KeyboardInterrupt: The message says how to continue.
     """
     out = Path(out)
+    check_output_folder(out, '--out')
     out.mkdir(parents=True, exist_ok=True)
     build_digits_coco('data/digits')
     tables = plan(seeds)
