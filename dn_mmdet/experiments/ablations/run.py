@@ -56,7 +56,7 @@ def run_ablations(
     check_output_folder(out, '--out')
     out.mkdir(parents=True, exist_ok=True)
     build_digits_coco('data/digits')
-    tables = plan(seeds)
+    tables = plan(tuple(dict.fromkeys(seeds)))
     results = AblationResults(out / 'ablations.csv', _recipe())
     if results.set_aside:
         print(f'rows from another recipe or other data were moved to {results.set_aside}')
