@@ -155,9 +155,8 @@ def form_mismatch(
             and given | {'sc_input': None} != wanted | {'sc_input': None}
         ):
             reason = (
-                f'the weights were trained with {_worded(given)} and this layer has '
-                f'{_worded(wanted)}, but the weights of a part of a checkpoint are not converted: '
-                'give it the former'
+                f'the weights were trained with {_worded(given)} and the layer has '
+                f'{_worded(wanted)}, for which they would not be converted: give it the former'
             )
         reasons += [reason] if reason else []
     return (reasons[0], len(reasons)) if reasons else None
@@ -271,7 +270,7 @@ def _why_inconvertible(given: Mapping[str, Any], own: Mapping[str, Any]) -> str:
     seen, sees = given['sc_input'], own['sc_input']
     if seen and sees and seen != sees:
         return (
-            f'the weights were trained with sc_input={seen!r} and this layer has '
+            f'the weights were trained with sc_input={seen!r} and the layer has '
             f'sc_input={sees!r}: give it sc_input={seen!r}'
         )
     if sees and not seen and given['fc1_scale'] != own['fc1_scale']:

@@ -260,7 +260,7 @@ def test_weights_of_other_factors_are_converted(by, trained, other, tmp_path):
     assert form_mismatch(target, state) is None
     # Where no metadata reach the layers, what differs by factors alone is wrong as well.
     words, count = form_mismatch(target, state, converted=False)
-    assert count == 1 and 'are not converted' in words
+    assert count == 1 and 'would not be converted' in words
 
 
 @pytest.mark.parametrize('fuse', ['fc1', 'fc2'])
@@ -288,7 +288,7 @@ def test_a_state_of_the_first_version_computes_what_it_did(form):
     [
         ({}, NORMALIZED, "trained with sc_input='raw' and .*'normalized': give it sc_input='raw'"),
         ({}, CONDITIONED, "trained with sc_input='raw' and .*'normalized': give it sc_input='raw'"),
-        (CONDITIONED, {}, "trained with sc_input='normalized' and this layer has sc_input='raw'"),
+        (CONDITIONED, {}, "trained with sc_input='normalized' and the layer has sc_input='raw'"),
         (None, CONDITIONED, "'paper' and gain=1 by a version that did not record sc_input"),
     ],
 )

@@ -11,7 +11,7 @@ from mmengine.model.weight_init import PretrainedInit
 from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
-from ...layers.state import TWINS, norm_mismatch, norms_of, rekeyed
+from ...layers.state import TWINS, form_mismatch, norm_mismatch, norms_of, rekeyed
 from ...utils.errors import UserError
 from ...utils.text import first_few
 from ..checkpoint_file import read_checkpoint, state_dict_of
@@ -130,7 +130,8 @@ def _check_resume(run: PlannedRun) -> None:
     content = run.files.checkpoint(path, '--resume')
     state = state_dict_of(content, path)
     _demand(
-        _match(run.model, content, state, path, run.cfg),
+        # The state of the optimizer is not converted.
+        _match(run.model, content, state, path, run.cfg, converted=False),
         path,
         run.cfg,
         'Resume with the configuration that the run was started with, or start a new run from '
@@ -198,7 +199,8 @@ def _check_pretrained(run: PlannedRun) -> None:
         state = _without_prefix(state_dict_of(content, path), init.get('prefix'), own, path, key)
         if type(module).init_weights is not BaseModule.init_weights:
             continue  # it converts what it loads in its own way
-        match = _match(module, content, state, path, run.cfg)
+        # mmengine leaves out what tells of the form where it takes a part of a file.
+        match = _match(module, content, state, path, run.cfg, converted=not init.get('prefix'))
         # A classifier's last layer may lie beside the backbone in the file.
         foreign = [k for k in match.unexpected if k.partition('.')[0] in own]
         _demand(
@@ -212,9 +214,19 @@ def _check_pretrained(run: PlannedRun) -> None:
 
 
 def _match(
-    model: nn.Module, content: Mapping, state: dict[str, Tensor], path: str, cfg: Config
+    model: nn.Module,
+    content: Mapping,
+    state: dict[str, Tensor],
+    path: str,
+    cfg: Config,
+    converted: bool = True,
 ) -> StateMatch:
     _check_twins(model, content, state, path, cfg)
+    if differing := form_mismatch(model, state, converted):
+        reason, count = differing
+        raise UserError(
+            f'{path} does not fit {count} norm layers of the model of {cfg.filename}: {reason}.'
+        )
     other = norm_mismatch(model, state)
     match = match_state(model, state)
     if other and not (other[0] == 'BN' and cfg.get('allow_bn_checkpoint', False)):

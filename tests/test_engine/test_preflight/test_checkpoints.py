@@ -10,6 +10,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import load_checkpoint
 
 from dn_mmdet.engine import load_config, run_preflight
+from dn_mmdet.utils.errors import UserError
 from tests.helpers.checkpoints import save
 from tests.helpers.tiny import write_config
 
@@ -216,6 +217,22 @@ def test_norms_with_the_same_keys_in_a_file_of_before_they_said_what_they_are(no
     content['meta']['cfg'] = "norm_cfg=dict(type='DNB')"
     torch.save(content, norms / 'dnb.pth')
     assert run_preflight(load_config('dnb.py', {'load_from': 'dnb.pth'}), 'train') == []
+
+
+def test_forms_of_the_sc_module(norms):
+    """What differs by a factor is converted where the checkpoint is loaded whole, and alone."""
+    key = 'model.backbone.norm_cfg.'
+    gain, conditioned = {f'{key}gain': 2.0}, {f'{key}parameterization': 'conditioned'}
+    whole, part = {'load_from': 'dnb.pth'}, {pretrained('dnb.pth')[1].split('=')[0]: 'dnb.pth'}
+    assert run_preflight(load_config('dnb.py', {**whole, **gain}), 'train') == []
+    for file, options, words in (
+        ('dnb.py', {**whole, **gain, 'resume': True}, 'and gain=1 and .* gain=2, for which they w'),
+        ('dnb_pretrained.py', {**part, **gain}, "'paper' and gain=2, for which they would not"),
+        ('dnb.py', {**whole, **conditioned}, "sc_input='raw' and .*: give it sc_input='raw'"),
+        ('dnb_pretrained.py', {**part, **conditioned}, "sc_input='raw' and .*'normalized'"),
+    ):
+        with pytest.raises(UserError, match=f'dnb.pth does not fit 52 norm layers .*{words}'):
+            run_preflight(load_config(file, options), 'train')
 
 
 def test_bn_checkpoint_on_purpose(norms):
