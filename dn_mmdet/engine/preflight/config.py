@@ -68,6 +68,9 @@ PLACES = (
     ),
 )
 
+# Elsewhere mmengine has a type of its own where none is given.
+ALWAYS_TYPED = ('HOOKS', 'TRANSFORMS', 'DATA_SAMPLERS')
+
 # mmengine imports them when the first value is to be written: the module, and what to install.
 NEEDED_PACKAGES = {
     'TensorboardVisBackend': ('torch.utils.tensorboard', 'tensorboard'),
@@ -138,6 +141,12 @@ def check_types(run: PlannedRun) -> None:
                 if name == 'METRICS' and find_type(registries.EVALUATOR, type_):
                     continue
                 raise unknown_type(f'{key}.type', type_, cfg)
+            absent = type_ is None and name in ALWAYS_TYPED
+            if absent or not (type_ is None or isinstance(type_, str) or callable(type_)):
+                raise UserError(
+                    f'{cfg.filename}: {key}.type is {type_!r}: give the name of a class, or in a '
+                    'configuration in pure Python the class.'
+                )
     # mmcv builds these, and its message for an unknown one does not name it.
     for key, part in dicts_in(cfg.get('model'), 'model'):
         if key.rpartition('.')[2] in ('norm_cfg', 'act_cfg', 'conv_cfg'):

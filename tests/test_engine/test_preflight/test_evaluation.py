@@ -3,7 +3,7 @@
 import pytest
 from mmengine.config import Config
 
-from dn_mmdet.engine.preflight.config import check_keys, check_model
+from dn_mmdet.engine.preflight.config import check_keys, check_model, check_types
 from dn_mmdet.engine.preflight.evaluation import check_metrics, check_save_best
 from dn_mmdet.engine.preflight.planned import PlannedRun
 from dn_mmdet.engine.preflight.registries import config_scope
@@ -143,6 +143,21 @@ def test_arguments_of_the_checkpoint_hook(options, words):
 def test_parts_of_a_run_that_are_not_there(more, mode, words):
     with pytest.raises(UserError, match=words):
         check(check_keys, planned(COCO, mode=mode, **more))
+
+
+@pytest.mark.parametrize(
+    'hook, words',
+    [
+        (dict(interval=1), 'default_hooks.checkpoint.type is None'),
+        (dict(type=3), 'default_hooks.checkpoint.type is 3: give the name'),
+        (dict(type='no.such.Hook'), "'no.such.Hook', which is not registered"),
+        (dict(type='os'), "'os', which is not registered"),
+    ],
+)
+def test_types_that_are_none(hook, words):
+    run = planned(COCO, default_hooks=dict(checkpoint=hook))
+    with pytest.raises(UserError, match=words):
+        check(check_types, run)
 
 
 def test_a_run_without_evaluation_is_whole():
