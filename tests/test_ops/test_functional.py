@@ -95,7 +95,7 @@ def test_fused_paths_refuse_second_derivatives(path):
     tensors, running = arguments(dtype=DTYPES[path])
     y = run(path, tensors, running)
     (grad,) = torch.autograd.grad(y.square().sum(), tensors[:1], create_graph=True)
-    with pytest.raises(RuntimeError, match='differentiate twice'):
+    with pytest.raises(RuntimeError, match='differentiated twice'):
         grad.sum().backward()
 
 
