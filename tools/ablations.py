@@ -26,6 +26,14 @@ def parse_args() -> dict[str, Any]:
         type=int,
         help='cells that train side by side, one thread each (default: one per core)',
     )
+    parser.add_argument(
+        '--variants',
+        nargs='+',
+        default=[],
+        metavar='NAME',
+        help='also train DN-B with these settings of the SC-Module at every learning rate and '
+        'batch size (conditioned, conditioned_bn, ...)',
+    )
     return vars(parser.parse_args())
 
 

@@ -55,9 +55,11 @@ def parse_args() -> dict[str, Any]:
     )
     parser.add_argument(
         '--variants',
-        action='store_true',
+        nargs='*',
+        default=False,
+        metavar='NAME',
         help='afterwards, also train DN-B with other SC-Module settings and another start, with '
-        'all seeds',
+        'all seeds; with names, these (conditioned, conditioned_bn, ...), in what --extra adds too',
     )
     parser.add_argument(
         '--cfg-options',
@@ -66,7 +68,10 @@ def parse_args() -> dict[str, Any]:
         metavar='KEY=VALUE',
         help='override settings in every run, as for tools/train.py',
     )
-    return vars(parser.parse_args())
+    args = vars(parser.parse_args())
+    if args['variants'] == []:
+        args['variants'] = True
+    return args
 
 
 if __name__ == '__main__':

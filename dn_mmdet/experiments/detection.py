@@ -1,7 +1,7 @@
 """The embedded benchmark: BN, DN-B, SE + BN and GN as detectors of the embedded digits."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from ..compare.run import compare_runs, train_missing
 from ..datasets import build_digits_coco
 from ..paths import configs_root
 from ..runs import Training
+from ..utils.errors import UserError
 from ..utils.files import check_output_folder
 
-__all__ = ['VARIANTS', 'Variant', 'compare_embedded']
+__all__ = ['FORMS', 'VARIANTS', 'Variant', 'compare_embedded']
 
 
 @dataclass(frozen=True)
@@ -96,13 +97,31 @@ VARIANTS = {
     'normalized_sc_lr_x4': Variant('dnb', {**NORMALIZED, **FAST}),
 }
 
+CONDITIONED = {'model.backbone.norm_cfg.parameterization': 'conditioned'}
+
+
+def _gain(gain: str) -> dict[str, Any]:
+    return {**CONDITIONED, 'model.backbone.norm_cfg.gain': gain}
+
+
+# The same for the forms of the SC-Module that docs/method.md describes.
+FORMS = {
+    'conditioned': Variant('dnb', CONDITIONED),
+    'conditioned_sqrt_bn': Variant('dnb', _gain('sqrt_bn')),
+    'conditioned_bn': Variant('dnb', _gain('bn')),
+    'g1_normalized': Variant('dnb_g1', NORMALIZED),
+    'g1_conditioned': Variant('dnb_g1', CONDITIONED),
+    'g1_conditioned_sqrt_bn': Variant('dnb_g1', _gain('sqrt_bn')),
+    'g1_conditioned_bn': Variant('dnb_g1', _gain('bn')),
+}
+
 
 def compare_embedded(
     work_root: str | os.PathLike = 'work_dirs/compare',
     seeds: Sequence[int] = (0, 1, 2),
     workers: int | None = None,
     extra: bool = False,
-    variants: bool = False,
+    variants: bool | Sequence[str] = False,
     out: str | os.PathLike | None = None,
     cfg_options: Mapping[str, Any] | None = None,
     **report: Any,
@@ -120,10 +139,11 @@ def compare_embedded(
         seeds (Sequence[int]): Seeds of every arm. Defaults to (0, 1, 2).
         workers (int, optional): Runs at a time. Defaults to one for each core, with a GPU to 1.
         extra (bool): Then also compare BN and DN-B (16, oup), seed 0, at four times the learning
-            rate and at batch size 2, in ``lr_x4/`` and ``batch_2/`` of ``out``. Defaults to
-            False.
-        variants (bool): Then also compare BN and DN-B with the latter's
-            :data:`dn_mmdet.experiments.detection.VARIANTS`, with all seeds, in ``variants/`` of
+            rate and at batch size 2, in ``lr_x4/`` and ``batch_2/`` of ``out``; with variants that
+            are named, these too, and all with all seeds. Defaults to False.
+        variants (bool | Sequence[str]): Then also compare BN and DN-B with the latter's
+            :data:`dn_mmdet.experiments.detection.VARIANTS`, or with those named of them and of
+            :data:`dn_mmdet.experiments.detection.FORMS`, with all seeds, in ``variants/`` of
             ``out``. Defaults to False.
         out (str | PathLike, optional): Folder of the report. Defaults to ``work_root``.
         cfg_options (Mapping[str, Any], optional): Settings of every run, dotted key to value.
@@ -133,12 +153,14 @@ def compare_embedded(
         Comparison: Of the arms.
 
     Raises:
-        UserError: Too few runs can be compared.
+        UserError: Too few runs can be compared, or there is no such variant.
         KeyboardInterrupt: The message says how to continue.
     """
     check_output_folder(work_root, '--work-root')
     check_output_folder(out or work_root, '--out')
     work_root, out = Path(work_root), Path(out or work_root)
+    named = {} if isinstance(variants, bool) else _named(variants)
+    chosen = (VARIANTS if variants else {}) if isinstance(variants, bool) else named
     build_digits_coco('data/digits')
     options = {**COMMON, **(cfg_options or {})}
     seeds = list(dict.fromkeys(seeds))
@@ -147,29 +169,45 @@ def compare_embedded(
         for arm in ARMS:
             plan.add(seed, Variant(arm))
     comparison = plan.compare(workers, out=out, **report)
-    for name, further in _further(work_root, options, seeds, extra, variants).items():
+    for name, further in _further(work_root, options, seeds, extra, chosen, named).items():
         print(f'\n{name}:')
         further.compare(workers, out=out / name, **report)
     return comparison
 
 
+def _named(names: Sequence[str]) -> dict[str, Variant]:
+    known = {**VARIANTS, **FORMS}
+    for name in names:
+        if name not in known:
+            raise UserError(
+                f'There is no variant {name!r} of DN-B to compare: give any of {", ".join(known)}.'
+            )
+    return {name: known[name] for name in names}
+
+
 def _further(
-    work_root: Path, options: Mapping[str, Any], seeds: Sequence[int], extra: bool, variants: bool
+    work_root: Path,
+    options: Mapping[str, Any],
+    seeds: Sequence[int],
+    extra: bool,
+    variants: Mapping[str, Variant],
+    named: Mapping[str, Variant],
 ) -> dict[str, '_Plan']:
-    """Name of each further comparison to its plan."""
+    """Name of each further comparison to its plan; what was named is in the extra ones too."""
     plans = {}
-    for name, changed in EXTRAS.items() if extra else ():
-        plans[name] = _Plan(work_root, options)
-        for arm in EXTRA_ARMS:
-            plans[name].add(EXTRA_SEED, Variant(arm, changed, pretrained=False), name)
+    for setting in EXTRAS if extra else ():
+        plans[setting] = plan = _Plan(work_root, options)
+        for seed in seeds if named else (EXTRA_SEED,):
+            plan.add_all(seed, dict.fromkeys([*EXTRA_ARMS, *_arms(named)]), named, setting)
     if variants:
         plans['variants'] = plan = _Plan(work_root, options)
         for seed in seeds:
-            for arm in dict.fromkeys(['bn', *(variant.arm for variant in VARIANTS.values())]):
-                plan.add(seed, Variant(arm))
-            for name, variant in VARIANTS.items():
-                plan.add(seed, variant, name)
+            plan.add_all(seed, dict.fromkeys(['bn', *_arms(variants)]), variants)
     return plans
+
+
+def _arms(variants: Mapping[str, Variant]) -> list[str]:
+    return [variant.arm for variant in variants.values()]
 
 
 class _Plan:
@@ -179,7 +217,20 @@ class _Plan:
         self.work_root, self.options = work_root, options
         self.trainings: dict[str, Training] = {}
 
-    def add(self, seed: int, variant: Variant, name: str = '') -> None:
+    def add_all(
+        self,
+        seed: int,
+        arms: Iterable[str],
+        variants: Mapping[str, Variant],
+        setting: str = '',
+    ) -> None:
+        """Add arms as they are, then variants of them; arguments as of :meth:`add`."""
+        for arm in arms:
+            self.add(seed, Variant(arm), setting=setting)
+        for name, variant in variants.items():
+            self.add(seed, variant, name, setting)
+
+    def add(self, seed: int, variant: Variant, name: str = '', setting: str = '') -> None:
         """Add a pretraining and the detector that starts from it.
 
         Args:
@@ -187,6 +238,7 @@ class _Plan:
             variant (Variant): The arm, and what is changed in it.
             name (str): Of the change, in the names of runs and folders. Defaults to '', where
                 nothing is changed.
+            setting (str): Of the detector alone, a key of ``EXTRAS``. Defaults to '', for none.
         """
         arm, start = variant.arm, variant.backbone or variant.arm
         first = self._add(
@@ -201,10 +253,15 @@ class _Plan:
             'train',
             arm,
             seed,
-            name,
+            '_'.join(filter(None, [name, setting])),
             cost=ARMS[arm][1],
             after=(first,),
-            options={**DETECTION, **variant.options, **self.options},
+            options={
+                **DETECTION,
+                **variant.options,
+                **EXTRAS.get(setting, {}),
+                **self.options,
+            },
         )
 
     def compare(self, workers: int | None, **report: Any) -> Comparison:

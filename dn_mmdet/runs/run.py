@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 
 from .. import layers
+from ..layers.dnb import DEFAULT_SC_INPUTS
 from .config import differences, effective, literal_config, parse_config, plain_types
 from .log import RunLog, died_of_nan, read_environment, read_revisions, read_run_log
 
@@ -29,6 +30,17 @@ NAMES = {
     'IN': 'IN',
     'LN': 'LN',
 }
+
+# What tells two norms of one name, r and g apart.
+DETAILS = (
+    'start',
+    'fuse',
+    'sc_input',
+    'detach_gap',
+    'parameterization',
+    'gain',
+    'num_groups',
+)
 
 
 class NormLabel(NamedTuple):
@@ -63,10 +75,13 @@ class NormLabel(NamedTuple):
         parameters = {} if layer is None else inspect.signature(layer).parameters
         defaults = {name: parameter.default for name, parameter in parameters.items()}
         r, g = (norm.get(key, defaults.get(key)) for key in ('r', 'g'))
+        if 'sc_input' in defaults:
+            form = norm.get('parameterization', defaults['parameterization'])
+            defaults['sc_input'] = DEFAULT_SC_INPUTS.get(form)
         details = [
             f'{key}={norm[key]}'
-            for key in ('start', 'fuse', 'sc_input', 'detach_gap', 'num_groups')
-            if key in norm and norm[key] != defaults.get(key)
+            for key in DETAILS
+            if key in norm and norm[key] not in (None, defaults.get(key))
         ]
         if kind == 'DNC':
             details = [

@@ -9,6 +9,7 @@ from dn_mmdet.compare import compare_folders, comparison
 from dn_mmdet.compare.images.predictions import Predictions
 from dn_mmdet.compare.report.blocks import report_title
 from dn_mmdet.runs.config import differences, effective, is_expected, parse_config
+from dn_mmdet.runs.run import NormLabel
 from dn_mmdet.utils.errors import UserError
 from tests.helpers.work_folders import BN, DNB
 
@@ -132,6 +133,31 @@ def test_settings_of_the_optimizer_and_the_origin_of_weights_tell_groups_apart(m
     ]
     assert report_title(compare_folders(folders)).startswith('BN and 4 others: mAP on data/')
     assert report_title(compare_folders(folders[:2])).startswith('BN, DN-B (16, oup): mAP on ')
+
+
+@pytest.mark.parametrize(
+    ('settings', 'details'),
+    [
+        ({}, ''),
+        ({'sc_input': 'raw', 'parameterization': 'paper', 'gain': 1}, ''),
+        ({'sc_input': None, 'gain': 2}, 'gain=2'),
+        (
+            {'parameterization': 'conditioned', 'gain': 'bn'},
+            'parameterization=conditioned, gain=bn',
+        ),
+        (
+            {'parameterization': 'conditioned', 'sc_input': 'normalized'},
+            'parameterization=conditioned',
+        ),
+        (
+            {'parameterization': 'conditioned', 'sc_input': 'raw'},
+            'sc_input=raw, parameterization=conditioned',
+        ),
+    ],
+)
+def test_a_norm_is_told_by_what_is_not_its_default(settings, details):
+    backbone = {'norm_cfg': {'type': 'DNB', 'r': 16, 'g': 'oup', **settings}}
+    assert NormLabel.of({'model': {'backbone': backbone}}).details == details
 
 
 def test_the_baseline_is_named_by_norm_or_folder(three_seeds):

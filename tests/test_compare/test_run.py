@@ -13,7 +13,7 @@ from mmengine.registry import MODELS
 
 from dn_mmdet.compare import compare_configs, compare_folders
 from dn_mmdet.experiments import detection as embedded
-from dn_mmdet.experiments.detection import VARIANTS, compare_embedded
+from dn_mmdet.experiments.detection import FORMS, VARIANTS, compare_embedded
 from dn_mmdet.paths import configs_root, tools_root
 from dn_mmdet.runs import Training
 from dn_mmdet.utils.errors import UserError
@@ -208,7 +208,7 @@ def test_variants_are_compared_with_bn_and_the_arm_that_they_change(benchmark, m
     assert len(benchmark) == 10 + sum(1 + variant.pretrained for variant in VARIANTS.values())
 
 
-@pytest.mark.parametrize('name', VARIANTS)
+@pytest.mark.parametrize('name', [*VARIANTS, *FORMS])
 def test_a_variant_changes_both_trainings_or_names_another_backbone(name, benchmark, monkeypatch):
     monkeypatch.setattr(embedded, 'compare_runs', lambda *_, **__: None)
     given = {}
@@ -217,8 +217,8 @@ def test_a_variant_changes_both_trainings_or_names_another_backbone(name, benchm
         'train_missing',
         lambda trainings, *_: given.update({training.work_dir: training for training in trainings}),
     )
-    compare_embedded(seeds=[0], variants=True)
-    variant = VARIANTS[name]
+    compare_embedded(seeds=[0], variants=[name])
+    variant = {**VARIANTS, **FORMS}[name]
     folder = f'work_dirs/compare/ssdlite_mbv2_{variant.arm}_digits_{name}/seed_0'
     detector = given[Path(folder)]
     (first,) = detector.after
@@ -231,6 +231,27 @@ def test_a_variant_changes_both_trainings_or_names_another_backbone(name, benchm
     config.merge_from_dict(detector.options)
     norm = dict(config.model.backbone.norm_cfg)
     assert MODELS.build(dict(norm, num_features=32)).sc is not None
+
+
+def test_named_variants_stand_in_the_extra_settings_too(benchmark, monkeypatch):
+    found = {}
+    monkeypatch.setattr(
+        embedded,
+        'compare_runs',
+        lambda folders, out, **_: found.update({str(out): [Path(f).parent.name for f in folders]}),
+    )
+    names = ['conditioned_bn', 'g1_conditioned']
+    compare_embedded(seeds=[0, 1], workers=1, extra=True, variants=names, out='x')
+    assert list(found) == ['x', 'x/lr_x4', 'x/batch_2', 'x/variants']
+    arms = ['bn_digits', 'dnb_digits', 'dnb_g1_digits', 'dnb_digits_conditioned_bn']
+    arms += ['dnb_g1_digits_g1_conditioned']
+    for place, end in (('lr_x4', '_lr_x4'), ('batch_2', '_batch_2'), ('variants', '')):
+        assert found[f'x/{place}'] == [f'ssdlite_mbv2_{arm}{end}' for arm in arms] * 2
+    # Each backbone is pretrained once, whatever the detector's rate.
+    assert len(benchmark) == len(set(benchmark)) == 2 * (2 * 5 + 2 + 2 + 2 * 5)
+    assert 'train DN-B (16, oup), conditioned_bn_lr_x4, seed 1' in benchmark
+    with pytest.raises(UserError, match="no variant 'best' .*conditioned_bn"):
+        compare_embedded(variants=['best'])
 
 
 def test_arms_start_from_their_own_seed_and_are_given_the_same(benchmark, monkeypatch):
@@ -340,3 +361,6 @@ def test_the_tools(played, configs, monkeypatch, capsys):
             cfg_options=None,
         )
     ]
+    for arguments, expected in (([], True), (['conditioned', 'normalized'],) * 2):
+        run_tool('compare_digits.py', ['--variants', *arguments], monkeypatch)
+        assert given[-1]['variants'] == expected

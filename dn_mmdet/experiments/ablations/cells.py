@@ -6,12 +6,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...paths import configs_root
+from ...utils.errors import UserError
 
 __all__ = [
     'AblationCell',
     'BASE_BATCH',
     'BASE_LR',
     'CONFIG',
+    'FORMS',
     'HIGH_LR',
     'ITERATIONS',
     'PAPER',
@@ -46,6 +48,15 @@ SC_VARIANTS = {
     PAPER: {'model.backbone.norm_cfg.start': 'paper'},
 }
 
+CONDITIONED = {'model.backbone.norm_cfg.parameterization': 'conditioned'}
+
+# Its forms that docs/method.md describes, which are trained where they are asked for.
+FORMS = {
+    'conditioned': CONDITIONED,
+    'conditioned_sqrt_bn': {**CONDITIONED, 'model.backbone.norm_cfg.gain': 'sqrt_bn'},
+    'conditioned_bn': {**CONDITIONED, 'model.backbone.norm_cfg.gain': 'bn'},
+}
+
 NAMES = {'BN': 'BN', 'SEBN': 'SE + BN', 'DNC': 'DN-C', 'DNB': 'DN-B'}
 
 BN = dict(norm='BN')
@@ -73,7 +84,7 @@ class AblationCell:
         r (int, optional): Its reduction ratio, where it has one.
         g (int | str, optional): Its channels of a group, where it has groups.
         fuse (str, optional): Where DN-C adds its branches.
-        variant (str, optional): One of ``SC_VARIANTS``.
+        variant (str, optional): One of ``SC_VARIANTS`` or ``FORMS``.
         lr (float): Learning rate at the start. Defaults to 0.05.
         batch_size (int): Images of a training step. Defaults to 64.
         iterations (int): Training steps. Defaults to 400.
@@ -139,7 +150,7 @@ class AblationCell:
             'param_scheduler.0.end': self.iterations,
             'param_scheduler.0.T_max': self.iterations,
             'randomness.seed': self.seed,
-            **SC_VARIANTS.get(self.variant, {}),
+            **{**SC_VARIANTS, **FORMS}.get(self.variant, {}),
         }
 
 
@@ -147,15 +158,34 @@ class AblationCell:
 Tables = Mapping[str, Sequence[AblationCell]]
 
 
-def plan(seeds: Sequence[int] = (0, 1, 2)) -> Tables:
+def plan(seeds: Sequence[int] = (0, 1, 2), variants: Sequence[str] = ()) -> Tables:
     """All cells, seed by seed, so that an early stop leaves whole seeds.
 
     Args:
         seeds (Sequence[int]): Seeds of every setting. Defaults to (0, 1, 2).
+        variants (Sequence[str]): Of ``SC_VARIANTS`` or ``FORMS``, which DN-B, g = 1 and 'oup', is
+            given at every learning rate and batch size too. Defaults to none.
 
     Returns:
         Tables: Table to its cells in the order of its rows; a cell may stand in several.
+
+    Raises:
+        UserError: There is no such variant.
     """
+    known = {**SC_VARIANTS, **FORMS}
+    for name in variants:
+        if name not in known:
+            raise UserError(
+                f'There is no variant {name!r} of the SC-Module to train: give any of '
+                f'{", ".join(map(repr, known))}.'
+            )
+    compared = [*COMPARED]
+    compared += [
+        setting
+        for name in variants
+        for norm in (DNB, DNB_OUP)
+        if (setting := dict(norm, variant=name)) not in compared
+    ]
     settings = {  # every cell's BN at the same learning rate and batch size is among them
         'module': [
             BN,
@@ -168,12 +198,12 @@ def plan(seeds: Sequence[int] = (0, 1, 2)) -> Tables:
         'r': [dict(norm='DNB', r=r, g=1) for r in (8, 16, 32)],
         'g': [dict(norm='DNB', r=16, g=g) for g in (1, 2, 4, 'oup')],
         'learning rate': [
-            dict(norm, lr=lr) for lr in (BASE_LR, 2 * BASE_LR, HIGH_LR) for norm in COMPARED
+            dict(norm, lr=lr) for lr in (BASE_LR, 2 * BASE_LR, HIGH_LR) for norm in compared
         ],
         'batch size': [
             dict(norm, batch_size=batch, iterations=iterations)
             for batch, iterations in ITERATIONS.items()
-            for norm in COMPARED
+            for norm in compared
         ],
         'test batch size': [BN, DNB, DNB_OUP],
         'variant': [

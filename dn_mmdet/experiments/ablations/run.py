@@ -33,6 +33,7 @@ def run_ablations(
     out: str | os.PathLike = 'work_dirs/ablations',
     seeds: Sequence[int] = (0, 1, 2),
     workers: int | None = None,
+    variants: Sequence[str] = (),
 ) -> Path:
     """Train and test every cell that the CSV file does not hold yet, then write the tables.
 
@@ -44,19 +45,21 @@ def run_ablations(
             the work folders of the cells. Defaults to 'work_dirs/ablations'.
         seeds (Sequence[int]): Seeds of every setting. Defaults to (0, 1, 2).
         workers (int, optional): Processes. Defaults to the cores that this process may use.
+        variants (Sequence[str]): As in :func:`.cells.plan`. Defaults to none.
 
     Returns:
         Path: ``out``.
 
     Raises:
-        UserError: A cell failed for another reason than a diverging loss.
+        UserError: A cell failed for another reason than a diverging loss, or there is no such
+            variant.
         KeyboardInterrupt: The message says how to continue.
     """
+    tables = plan(tuple(dict.fromkeys(seeds)), variants)
     out = Path(out)
     check_output_folder(out, '--out')
     out.mkdir(parents=True, exist_ok=True)
     build_digits_coco('data/digits')
-    tables = plan(tuple(dict.fromkeys(seeds)))
     results = AblationResults(out / 'ablations.csv', _recipe())
     if results.set_aside:
         print(f'rows from another recipe or other data were moved to {results.set_aside}')

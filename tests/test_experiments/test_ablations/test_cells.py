@@ -1,3 +1,4 @@
+import pytest
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
@@ -5,12 +6,15 @@ from mmengine.registry import MODELS
 from dn_mmdet.experiments.ablations.cells import (
     BASE_LR,
     CONFIG,
+    FORMS,
     HIGH_LR,
     ITERATIONS,
     SC_VARIANTS,
+    SLOW,
     AblationCell,
     plan,
 )
+from dn_mmdet.utils.errors import UserError
 
 
 def test_every_table_of_the_paper_has_its_rows():
@@ -85,7 +89,7 @@ def test_the_norms_of_all_cells_can_be_built():
 
 def test_a_variant_reaches_the_layers_or_the_optimizer():
     found = {}
-    for name in SC_VARIANTS:
+    for name in (*SC_VARIANTS, *FORMS):
         config = Config.fromfile(CONFIG)
         config.merge_from_dict(AblationCell('DNB', r=16, g=1, variant=name).options)
         model = MODELS.build(config.model)
@@ -98,7 +102,7 @@ def test_a_variant_reaches_the_layers_or_the_optimizer():
         found[name] = (
             layer.sc_input,
             layer.detach_gap,
-            layer.sc.start,
+            layer.sc.start if name in SC_VARIANTS else (layer.sc.parameterization, layer.sc.gain),
             round(ours['lr'] / BASE_LR, 6),
             ours['weight_decay'] / 4e-5,
             other['lr'] / BASE_LR,
@@ -109,7 +113,30 @@ def test_a_variant_reaches_the_layers_or_the_optimizer():
         'SC learning rate x 0.1': ('raw', False, 'identity', 0.1, 1.0, 1.0),
         'no weight decay on SC': ('raw', False, 'identity', 1.0, 0.0, 1.0),
         "start='paper'": ('raw', False, 'paper', 1.0, 1.0, 1.0),
+        'conditioned': ('normalized', False, ('conditioned', 1.0), 1.0, 1.0, 1.0),
+        'conditioned_sqrt_bn': ('normalized', False, ('conditioned', 'sqrt_bn'), 1.0, 1.0, 1.0),
+        'conditioned_bn': ('normalized', False, ('conditioned', 'bn'), 1.0, 1.0, 1.0),
     }
+
+
+def test_variants_that_are_asked_for_are_trained_at_every_rate_and_batch():
+    usual, asked = plan(seeds=(0,)), plan(seeds=(0,), variants=['conditioned_bn', SLOW])
+    for table, cells in asked.items():
+        more = [cell for cell in cells if cell not in usual[table]]
+        if table not in ('learning rate', 'batch size'):
+            assert not more
+            continue
+        # One of the two is there anyway, with g='oup'.
+        assert {(cell.variant, cell.g) for cell in more} == {
+            ('conditioned_bn', 1),
+            ('conditioned_bn', 'oup'),
+            (SLOW, 1),
+        }
+        places = {(cell.lr, cell.batch_size) for cell in cells}
+        assert len(more) == 3 * len(places) and len(set(cells)) == len(cells)
+        assert {cell.baseline for cell in more} <= set(cells)
+    with pytest.raises(UserError, match="no variant 'best' .*'conditioned_bn'"):
+        plan(variants=['best'])
 
 
 def test_smaller_batches_see_fewer_images_in_more_steps():
