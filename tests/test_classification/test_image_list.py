@@ -1,5 +1,6 @@
 """Annotation lists: what the data set reads, and what the check before a run says of wrong ones."""
 
+import gzip
 import numpy as np
 import pytest
 from mmengine.config import Config
@@ -84,6 +85,14 @@ def test_a_right_list_passes_the_check(place):
     assert check(wrapped) == [(f'{KEY}.dataset', ['snail', 'ape', 'zebra'])]
 
 
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16'])
+def test_lists_with_a_byte_order_mark(encoding, place):
+    for name in ('train.txt', 'classes.txt'):
+        path = place / 'lists' / name
+        path.write_bytes(path.read_text().removeprefix('# in this order\n').encode(encoding))
+    assert check(config()) == [(KEY, ['snail', 'ape', 'zebra'])]
+
+
 MISTAKES = {
     'no list': (
         lambda p: (p / 'lists/train.txt').unlink(),
@@ -93,6 +102,14 @@ MISTAKES = {
     'not text': (
         lambda p: (p / 'lists/train.txt').write_bytes(b'a.png 0\n\xff\xd8'),
         ['lists/train.txt is not text: byte 8'],
+    ),
+    'an archive': (
+        lambda p: (p / 'lists/train.txt').write_bytes(gzip.compress(b'a.png 0')),
+        ['lists/train.txt is a gzip archive, not a list in plain text: unpack it'],
+    ),
+    'an HTML page': (
+        lambda p: (p / 'lists/classes.txt').write_text('<!doctype html>'),
+        ['lists/classes.txt is an HTML page, not a list in plain text'],
     ),
     'no classes': (
         lambda p: (p / 'lists/classes.txt').unlink(),

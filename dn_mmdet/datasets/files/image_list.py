@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from ...utils.errors import UserError
 from ...utils.text import first_few
+from .file_kind import decoded, other_kind
 from .images import EXTENSIONS
 
 __all__ = ['read_image_list']
@@ -21,7 +22,7 @@ def read_image_list(
     A path may hold spaces: the label is what follows the last one. Empty lines do not count.
 
     Args:
-        path (str): The list, a text file in UTF-8.
+        path (str): The list, a text file in UTF-8 or UTF-16.
         metainfo (Mapping, optional): With ``classes``, the names in the order of the labels.
             Without them they are the lines of ``classes.txt`` next to the list.
         key (str): The configuration key that names the list, for messages. Defaults to
@@ -107,11 +108,18 @@ def _parse(line: str, classes: int) -> tuple[str, int, str]:
 
 def _lines(path: str) -> list[str]:
     try:
-        with open(path, encoding='utf-8') as file:
-            return file.read().splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f'{path} is not text: byte {error.start} is not UTF-8. Make it again ({HOW}).'
-        ) from error
+        with open(path, 'rb') as file:
+            data = file.read()
     except OSError as error:
         raise UserError(f'{path} cannot be read: {error.strerror}.') from error
+    kind, remedy = other_kind(data) or ('empty', '')
+    # Names of images may look like lines of these.
+    if kind not in ('empty', 'a YOLO label file', 'a YAML file'):
+        raise UserError(f'{path} is {kind}, not a list in plain text: {remedy}.')
+    try:
+        return decoded(data).splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f'{path} is not text: byte {error.start} is not {error.encoding.upper()}. Make it '
+            f'again ({HOW}).'
+        ) from error
