@@ -1,6 +1,7 @@
 """Annotation lists: what the data set reads, and what the check before a run says of wrong ones."""
 
 import gzip
+
 import numpy as np
 import pytest
 from mmengine.config import Config
