@@ -1,9 +1,11 @@
 """The boxes of a COCO file: how many are used in training and in evaluation, and why not more."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from .boxes import CROWD, IGNORED, NO_AREA, NORMALIZED, UnusedBoxes, box_fault
 
@@ -104,21 +106,20 @@ def judge_boxes(
     boxes = CocoBoxes(path, len(content['images']), purpose, coco_eval)
     names = {c['id']: c['name'] for c in content['categories'] if c['name'] in classes}
     sizes = {image['id']: (image['width'], image['height']) for image in content['images']}
-    habits = _Habits()
-    for annotation in content.get('annotations') or ():
-        name = names.get(annotation['category_id'])
-        if name is None:
-            continue
-        box, size = annotation['bbox'], sizes[annotation['image_id']]
-        boxes.given[name] += 1
-        reason, harmless = _fault(annotation, box, size, coco_eval)
-        if reason is None:
-            boxes.used[name] += 1
-        else:
+    chosen = [a for a in content.get('annotations') or () if a['category_id'] in names]
+    habits = _Habits(chosen, [sizes[a['image_id']] for a in chosen])
+    boxes.given.update(names[a['category_id']] for a in chosen)
+    boxes.used.update(boxes.given)
+    for i in habits.doubtful:
+        annotation = chosen[i]
+        name, box = names[annotation['category_id']], annotation['bbox']
+        reason, harmless = _fault(annotation, box, sizes[annotation['image_id']], coco_eval)
+        if reason is not None:
+            boxes.used[name] -= 1
             counts = (boxes.unused, boxes.unused_of.setdefault(name, UnusedBoxes()))
             for lost in (boxes.left_out,) if harmless else counts:
                 lost.add(reason, f'id {annotation["id"]}', box)
-        habits.add(annotation, box, size)
+    boxes.used = +boxes.used
     boxes.normalized = 0 < habits.largest <= 1 and habits.least >= 0
     boxes.notes = [*habits.notes(path, coco_eval)]
     return boxes
@@ -201,41 +202,47 @@ FEW = 0.03
 MANY = 20
 
 
-@dataclass
 class _Habits:
-    """What the boxes of a file have in common that tells of a mistake in writing them."""
+    """What the boxes of a file have in common that tells of a mistake in writing them.
 
-    total: int = 0
-    outside: list[Any] = field(default_factory=list)
-    as_corners: int = 0
-    areas: list[str] = field(default_factory=list)
-    ignored: list[Any] = field(default_factory=list)
-    least: float = float('inf')
-    largest: float = 0.0
-    end: float = 0.0
-    side: float = float('inf')
+    Args:
+        annotations (Sequence[Mapping]): With a box each; a million of them take seconds.
+        sizes (Sequence[tuple[float, float]]): Width and height of the image of each.
+    """
 
-    def add(
-        self, annotation: Mapping[str, Any], box: list[float], size: tuple[float, float]
+    def __init__(
+        self, annotations: Sequence[Mapping[str, Any]], sizes: Sequence[tuple[float, float]]
     ) -> None:
-        x, y, w, h = box
-        width, height = size
-        self.total += 1
-        self.least, self.largest = min(self.least, *box), max(self.largest, *box)
-        if annotation.get('ignore') and not annotation.get('iscrowd'):
-            self.ignored.append(annotation['id'])
-        if w < 1 or h < 1:
-            return
+        box = np.array([a['bbox'] for a in annotations], dtype=float).reshape(-1, 4)
+        size = np.array(sizes, dtype=float).reshape(-1, 2)
+        area = np.array([a['area'] for a in annotations], dtype=float)
+        (x, y, w, h), (width, height) = box.T, size.T
+        marked = np.array([bool(a.get('iscrowd') or a.get('ignore')) for a in annotations], bool)
+        begins_inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        solid = (w >= 1) & (h >= 1)
+        sound = begins_inside & solid & (area > LEAST_AREA) & (area <= LARGEST_AREA) & ~marked
+        # Which may be unused, and have to be looked at one by one.
+        self.doubtful = np.flatnonzero(~sound)
         right, bottom = width + TOLERANCE, height + TOLERANCE
-        if x < -TOLERANCE or y < -TOLERANCE or x + w > right or y + h > bottom:
-            self.outside.append(annotation['id'])
-        self.as_corners += x < w <= right and y < h <= bottom
-        area = annotation['area']
+        outside = (x < -TOLERANCE) | (y < -TOLERANCE) | (x + w > right) | (y + h > bottom)
+        self.outside = [annotations[i]['id'] for i in np.flatnonzero(solid & outside)]
+        corners = (x < w) & (w <= right) & (y < h) & (h <= bottom)
+        self.as_corners = int((solid & corners).sum())
         # A segmentation covers a part of its box, but not next to nothing of it.
-        if area > 1.1 * w * h + 1 or area < w * h / 1000:
-            self.areas.append(f'id {annotation["id"]}: {area:g} for {w:g} x {h:g}')
-        self.end = max(self.end, x + w, y + h)
-        self.side = min(self.side, width, height)
+        odd = solid & ((area > 1.1 * w * h + 1) | (area < w * h / 1000))
+        self.areas = [
+            f'id {annotations[i]["id"]}: {area[i]:g} for {w[i]:g} x {h[i]:g}'
+            for i in np.flatnonzero(odd)
+        ]
+        self.ignored = [
+            annotations[i]['id']
+            for i in np.flatnonzero(marked)
+            if not annotations[i].get('iscrowd')
+        ]
+        self.total = len(annotations)
+        self.least, self.largest = box.min(initial=np.inf), box.max(initial=0)
+        self.end = max((x + w)[solid].max(initial=0), (y + h)[solid].max(initial=0))
+        self.side = size[solid].min(initial=np.inf)
 
     def notes(self, path: str, coco_eval: bool) -> Iterator[str]:
         few = FEW * self.total
