@@ -106,6 +106,9 @@ def config_mistakes(cfg: Config, building: str = '') -> Iterator[None]:
         if isinstance(error, KeyError) and not by_registry and len(text.split()) < 4:
             raise
         what = building or 'what it describes'
+        if not text and isinstance(error, AssertionError) and frame.line:
+            # As in mmdet's necks: assert len(out_channels) - len(in_channels) == ...
+            text = f'{frame.line.removeprefix("assert ")!r} does not hold'
         place = f' ({os.path.basename(frame.filename)}, line {frame.lineno})'
         raise UserError(
             f'{cfg.filename}: {what} cannot be built: {text.rstrip(".")}'

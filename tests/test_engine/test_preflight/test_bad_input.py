@@ -257,6 +257,12 @@ CONFIGURATION = {
         set_option('model.backbone.widen', '2'),
         ['the model cannot be built', "unexpected keyword argument 'widen'"],
     ),
+    'assertion without words': (
+        'tiny.py',
+        None,
+        set_option('model.neck.in_channels', '[96, 1280]'),
+        ['the model cannot be built', 'in_channels == out_channels', 'does not hold', 'ssd_neck'],
+    ),
     'hook': (
         'tiny.py',
         None,
@@ -279,7 +285,7 @@ CONFIGURATION = {
         'tiny.py',
         None,
         set_option('optim_wrapper.optimizer.lrr', '0.1'),
-        ['the optimizer cannot be built', "'lrr'"],
+        ["optim_wrapper.optimizer has the argument 'lrr'", "did you mean 'lr'?"],
     ),
     'key': (
         'tiny.py',
