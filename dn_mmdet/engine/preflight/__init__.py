@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from ..distributed import on_rank_zero
 from . import voc  # noqa: F401 - registers its check
+from .arguments import check_arguments
 from .checkpoint import check_checkpoints
 from .class_list import give_class_lists, use_one_class_list
 from .classification import check_top_k
@@ -61,6 +62,7 @@ CHECKS: tuple[Callable[[PlannedRun], None], ...] = (
     check_names,
     check_types,
     check_vis_backends,
+    check_arguments,
     check_loaders,
     check_schedule,
     check_metrics,

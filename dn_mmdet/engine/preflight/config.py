@@ -1,18 +1,18 @@
 """Checking a configuration by itself: its keys and types, and that model and optimizer build."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from importlib import import_module
-from typing import Any
 
 from mmengine import registry as registries
-from mmengine.config import Config, ConfigDict
+from mmengine.config import ConfigDict
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor
 
 from ...utils.errors import UserError
 from ...utils.files import check_output_folder
+from .parts import typed_parts
 from .planned import PlannedRun, silence
 from .registries import config_mistakes, dicts_in, find_type, unknown_type
 
@@ -37,39 +37,8 @@ TOGETHER = (
     ('test_dataloader', 'test_cfg', 'test_evaluator'),
 )
 
-# Where a configuration names a type, and the registry that the Runner will look in. '*' stands
-# for every key of a dict or every place of a list.
-PLACES = (
-    ('train_cfg', 'LOOPS'),
-    ('val_cfg', 'LOOPS'),
-    ('test_cfg', 'LOOPS'),
-    ('optim_wrapper', 'OPTIM_WRAPPERS'),
-    ('optim_wrapper.optimizer', 'OPTIMIZERS'),
-    ('param_scheduler', 'PARAM_SCHEDULERS'),
-    ('param_scheduler.*', 'PARAM_SCHEDULERS'),
-    ('default_hooks.*', 'HOOKS'),
-    ('custom_hooks.*', 'HOOKS'),
-    ('visualizer', 'VISUALIZERS'),
-    ('visualizer.vis_backends.*', 'VISBACKENDS'),
-    ('val_evaluator', 'METRICS'),
-    ('val_evaluator.*', 'METRICS'),
-    ('test_evaluator', 'METRICS'),
-    ('test_evaluator.*', 'METRICS'),
-    *(
-        (f'{loader}_dataloader.{part}', registry)
-        for loader in ('train', 'val', 'test')
-        for part, registry in (
-            ('sampler', 'DATA_SAMPLERS'),
-            ('dataset', 'DATASETS'),
-            ('dataset.pipeline.*', 'TRANSFORMS'),
-            ('dataset.dataset', 'DATASETS'),
-            ('dataset.dataset.pipeline.*', 'TRANSFORMS'),
-        )
-    ),
-)
-
 # Elsewhere mmengine has a type of its own where none is given.
-ALWAYS_TYPED = ('HOOKS', 'TRANSFORMS', 'DATA_SAMPLERS')
+ALWAYS_TYPED = (registries.HOOKS, registries.TRANSFORMS, registries.DATA_SAMPLERS)
 
 # mmengine imports them when the first value is to be written: the module, and what to install.
 NEEDED_PACKAGES = {
@@ -132,21 +101,16 @@ def check_types(run: PlannedRun) -> None:
         UserError: One is not registered; names the key and the nearest name that is.
     """
     cfg = run.cfg
-    for place, name in PLACES:
-        registry = getattr(registries, name)
-        for key, part in _at(cfg, place.split('.')):
-            type_ = part.get('type')
-            if isinstance(type_, str) and find_type(registry, type_) is None:
-                # An Evaluator may stand in the place of its metrics.
-                if name == 'METRICS' and find_type(registries.EVALUATOR, type_):
-                    continue
-                raise unknown_type(f'{key}.type', type_, cfg)
-            absent = type_ is None and name in ALWAYS_TYPED
-            if absent or not (type_ is None or isinstance(type_, str) or callable(type_)):
-                raise UserError(
-                    f'{cfg.filename}: {key}.type is {type_!r}: give the name of a class, or in a '
-                    'configuration in pure Python the class.'
-                )
+    for key, part, registry in typed_parts(cfg):
+        type_ = part.get('type')
+        if isinstance(type_, str) and find_type(registry, type_) is None:
+            raise unknown_type(f'{key}.type', type_, cfg)
+        absent = type_ is None and registry in ALWAYS_TYPED
+        if absent or not (type_ is None or isinstance(type_, str) or callable(type_)):
+            raise UserError(
+                f'{cfg.filename}: {key}.type is {type_!r}: give the name of a class, or in a '
+                'configuration in pure Python the class.'
+            )
     # mmcv builds these, and its message for an unknown one does not name it.
     for key, part in dicts_in(cfg.get('model'), 'model'):
         if key.rpartition('.')[2] in ('norm_cfg', 'act_cfg', 'conv_cfg'):
@@ -220,22 +184,3 @@ def check_optimizer(run: PlannedRun) -> None:
     part = deepcopy({key: wrapper[key] for key in keys if key in wrapper})
     with silence(), config_mistakes(run.cfg, 'the optimizer'):
         build_optim_wrapper(run.model, ConfigDict(part, type='OptimWrapper'))
-
-
-def _at(node: Any, keys: list[str], path: str = '') -> Iterator[tuple[str, Mapping]]:
-    """The dicts at a dotted place, each with its own dotted key."""
-    if not keys:
-        if isinstance(node, Mapping):
-            yield path, node
-        return
-    if keys[0] == '*':
-        if isinstance(node, (list, tuple)):
-            items = enumerate(node)
-        elif isinstance(node, Mapping) and 'type' not in node:
-            items = node.items()
-        else:
-            return
-    else:
-        items = [(keys[0], node.get(keys[0]))] if isinstance(node, (Mapping, Config)) else []
-    for key, inner in items:
-        yield from _at(inner, keys[1:], f'{path}.{key}' if path else str(key))
