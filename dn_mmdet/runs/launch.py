@@ -142,6 +142,15 @@ class Training(ToolJob):
     output = checkpoint
 
     @property
+    def cfg_options(self) -> list[str]:
+        """What makes the configuration this run's, as ``--cfg-options`` of the tools takes it."""
+        return [
+            f'randomness.seed={self.seed}',
+            *(f'{key}={_as_option(value)}' for key, value in self.options.items()),
+            *(f'model.backbone.init_cfg.checkpoint={run.checkpoint}' for run in self.after),
+        ]
+
+    @property
     def done(self) -> bool:
         """Whether the run is whole: its last checkpoint is there and was written to the end."""
         pointer = self.work_dir / 'last_checkpoint'  # names it once it is written to the end
@@ -204,9 +213,7 @@ class Training(ToolJob):
             self.work_dir,
             '--resume',
             '--cfg-options',
-            f'randomness.seed={self.seed}',
-            *(f'{key}={_as_option(value)}' for key, value in self.options.items()),
-            *(f'model.backbone.init_cfg.checkpoint={run.checkpoint}' for run in self.after),
+            *self.cfg_options,
         ]
         log = self.work_dir / LOG
         unit, planned = self._planned
