@@ -30,9 +30,11 @@ def name_bad_images() -> None:
             path = results.get('img_path')
             if path is None:
                 raise
+            # mmengine's data sets number their items; others have been given the image by hand.
+            way = 'remove it from the annotations' if 'sample_idx' in results else 'leave it out'
             raise UserError(
                 f'{path} cannot be loaded as an image: {_reason(error, path, self)}. Replace it, '
-                'or remove it from the annotations.'
+                f'or {way}.'
             ) from error
 
     LoadImageFromFile.transform = transform

@@ -79,6 +79,19 @@ def test_all_mistakes_of_all_parts_are_listed_before_it_ends(place, capsys):
         assert words in said
 
 
+def test_mistakes_of_what_reads_the_data_are_listed_once(place, capsys):
+    options = {
+        'train_dataloader.batch_size': 0,
+        'val_dataloader.dataset.annfile': 'a.json',
+        'default_hooks.timer.every': 3,  # which no data set has to do with
+    }
+    with pytest.raises(UserError, match='2 mistakes were found'):
+        check_dataset('tiny.py', num=0, parts=['train', 'val'], cfg_options=options)
+    said = capsys.readouterr().out.partition('Mistakes:')[2]
+    assert said.count('train_dataloader.batch_size is 0') == 1
+    assert "val_dataloader.dataset has the argument 'annfile'" in said
+
+
 def test_what_is_broken_is_left_out_of_the_sheet(place, capsys):
     (place / ANNOTATIONS.format('train')).write_text('{"images": [')
     (place / 'data/val2017/001.jpg').write_bytes(b'no image')

@@ -146,7 +146,7 @@ MISTAKES = {
     ),
     'no folder': (
         lambda p: (p / 'images').rename(p / 'elsewhere'),
-        ['image folder images/root does not exist', f'{KEY}.data_root=FOLDER'],
+        ['image folder images/root does not exist', '--cfg-options data_root=FOLDER'],
     ),
     'image missing': (
         lambda p: write(p, *LINES, 'c/4.png 1', LINES[0], 'd/5.png 2'),

@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 from dn_mmdet.engine import load_config
 from dn_mmdet.engine.data_root import use_data_root
+from dn_mmdet.engine.preflight import PlannedRun
 from dn_mmdet.engine.preflight.registries import dicts_in
 from dn_mmdet.utils.errors import UserError
 from tests.helpers.tiny import REPOSITORY
@@ -121,3 +122,18 @@ def test_one_that_is_set_by_itself_wins(tmp_path):
     assert cfg.train_dataloader.dataset.data_root == 'all/'
     assert cfg.val_dataloader.dataset.data_root == 'other'
     assert cfg.val_evaluator.ann_file == 'all/annotations/instances_val2017.json'
+
+
+@pytest.mark.parametrize(
+    'cfg, option',
+    [
+        (config('data/', 'data', stated='./data'), 'data_root'),
+        (config('data'), 'data_root'),
+        # It would move other data sets too, or be another folder.
+        (config('data', 'elsewhere', stated='data'), 'train_dataloader.dataset.data_root'),
+        (config('data/coco', 'data/coco', stated='data'), 'train_dataloader.dataset.data_root'),
+    ],
+)
+def test_it_is_recommended_where_it_moves_all(cfg, option):
+    data = next(PlannedRun(cfg, 'train').datasets())
+    assert data.root_option == option

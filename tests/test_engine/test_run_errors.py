@@ -59,7 +59,7 @@ class Images:
         return len(self.paths)
 
     def __getitem__(self, i):
-        return self.load({'img_path': self.paths[i]})['img']
+        return self.load({'img_path': self.paths[i], 'sample_idx': i})['img']
 
 
 @pytest.fixture
@@ -97,6 +97,11 @@ def test_an_image_that_does_not_load(backend, content, reason, workers, place, n
         f'bad.png cannot be loaded as an image: {reason}. Replace it, or remove it from the '
         'annotations.'
     )
+
+
+def test_an_image_that_is_in_no_data_set(place, named):
+    with pytest.raises(UserError, match=r'^gone.png .* directory. Replace it, or leave it out.$'):
+        LoadImageFromFile()({'img_path': 'gone.png'})
 
 
 def no_memory(*args, **kwargs):

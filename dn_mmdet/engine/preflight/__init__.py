@@ -55,6 +55,8 @@ DATA_CHECKS: tuple[Callable[[PlannedRun], None], ...] = (
     check_coco_metrics,
     check_top_k,
 )
+# A survey is of what reads the data too; each of these looks at the parts of a survey alone.
+SURVEY_CHECKS = (check_arguments, check_loaders, *DATA_CHECKS)
 # In this order: what is quick comes first, and what stands on something comes behind it.
 CHECKS: tuple[Callable[[PlannedRun], None], ...] = (
     check_work_dir,
@@ -115,7 +117,7 @@ def survey_data(cfg: Config, parts: Sequence[str]) -> PlannedRun:
     Raises:
         UserError: The key ``preflight`` of the configuration is wrong.
     """
-    return _checked(PlannedRun(cfg, 'train', survey=True, parts=parts), DATA_CHECKS)
+    return _checked(PlannedRun(cfg, 'train', survey=True, parts=parts), SURVEY_CHECKS)
 
 
 def _outcome(run: PlannedRun) -> tuple[list[str], dict[str, Mapping]]:

@@ -30,7 +30,7 @@ def check_image_folder(data: PlannedDataset) -> DatasetContent:
     if not os.path.isdir(folder):
         raise UserError(
             f'the image folder {folder} does not exist: make or download the data, or '
-            f'point to it with --cfg-options {data.key}.data_root=FOLDER.'
+            f'point to it with --cfg-options {data.root_option}=FOLDER.'
         )
     names = class_folders(folder)
     if not names:
@@ -93,7 +93,7 @@ def check_image_list(data: PlannedDataset) -> DatasetContent:
     if folder and not os.path.isdir(folder):
         raise UserError(
             f'the image folder {folder} does not exist: link or download the images, '
-            f'or point to them with --cfg-options {data.key}.data_root=FOLDER.'
+            f'or point to them with --cfg-options {data.root_option}=FOLDER.'
         )
     check_image_files(
         data,

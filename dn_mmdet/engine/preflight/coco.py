@@ -37,7 +37,7 @@ def check_coco(data: PlannedDataset) -> DatasetContent | None:
     if root and not os.path.isdir(root):
         raise UserError(
             f'the data folder {root} does not exist: make or download the data, or '
-            f'point to it with --cfg-options {data.key}.data_root=FOLDER.'
+            f'point to it with --cfg-options {data.root_option}=FOLDER.'
         )
     reader = _judged_by(data, path)
     content, problems = data.run.files.judged_annotations(

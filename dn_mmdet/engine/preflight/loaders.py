@@ -30,9 +30,8 @@ def check_loaders(run: PlannedRun) -> None:
     """
     for part, loader in run.loaders():
         with run.going_on():
-            _check_arguments(f'{part}_dataloader', loader)
-            _check_sampler(run, part, loader)
             trial_loader(loader, f'{part}_dataloader', 1)
+            _check_sampler(run, part, loader)
 
 
 def trial_loader(loader: Mapping, key: str, images: int) -> DataLoader:
@@ -49,8 +48,9 @@ def trial_loader(loader: Mapping, key: str, images: int) -> DataLoader:
         DataLoader: Of the length of the real one if its sampler is known; see :func:`sampler_of`.
 
     Raises:
-        UserError: It cannot be built.
+        UserError: It cannot be built; always in the same words, which a survey tells once.
     """
+    _check_arguments(key, loader)
     cfg = {**loader, 'dataset': range(images)}
     if sampler_of(loader) is None:
         cfg['sampler'] = {'type': 'DefaultSampler'}

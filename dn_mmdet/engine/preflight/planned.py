@@ -15,7 +15,7 @@ from torch import nn
 from ...datasets.files.coco import annotation_problems, load_annotations
 from ...utils.errors import UserError
 from ..checkpoint_file import read_checkpoint
-from .registries import config_mistakes, find_type
+from .registries import config_mistakes, dicts_in, find_type
 
 __all__ = [
     'ClassList',
@@ -386,6 +386,24 @@ class PlannedDataset:
     def joined(self) -> bool:
         """Whether it is one of several that a wrapper joins."""
         return '.datasets.' in self.key
+
+    @property
+    def root_option(self) -> str:
+        """What ``--cfg-options`` sets to another data folder: for all data sets where all have one.
+
+        See :func:`dn_mmdet.engine.data_root.use_data_root`.
+        """
+        cfg = self.run.cfg
+        roots = {
+            os.path.normpath(inner['data_root'])
+            for part in ('train', 'val', 'test')
+            for _, inner in dicts_in(cfg.get(f'{part}_dataloader'), part)
+            if isinstance(inner.get('data_root'), str)
+        }
+        stated = cfg.get('data_root')
+        if isinstance(stated, str):
+            roots.add(os.path.normpath(stated))
+        return 'data_root' if len(roots) == 1 else f'{self.key}.data_root'
 
     def folder(self, prefix: str) -> str:
         """The folder that a key of ``data_prefix`` names, below ``data_root``."""

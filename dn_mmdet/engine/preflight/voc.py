@@ -48,7 +48,7 @@ def check_voc(data: PlannedDataset) -> DatasetContent:
     if root and not os.path.isdir(root):
         raise UserError(
             f'the data folder {root} does not exist: make or download the data, or '
-            f'point to it with --cfg-options {data.key}.data_root=FOLDER.'
+            f'point to it with --cfg-options {data.root_option}=FOLDER.'
         )
     path = os.path.join(root, data.cfg.get('ann_file') or '')
     ids = data.run.files.once(
