@@ -118,9 +118,10 @@ def _open_data(run: Run, opened: dict[str, tuple[Any, Any]]) -> tuple[Any, Any]:
 
 def _build(run: Run, config: Config) -> Any:
     if installed_version('mmdet'):
-        from ...detection import use_coco_files
+        from ...detection import use_coco_files, use_sound_boxes
 
         use_coco_files()
+        use_sound_boxes()
     try:
         # Data sets and pycocotools print that they load.
         with (
@@ -209,7 +210,7 @@ def read_detections(
             for found in metrics
             if isinstance(found, Mapping) and str(found.get('type')).endswith('CocoMetric')
         ),
-        {},
+        None,
     )
     coco, names = _ground_truth(file, coco_metric, dataset)
     found = _by_image(file, predictions, coco, len(names))
@@ -244,24 +245,57 @@ def coco_part(metric: str) -> dict[str, Any] | None:
 
 
 def _ground_truth(
-    file: Path, coco_metric: Mapping[str, Any], dataset: Any
+    file: Path, coco_metric: Mapping[str, Any] | None, dataset: Any
 ) -> tuple['CocoFile', list[tuple[int | str, str]]]:
     """The objects, and the id and name of each class in the order of its label."""
     from ...detection import CocoFile
 
+    if coco_metric is None:
+        raise UserError(f'{file} cannot be evaluated: val_evaluator is not a CocoMetric.')
     path = coco_metric.get('ann_file')
-    if not path:
-        raise UserError(
-            f'{file} cannot be evaluated: val_evaluator is not a CocoMetric with an ann_file.'
-        )
     try:
         with redirect_stdout(StringIO()):
-            coco = CocoFile(path)
+            coco = CocoFile(path) if path else _annotations(dataset)
     except (OSError, ValueError, KeyError, AssertionError) as error:
         raise UserError(f'the ground truth {path} cannot be read ({error}).') from error
     # By name and in the order of the class list, as labels are given their categories.
     ids = coco.get_cat_ids(cat_names=dataset.metainfo['classes'])
     return coco, [(i, coco.cats[i]['name']) for i in ids]
+
+
+def _annotations(dataset: Any) -> 'CocoFile':
+    """The boxes of a data set as CocoMetric takes them where it has no file, as from XML data."""
+    from ...detection import CocoFile
+
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    boxes = [(info['img_id'], box) for info in infos for box in info.get('instances') or ()]
+    coco = CocoFile()
+    coco.dataset = dict(
+        images=[
+            dict(
+                id=info['img_id'],
+                file_name=info['img_path'],
+                width=info['width'],
+                height=info['height'],
+            )
+            for info in infos
+        ],
+        categories=[dict(id=i, name=name) for i, name in enumerate(dataset.metainfo['classes'])],
+        annotations=[
+            dict(
+                id=number,
+                image_id=image,
+                category_id=box['bbox_label'],
+                bbox=[left, top, right - left, bottom - top],
+                area=(right - left) * (bottom - top),
+                iscrowd=box.get('ignore_flag', 0),
+            )
+            for number, (image, box) in enumerate(boxes, 1)
+            for left, top, right, bottom in [box['bbox']]
+        ],
+    )
+    coco.createIndex()
+    return coco
 
 
 def _by_image(

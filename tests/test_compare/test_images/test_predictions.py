@@ -212,6 +212,29 @@ def test_ground_truth_as_labeling_tools_write_it(encoding, name_of, tmp_path):
     assert truth == [item['pred_instances']['labels'].item() for item in predictions]
 
 
+def test_without_a_file_of_ground_truth_it_is_the_data_sets_own(tmp_path):
+    """As CocoMetric has it for XML data."""
+    root = make_data(tmp_path / 'data', 6)
+    path = f'{root}/annotations/instances_val2017.json'
+    predictions = predictions_of([True, False, True, True, False, True], root)
+    dataset = CocoDataset(
+        ann_file=path, data_prefix=dict(img=root), metainfo=dict(classes=('zero', 'one'))
+    )
+    by_file, by_data = (
+        read_detections(
+            Path('file'),
+            predictions,
+            dataset,
+            dict(type='CocoMetric', ann_file=ann_file),
+            'coco/bbox_mAP',
+        )
+        for ann_file in (path, None)
+    )
+    assert 0 < by_file.value() < 1
+    assert by_data.value() == by_file.value() and by_data.by_class() == by_file.by_class()
+    assert by_data.images == by_file.images and by_data.counts() == by_file.counts()
+
+
 def test_a_file_that_cannot_be_used_is_left_out_and_its_run_is_not(copied):
     file = next(folder for folder in copied if folder.name == 'dnb_seed2') / 'predictions.pkl'
     file.write_bytes(pickle.dumps([dict(img_id=eval)]))
