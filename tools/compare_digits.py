@@ -15,6 +15,7 @@ os.environ.setdefault('GOMP_SPINCOUNT', '2000')
 try:
     from dn_mmdet.engine import CfgOptions
     from dn_mmdet.utils.errors import user_errors
+    from dn_mmdet.utils.text import whole_number
 except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
@@ -36,14 +37,14 @@ def parse_args() -> dict[str, Any]:
     parser.add_argument(
         '--seeds',
         nargs='+',
-        type=int,
+        type=whole_number(0, 2**32 - 1),
         default=[0, 1, 2],
         metavar='SEED',
         help='seeds for each arm (default: 0 1 2)',
     )
     parser.add_argument(
         '--workers',
-        type=int,
+        type=whole_number(1),
         metavar='N',
         help='runs at a time (default: one per core, or 1 with a GPU)',
     )
@@ -62,6 +63,18 @@ def parse_args() -> dict[str, Any]:
         'all seeds; with names, these (conditioned, conditioned_bn, ...), in what --extra adds too',
     )
     parser.add_argument(
+        '--arms',
+        nargs='+',
+        metavar='NAME',
+        help='what is compared first (default: bn dnb dnb_g1 sebn gn)',
+    )
+    parser.add_argument(
+        '--measure',
+        action='store_true',
+        help='also measure each detector on corrupted images and with alpha and lambda held at '
+        'their means, a row in detectors.csv each; what has a row is not trained again',
+    )
+    parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=CfgOptions,
@@ -71,6 +84,8 @@ def parse_args() -> dict[str, Any]:
     args = vars(parser.parse_args())
     if args['variants'] == []:
         args['variants'] = True
+    if args['arms'] is None:
+        del args['arms']
     return args
 
 

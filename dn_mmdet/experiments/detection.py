@@ -1,11 +1,12 @@
 """The embedded benchmark: BN, DN-B, SE + BN and GN as detectors of the embedded digits."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..analysis.corruption import check_corruptions
 from ..compare.comparison import Comparison
 from ..compare.run import compare_runs, train_missing
 from ..datasets import build_digits_coco
@@ -13,6 +14,9 @@ from ..paths import configs_root
 from ..runs import Training
 from ..utils.errors import UserError
 from ..utils.files import check_output_folder
+from .measure import KEY, Measured, compare_measured, train_and_measure
+from .rows import Rows
+from .rows_report import write_rows_report
 
 __all__ = ['FORMS', 'VARIANTS', 'Variant', 'compare_embedded']
 
@@ -116,6 +120,13 @@ FORMS = {
 }
 
 
+ABOUT = """\
+SSDLite with a half-width MobileNetV2 on the embedded digits, 160 pixels, COCO mAP on *val* after \
+the last epoch; each backbone is pretrained on single digits with the same seed and norm, except \
+where a name says otherwise. Made by `python tools/compare_digits.py --measure`, from [every \
+run](detectors.csv)."""
+
+
 def compare_embedded(
     work_root: str | os.PathLike = 'work_dirs/compare',
     seeds: Sequence[int] = (0, 1, 2),
@@ -124,8 +135,10 @@ def compare_embedded(
     variants: bool | Sequence[str] = False,
     out: str | os.PathLike | None = None,
     cfg_options: Mapping[str, Any] | None = None,
+    arms: Sequence[str] = tuple(ARMS),
+    measure: bool = False,
     **report: Any,
-) -> Comparison:
+) -> Comparison | None:
     """Train each arm with each seed where that is missing, then compare mAP on val.
 
     An arm is a backbone that is pretrained on single digits and then, with the same seed, trained
@@ -147,13 +160,21 @@ def compare_embedded(
             ``out``. Defaults to False.
         out (str | PathLike, optional): Folder of the report. Defaults to ``work_root``.
         cfg_options (Mapping[str, Any], optional): Settings of every run, dotted key to value.
+        arms (Sequence[str]): Which of :data:`dn_mmdet.experiments.detection.ARMS` are compared
+            first. Defaults to all.
+        measure (bool): Also measure each detector as soon as it is trained: on corrupted images,
+            and with alpha and lambda held at their means. It then has a row in ``detectors.csv``
+            of ``out``, of which ``detectors.md`` is the report, and one that has is not trained
+            again; a comparison of logs and predictions is only made where all of its runs are in
+            ``work_root``. Defaults to False.
         **report (Any): Further arguments of :func:`compare_runs`.
 
     Returns:
-        Comparison: Of the arms.
+        Comparison | None: Of the arms; None where not all of their runs are in ``work_root``.
 
     Raises:
-        UserError: Too few runs can be compared, or there is no such variant.
+        UserError: Too few runs can be compared, there is no such arm or variant, or images cannot
+            be corrupted here.
         KeyboardInterrupt: The message says how to continue.
     """
     check_output_folder(work_root, '--work-root')
@@ -161,18 +182,33 @@ def compare_embedded(
     work_root, out = Path(work_root), Path(out or work_root)
     named = {} if isinstance(variants, bool) else _named(variants)
     chosen = (VARIANTS if variants else {}) if isinstance(variants, bool) else named
+    _check_arms(arms)
+    rows = Rows(out / 'detectors.csv', KEY) if measure else None
+    if measure:
+        check_corruptions()
     build_digits_coco('data/digits')
-    options = {**COMMON, **(cfg_options or {})}
     seeds = list(dict.fromkeys(seeds))
-    plan = _Plan(work_root, options)
+
+    def plan() -> _Plan:
+        return _Plan(work_root, cfg_options or {}, rows)
+
+    first = plan()
     for seed in seeds:
-        for arm in ARMS:
-            plan.add(seed, Variant(arm))
-    comparison = plan.compare(workers, out=out, **report)
-    for name, further in _further(work_root, options, seeds, extra, chosen, named).items():
+        for arm in dict.fromkeys(arms):
+            first.add(seed, Variant(arm))
+    comparison = first.compare(workers, out=out, **report)
+    for name, further in _further(plan, seeds, extra, chosen, named).items():
         print(f'\n{name}:')
         further.compare(workers, out=out / name, **report)
+    if rows is not None and (found := rows.read()):
+        print(write_rows_report(found, out / 'detectors.md', 'Detectors of the digits', ABOUT))
     return comparison
+
+
+def _check_arms(names: Sequence[str]) -> None:
+    for name in names:
+        if name not in ARMS:
+            raise UserError(f'There is no arm {name!r}: give any of {", ".join(ARMS)}.')
 
 
 def _named(names: Sequence[str]) -> dict[str, Variant]:
@@ -186,8 +222,7 @@ def _named(names: Sequence[str]) -> dict[str, Variant]:
 
 
 def _further(
-    work_root: Path,
-    options: Mapping[str, Any],
+    new_plan: Callable[[], '_Plan'],
     seeds: Sequence[int],
     extra: bool,
     variants: Mapping[str, Variant],
@@ -196,11 +231,11 @@ def _further(
     """Name of each further comparison to its plan; what was named is in the extra ones too."""
     plans = {}
     for setting in EXTRAS if extra else ():
-        plans[setting] = plan = _Plan(work_root, options)
+        plans[setting] = plan = new_plan()
         for seed in seeds if named else (EXTRA_SEED,):
             plan.add_all(seed, dict.fromkeys([*EXTRA_ARMS, *_arms(named)]), named, setting)
     if variants:
-        plans['variants'] = plan = _Plan(work_root, options)
+        plans['variants'] = plan = new_plan()
         for seed in seeds:
             plan.add_all(seed, dict.fromkeys(['bn', *_arms(variants)]), variants)
     return plans
@@ -213,9 +248,11 @@ def _arms(variants: Mapping[str, Variant]) -> list[str]:
 class _Plan:
     """Pretrainings and detectors in the order in which they are wanted."""
 
-    def __init__(self, work_root: Path, options: Mapping[str, Any]):
-        self.work_root, self.options = work_root, options
+    def __init__(self, work_root: Path, given: Mapping[str, Any], rows: Rows | None):
+        self.work_root, self.given, self.rows = work_root, given, rows
+        self.options = {**COMMON, **given}
         self.trainings: dict[str, Training] = {}
+        self.detectors: dict[str, Measured] = {}
 
     def add_all(
         self,
@@ -249,7 +286,7 @@ class _Plan:
             cost=ARMS[start][0],
             options={**(variant.options if variant.pretrained else {}), **self.options},
         )
-        self._add(
+        detector = self._add(
             'train',
             arm,
             seed,
@@ -263,13 +300,18 @@ class _Plan:
                 **self.options,
             },
         )
+        self.detectors[detector.name] = Measured(name or arm, detector, self.given)
 
-    def compare(self, workers: int | None, **report: Any) -> Comparison:
-        """Train and compare the detectors with BN's."""
-        trainings = list(self.trainings.values())
-        failed = train_missing(trainings, workers)
+    def compare(self, workers: int | None, **report: Any) -> Comparison | None:
+        """Train and compare the detectors with BN's; None where not all of them are here."""
+        detectors = list(self.detectors.values())
+        if self.rows is not None:
+            cache = self.work_root / 'corrupted'
+            failed = train_and_measure(detectors, self.rows, workers, cache)
+            return compare_measured(detectors, self.rows, failed, **report)
+        failed = train_missing(list(self.trainings.values()), workers)
         return compare_runs(
-            [training.work_dir for training in trainings if training.after],
+            [detector.training.work_dir for detector in detectors],
             failed=failed,
             **{'test': True, **report},
         )

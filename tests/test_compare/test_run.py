@@ -358,6 +358,7 @@ def test_the_tools(played, configs, monkeypatch, capsys):
             workers=None,
             extra=True,
             variants=False,
+            measure=False,
             cfg_options=None,
         )
     ]
