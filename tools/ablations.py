@@ -9,7 +9,7 @@ os.environ.setdefault('GOMP_SPINCOUNT', '2000')  # see tools/train.py
 
 try:
     from dn_mmdet.utils.errors import user_errors
-    from dn_mmdet.utils.text import HelpFormatter
+    from dn_mmdet.utils.text import HelpFormatter, whole_number
 except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
@@ -19,11 +19,15 @@ def parse_args() -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument('--out', default='work_dirs/ablations', help='folder of the results')
     parser.add_argument(
-        '--seeds', type=int, nargs='+', default=[0, 1, 2], help='seeds to train each cell with'
+        '--seeds',
+        type=whole_number(0, 2**32 - 1),
+        nargs='+',
+        default=[0, 1, 2],
+        help='seeds to train each cell with',
     )
     parser.add_argument(
         '--workers',
-        type=int,
+        type=whole_number(1),
         help='cells that train side by side, one thread each (default: one per core)',
     )
     parser.add_argument(

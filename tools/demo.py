@@ -10,6 +10,7 @@ os.environ.setdefault('GOMP_SPINCOUNT', '2000')
 
 try:
     from dn_mmdet.utils.errors import user_errors
+    from dn_mmdet.utils.text import whole_number
 except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
@@ -20,7 +21,9 @@ def parse_args() -> dict[str, Any]:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument('--work-root', default='work_dirs', help='folder of the runs')
-    parser.add_argument('--seed', type=int, default=0, help='seed of every run')
+    parser.add_argument(
+        '--seed', type=whole_number(0, 2**32 - 1), default=0, help='seed of every run'
+    )
     return vars(parser.parse_args())
 
 

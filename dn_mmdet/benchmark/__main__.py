@@ -14,7 +14,8 @@ from itertools import product
 from ..ops.dispatch import PATHS
 from ..utils.errors import UserError, user_errors
 from ..utils.files import write_json
-from .case import LAYOUTS, MODES, add_case_options, whole_number
+from ..utils.text import whole_number
+from .case import LAYOUTS, MODES, add_case_options
 from .environment import describe_environment, process_settings, usable_device
 from .layer import ACTIVATIONS, LayerCase, benchmark_layer
 from .tables import environment_text, group_cells, results_table

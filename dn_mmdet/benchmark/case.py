@@ -1,12 +1,13 @@
 """What a measured layer and a measured model have in common: how they are run, and its options."""
 
 import argparse
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
-__all__ = ['Case', 'DTYPES', 'LAYOUTS', 'MODES', 'add_case_options', 'whole_number']
+from ..utils.text import whole_number
+
+__all__ = ['Case', 'DTYPES', 'LAYOUTS', 'MODES', 'add_case_options']
 
 LAYOUTS = {'contiguous': torch.contiguous_format, 'channels_last': torch.channels_last}
 MODES = ('train', 'eval')
@@ -62,14 +63,3 @@ def add_case_options(
     add('--repeats', type=whole_number(1), help=f'timed rounds (default: {repeats})')
     add('--device', help=f'cpu, cuda or cuda:N (default: {device})')
     add('--threads', type=whole_number(1), help="CPU threads (default: torch's choice)")
-
-
-def whole_number(least: int) -> Callable[[str], int]:
-    """A type of argparse: a whole number of ``least`` or more."""
-
-    def read(text: str) -> int:
-        if not text.isdigit() or int(text) < least:
-            raise argparse.ArgumentTypeError(f'{text!r} is not a whole number, {least} or more')
-        return int(text)
-
-    return read

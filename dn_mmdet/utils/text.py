@@ -1,7 +1,7 @@
 """Texts that people read: Markdown tables, lists that are too long to print, help of tools."""
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 __all__ = [
     'HelpFormatter',
@@ -10,6 +10,7 @@ __all__ = [
     'first_few',
     'markdown_lines',
     'markdown_table',
+    'whole_number',
 ]
 
 
@@ -19,6 +20,27 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
     def _get_help_string(self, action: argparse.Action) -> str | None:
         none = action.default is None or action.default is False
         return action.help if none else super()._get_help_string(action)
+
+
+def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """A type of argparse, which makes another value a usage error.
+
+    Args:
+        least (int): The number must be at least this one, which is 0 or more.
+        most (int, optional): And at most this one. Defaults to None.
+
+    Returns:
+        Callable[[str], int]: Reads a text.
+    """
+    wanted = f'{least} or more' if most is None else f'{least} to {most}'
+
+    def read(text: str) -> int:
+        number = int(text) if text.isascii() and text.isdigit() else -1
+        if number < least or (most is not None and number > most):
+            raise argparse.ArgumentTypeError(f'{text!r} is not a whole number, {wanted}')
+        return number
+
+    return read
 
 
 def markdown_table(cells: Sequence[Sequence[str]]) -> str:

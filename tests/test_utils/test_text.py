@@ -2,7 +2,15 @@
 
 import argparse
 
-from dn_mmdet.utils.text import HelpFormatter, error_line, first_few, markdown_table
+import pytest
+
+from dn_mmdet.utils.text import (
+    HelpFormatter,
+    error_line,
+    first_few,
+    markdown_table,
+    whole_number,
+)
 
 
 def test_a_table_is_aligned_markdown():
@@ -33,3 +41,22 @@ def test_help_has_the_paragraphs_and_the_defaults_that_there_are():
     text = parser.format_help()
     assert 'One.\n\nTwo.\n' in text and 'pixels (default: 0)' in text
     assert 'None' not in text and 'False' not in text
+
+
+@pytest.mark.parametrize(
+    'bounds, text, words',
+    [
+        ((0,), '-1', "argument --n: '-1' is not a whole number, 0 or more"),
+        ((1,), '0', "'0' is not a whole number, 1 or more"),
+        ((0, 9), '10', "'10' is not a whole number, 0 to 9"),
+        ((0,), '1.5', "'1.5' is not"),
+        ((0,), '\u00b2', 'is not'),
+    ],
+)
+def test_a_number_of_the_command_line(bounds, text, words, capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--n', nargs='+', type=whole_number(*bounds))
+    assert parser.parse_args(['--n', '1', '9']).n == [1, 9]
+    with pytest.raises(SystemExit):
+        parser.parse_args(['--n', text])
+    assert words in capsys.readouterr().err

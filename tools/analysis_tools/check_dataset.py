@@ -12,6 +12,7 @@ os.environ.setdefault('GOMP_SPINCOUNT', '2000')  # see tools/train.py
 try:
     from dn_mmdet.engine import CfgOptions
     from dn_mmdet.utils.errors import user_errors
+    from dn_mmdet.utils.text import whole_number
 except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
@@ -28,9 +29,17 @@ def parse_args() -> dict:
         'check_dataset.png in the work folder of the configuration',
     )
     parser.add_argument(
-        '--num', type=int, default=12, help='images of each data set; 0 draws none (default: 12)'
+        '--num',
+        type=whole_number(0),
+        default=12,
+        help='images of each data set; 0 draws none (default: 12)',
     )
-    parser.add_argument('--seed', type=int, default=0, help='decides which images (default: 0)')
+    parser.add_argument(
+        '--seed',
+        type=whole_number(0, 2**32 - 1),
+        default=0,
+        help='decides which images (default: 0)',
+    )
     parser.add_argument(
         '--parts',
         nargs='+',

@@ -23,16 +23,11 @@ os.environ.setdefault('GOMP_SPINCOUNT', '2000')
 try:
     from dn_mmdet.engine import CfgOptions
     from dn_mmdet.utils.errors import user_errors
+    from dn_mmdet.utils.text import whole_number
 except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
 TRAINING = ('configs', 'seeds', 'work_root', 'workers', 'cfg_options')
-
-
-def _whole(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f'{text!r} is not a whole number, 0 or more')
-    return int(text)
 
 
 def parse_args() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -76,7 +71,7 @@ def parse_args() -> tuple[dict[str, Any], dict[str, Any]]:
     )
     parser.add_argument(
         '--resamples',
-        type=_whole,
+        type=whole_number(0),
         default=1000,
         metavar='N',
         help='number of bootstrap samples of the images; 1,000 for six runs take seconds with 500 '
@@ -90,7 +85,7 @@ def parse_args() -> tuple[dict[str, Any], dict[str, Any]]:
     training.add_argument(
         '--seeds',
         nargs='+',
-        type=int,
+        type=whole_number(0, 2**32 - 1),
         metavar='SEED',
         help='seeds to train each configuration with (default: 0 1 2)',
     )
@@ -102,7 +97,7 @@ def parse_args() -> tuple[dict[str, Any], dict[str, Any]]:
     )
     training.add_argument(
         '--workers',
-        type=int,
+        type=whole_number(1),
         metavar='N',
         help='runs at a time (default: one per core, or 1 with a GPU)',
     )

@@ -9,6 +9,7 @@ os.environ.setdefault('GOMP_SPINCOUNT', '2000')  # see tools/train.py
 try:
     from dn_mmdet.engine import CfgOptions
     from dn_mmdet.utils.errors import user_errors
+    from dn_mmdet.utils.text import whole_number
 except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
@@ -31,7 +32,10 @@ def parse_args() -> dict:
         help='layers to draw; by default the first and the last dynamic norm',
     )
     parser.add_argument(
-        '--per-class', type=int, default=10, help='images per class folder (default: %(default)s)'
+        '--per-class',
+        type=whole_number(1),
+        default=10,
+        help='images per class folder (default: %(default)s)',
     )
     parser.add_argument(
         '--cfg-options',
