@@ -12,6 +12,7 @@ os.environ.setdefault('GOMP_SPINCOUNT', '2000')  # see tools/train.py
 try:
     from dn_mmdet.engine import CfgOptions
     from dn_mmdet.utils.errors import user_errors
+    from dn_mmdet.utils.text import whole_number
 except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
@@ -31,7 +32,11 @@ def parse_args() -> dict:
         help='corruptions (default: gaussian_noise shot_noise brightness contrast saturate fog)',
     )
     parser.add_argument(
-        '--severities', nargs='+', type=int, metavar='N', help='from 1 to 5 (default: 1 3 5)'
+        '--severities',
+        nargs='+',
+        type=whole_number(1, 5),
+        metavar='N',
+        help='from 1 to 5 (default: 1 3 5)',
     )
     parser.add_argument(
         '--cache', metavar='FOLDER', help='keep the corrupted images here for further checkpoints'
