@@ -77,13 +77,14 @@ def first_few(names: Iterable[object], limit: int = 3) -> str:
     """The first few of a list, for a message: ``a, b, c and 7 more``.
 
     Args:
-        names (Iterable[object]): Whatever ``str`` makes a name of.
+        names (Iterable[object]): Whatever ``str`` makes a name of; one with line breaks or other
+            characters that cannot be seen is shown by its repr.
         limit (int): How many are named. Defaults to 3.
 
     Returns:
         str: The names, separated by commas.
     """
-    names = [str(name) for name in names]
+    names = [text if text.isprintable() else repr(text) for text in map(str, names)]
     more = f' and {len(names) - limit} more' if len(names) > limit else ''
     return ', '.join(names[:limit]) + more
 

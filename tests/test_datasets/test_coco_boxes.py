@@ -173,6 +173,8 @@ def test_a_part_lost_is_a_note_that_counts_by_reason():
     [
         ([([60, 60, 90, 75], {})] * 2, False, 'read as [x1, y1, x2, y2] they would fit'),
         ([([60, 60, 50, 15], {})] * 2, False, 'reach out of their image (first id 1): is the size'),
+        ([([5, 6, 25, 24], dict(area=360))] + [([9, 6, 25, 24], dict(area=288))], False, 'read'),
+        ([([5, 6, 25, 24], {}), ([0, 0, 25, 24], dict(area=600))], False, ''),
         ([GOOD] * 19 + [([-9, 0, 20, 20], {})], False, '1 of 20 boxes in a.json reach out'),
         ([GOOD] * 40 + [([-9, 0, 20, 20], {})], False, ''),
         ([([0.5, 60, 100, 20.5], {})] * 2, False, ''),  # rounded

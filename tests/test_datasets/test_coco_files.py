@@ -191,6 +191,14 @@ def test_what_mmdet_and_coco_eval_take_is_right():
     assert not problems(content, evaluated=True)
 
 
+@pytest.mark.parametrize('value, fits', [(2**63 - 1, True), (-(2**63), True), (2**63, False)])
+def test_ids_drawn_at_random_have_64_bits(value, fits):
+    content = good()
+    content['annotations'][1]['id'] = value
+    found = problems(content)
+    assert not found if fits else 'of at most 64 bits' in found[0]
+
+
 @pytest.mark.parametrize('value', [None, 'absent'])
 def test_only_coco_eval_needs_iscrowd(value):
     content = good()

@@ -23,6 +23,7 @@ def test_first_few():
     assert first_few([]) == ''
     assert first_few(range(3)) == '0, 1, 2'
     assert first_few('abcde', limit=2) == 'a, b and 3 more'
+    assert first_few(['cat\n', 'dog ', 'a\u200b']) == r"'cat\n', dog , 'a\u200b'"
 
 
 def test_an_error_in_a_line():

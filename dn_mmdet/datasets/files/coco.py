@@ -117,6 +117,7 @@ def root_category(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 # More than any size or coordinate, and less than the largest float.
 HUGE = 1e15
+LEAST_ID = -(2**63)
 
 
 def _is_number(value: Any) -> bool:
@@ -130,7 +131,9 @@ def _is_whole(value: Any) -> bool:
 
 
 def _is_id(value: Any) -> bool:
-    return isinstance(value, str) or _is_whole(value)
+    # COCOeval sorts ids in arrays, which hold integers of 64 bits, as tools draw them at random.
+    whole = LEAST_ID <= value <= -LEAST_ID - 1 if type(value) is int else _is_whole(value)
+    return isinstance(value, str) or whole
 
 
 def _is_flag(value: Any) -> bool:
@@ -164,7 +167,7 @@ SIZE = 'a positive integer', "write the image's size in pixels"
 FLAG = '0 or 1', 'write 0, or 1 for a crowd'
 LISTS: dict[str, tuple[Value, ...]] = {
     'images': (
-        Value('id', _is_id, ID, 'give each image an integer of its own'),
+        Value('id', _is_id, ID, 'give each image an integer of its own, of at most 64 bits'),
         Value(
             'file_name',
             lambda name: isinstance(name, str) and bool(name.strip()) and '\0' not in name,
@@ -175,7 +178,7 @@ LISTS: dict[str, tuple[Value, ...]] = {
         Value('width', lambda size: _is_whole(size) and size > 0, *SIZE),
     ),
     'categories': (
-        Value('id', _is_id, ID, 'give each category an integer of its own'),
+        Value('id', _is_id, ID, 'give each category an integer of its own, of at most 64 bits'),
         Value(
             'name',
             lambda name: isinstance(name, str) and bool(name.strip()),
@@ -184,7 +187,7 @@ LISTS: dict[str, tuple[Value, ...]] = {
         ),
     ),
     'annotations': (
-        Value('id', _is_id, ID, 'give each annotation an integer of its own'),
+        Value('id', _is_id, ID, 'give each annotation an integer of its own, of at most 64 bits'),
         Value('image_id', _is_id, ID, 'write the id of an image'),
         Value('category_id', _is_id, ID, 'write the id of a category'),
         Value(

@@ -228,6 +228,10 @@ class _Habits:
         self.outside = [annotations[i]['id'] for i in np.flatnonzero(solid & outside)]
         corners = (x < w) & (w <= right) & (y < h) & (h <= bottom)
         self.as_corners = int((solid & corners).sum())
+        # The area tells, where it is that of a box between two corners.
+        between = np.abs(area - (w - x) * (h - y)) <= 0.01 * area
+        other = np.abs(area - w * h) > 0.01 * area
+        self.by_area = int((solid & (x < w) & (y < h) & between & other).sum())
         # A segmentation covers a part of its box, but not next to nothing of it.
         odd = solid & ((area > 1.1 * w * h + 1) | (area < w * h / 1000))
         self.areas = [
@@ -258,6 +262,12 @@ class _Habits:
                     else 'is the size of the images right, and was [x1, y1, x2, y2] not written in '
                     'place of [x, y, width, height]?'
                 )
+            )
+        elif self.by_area > max(1, (1 - FEW) * self.total):
+            yield (
+                f'{self.by_area} of {self.total} boxes in {path} have the area that the file '
+                'states if they are read as [x1, y1, x2, y2], so that is probably what was '
+                'written in place of [x, y, width, height].'
             )
         if self.total >= MANY and 1 < self.end <= 100 and self.side >= 200:
             yield (

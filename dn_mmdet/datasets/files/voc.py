@@ -277,6 +277,8 @@ FEW = 0.03
 # More than any coordinate, and less than the largest float32.
 HUGE = 1e15
 CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
+# Elements that hold a box, in Pascal VOC's files and in those of other kinds.
+BOXES = ('object', 'bndbox', 'robndbox', 'box', 'polygon')
 
 
 class _Problem(Exception):
@@ -309,7 +311,22 @@ def _read(image_id: str, path: str) -> VocImage:
         if isinstance(error, (FileNotFoundError, NotADirectoryError)):
             raise
         raise _Problem('cannot be read', 'Correct their permissions', error.strerror) from None
-    return VocImage(image_id, _size(root), [_object(entry) for entry in root.findall('object')])
+    objects = root.findall('object')
+    if not objects:
+        _demand_no_boxes(root)
+    return VocImage(image_id, _size(root), [_object(entry) for entry in objects])
+
+
+def _demand_no_boxes(root: ET.Element) -> None:
+    """A file without objects is one of an empty image, unless it has boxes in another form."""
+    for element in root.iter():
+        # With the namespace that ElementTree puts before it.
+        if str(element.tag).rpartition('}')[2].lower() in BOXES:
+            raise _Problem(
+                'have boxes, but no <object> directly below the first element, where mmdet looks',
+                'Export them as Pascal VOC, without a namespace',
+                f'<{element.tag}> in <{root.tag}>',
+            )
 
 
 def _size(root: ET.Element) -> tuple[int, int] | None:
@@ -340,7 +357,10 @@ def _object(entry: ET.Element) -> VocObject:
     except ValueError:
         what = 'have something else than 0 or 1 as <difficult>'
         return VocObject(name, problem=(what, shown(text), 'Write 0, or 1 for a difficult object'))
-    corners = entry.find('bndbox')
+    corners, *more = entry.findall('bndbox') or [None]
+    if more:
+        what = 'have more than one <bndbox>, of which mmdet reads the first'
+        return VocObject(name, problem=(what, '', 'Write an object for each'))
     texts = [None if corners is None else corners.findtext(corner) for corner in CORNERS]
     lacking = [corner for corner, text in zip(CORNERS, texts, strict=True) if text is None]
     if lacking:

@@ -95,7 +95,16 @@ def check_categories(
     alike = _alike(missing, extra)
     told = [] if run.switches.class_subset else extra
     if told or alike or len(missing) == len(classes) or (missing and complete):
-        _refuse(run, key, classes, path, missing, told, alike or _near(missing, extra))
+        _refuse(
+            run,
+            key,
+            classes,
+            path,
+            missing,
+            told,
+            alike or _near(missing, extra),
+            enough=not alike and len(missing) < len(classes) and not (missing and complete),
+        )
     elif missing:
         run.note(
             f'{path} lacks {len(missing)} of the {len(classes)} classes of {key} '
@@ -130,7 +139,9 @@ def _refuse(
     missing: list[str],
     extra: list[str],
     near: list[tuple[str, str]],
+    enough: bool,
 ) -> None:
+    """Refuse a file; it is ``enough`` for the rest to leave out what is not in the list."""
     parts = []
     if missing:
         parts.append(f'{len(missing)} are missing in the file ({first_few(missing)})')
@@ -139,15 +150,22 @@ def _refuse(
     hints = [f'is {wrong!r} meant to be {right!r}?' for wrong, right in near]
     if list(classes) == list(_coco_classes()):
         hints.append('the list is that of COCO, which is taken where metainfo names no classes.')
-    remedy = (
-        '; to leave these out on purpose, set preflight.class_subset=True'
-        if extra and not missing
-        else ''
-    )
+    wanted = run.class_list
+    foreign = wanted and [name for name in extra if name not in wanted.names]
+    if wanted and wanted.source != key and not key.startswith('train') and (foreign or not extra):
+        # Another list would be refused, since it is not that of the run.
+        remedy = (
+            f'Give the categories of the file the names that {wanted.source} has '
+            f'({first_few(map(repr, wanted.names), 10)})'
+        )
+    else:
+        remedy = f'Set {key}.metainfo.classes and num_classes of the head to those of the file'
+    if extra and enough:
+        remedy += '; to leave these out on purpose, set preflight.class_subset=True'
     run.refuse(
         f'the class list of {key} does not match the categories of {path}: '
         f'{", ".join(parts)}. {"".join(f"{hint[0].upper()}{hint[1:]} " for hint in hints[:3])}'
-        f'Set {key}.metainfo.classes and num_classes of the head to those of the file{remedy}.'
+        f'{remedy}.'
     )
 
 

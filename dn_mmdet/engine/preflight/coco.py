@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...datasets.files.coco_boxes import filter_images, judge_boxes
+from ...datasets.files.coco_repeats import repeated_boxes, repeated_images
 from ...utils.errors import UserError
 from ...utils.text import first_few
 from .categories import check_categories, class_names
@@ -64,6 +65,7 @@ def check_coco(data: PlannedDataset) -> DatasetContent | None:
             _check_images(data, content['images'], path)
     if wrong:
         return DatasetContent(classes)
+    _check_repeated(data, content, path)
     images = _images(data, classes, content, path)
     boxes = len(content.get('annotations') or ())
     used = None
@@ -135,6 +137,16 @@ def _check_images(data: PlannedDataset, images: Sequence[Mapping], path: str) ->
     check_image_files(data, folder, [i['file_name'] for i in images], path, sizes=sizes)
 
 
+def _check_repeated(data: PlannedDataset, content: Mapping[str, Any], path: str) -> None:
+    error, note = data.run.files.once(
+        'repeated images', path, work=lambda: repeated_images(content, path)
+    )
+    if note:
+        data.run.note(note)
+    if error:
+        data.run.refuse(error)
+
+
 def _images(
     data: PlannedDataset, classes: Sequence[str], content: Mapping[str, Any], path: str
 ) -> int | None:
@@ -197,6 +209,12 @@ def _used(
             f'({first_few(absent)}), so nothing is learned of them.'
         )
     if boxes.used:
-        for sentence in (*boxes.parts_lost(), *boxes.notes):
+        annotations = content['annotations']
+        repeated = repeated_boxes(
+            [(a['image_id'], a['category_id'], *a['bbox']) for a in annotations],
+            lambda i: f'id {annotations[i]["id"]}',
+            path,
+        )
+        for sentence in (*boxes.parts_lost(), *boxes.notes, *repeated):
             data.run.note(sentence)
     return boxes.used

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from mmengine.registry import TRANSFORMS
 
+from ...datasets.files.coco_repeats import repeated_boxes
 from ...datasets.files.voc import (
     VocImage,
     count_images,
@@ -268,6 +269,9 @@ def _used(
     for sentence in boxes.errors():
         data.refuse_alone(sentence)
     if boxes.used:
-        for sentence in (*boxes.parts_lost(), *boxes.notes):
+        once = {image.id: image for image in images}.values()
+        objects = [(i.id, o.name, *o.written) for i in once for o in i.objects]
+        repeated = repeated_boxes(objects, lambda i: f'in {objects[i][0]}.xml', files)
+        for sentence in (*boxes.parts_lost(), *boxes.notes, *repeated):
             data.run.note(sentence)
     return boxes.used

@@ -142,6 +142,45 @@ def test_what_is_refused_in_any_part(spoil, words, part, folder):
     assert f'{part}.json' in run.errors[0] or part in run.errors[0]
 
 
+def plus(name):
+    return lambda c: c | dict(categories=[*c['categories'], dict(id=3, name=name)])
+
+
+@pytest.mark.parametrize(
+    'spoil, list_of_val, cure',
+    [
+        (plus('tree'), CLASSES, "has ('cat', 'dog'); to leave these out on purpose, set"),
+        (lambda c: change(c, 'categories', 1, name='dogs'), CLASSES, "has ('cat', 'dog'); to"),
+        (lambda c: change(c, 'categories', 1, name='Dog'), CLASSES, "has ('cat', 'dog')."),
+        (
+            lambda c: c,
+            ['Cat', 'Dog'],
+            'Set val_dataloader.dataset.metainfo.classes and num_classes',
+        ),
+    ],
+)
+def test_the_cure_for_a_val_file_is_no_list_of_its_own(spoil, list_of_val, cure, folder):
+    (folder / 'val.json').write_text(json.dumps(spoil(coco())))
+    val = dataset('val') | dict(metainfo=dict(classes=list_of_val))
+    assert cure in surveyed(coco(), val).errors[0]
+
+
+@pytest.mark.parametrize('part', ['train', 'val'])
+def test_images_that_several_entries_name(part, folder):
+    content = change(coco(2), 'images', 1, file_name='1.png')
+    run = surveyed(**{part: content})
+    assert not run.errors and 'names 1 image files more than once' in ''.join(run.notes)
+    del content['annotations'][-1]
+    assert 'so each sample of them lacks boxes' in surveyed(**{part: content}).errors[0]
+
+
+def test_boxes_that_are_given_twice(folder):
+    content = coco()
+    content['annotations'].append(dict(content['annotations'][2], id=90))
+    for part in ('train', 'val'):
+        assert '1 of 9 boxes' in ''.join(surveyed(**{part: content}).notes)
+
+
 def test_a_list_of_coco_that_nobody_wrote(folder):
     surveyed(coco())
     given = dataset()

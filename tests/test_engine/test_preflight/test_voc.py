@@ -20,6 +20,7 @@ register_all_modules()
 
 LIST = 'ImageSets/Main/train.txt'
 BOX = '<xmin>3</xmin><ymin>5</ymin><xmax>16</xmax><ymax>18</ymax>'  # of the cat in train_0
+CAT = f'<object><name>cat</name><bndbox>{BOX.replace(">16<", ">19<")}</bndbox></object>'
 TEST_PIPELINE = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(64, 64)),
@@ -91,6 +92,14 @@ def test_a_sound_data_set_passes(root, part):
     assert run.notes == []
     assert (content.images, content.boxes) == (4, 8)
     assert content.used == {'cat': 4, 'dog': 4}
+
+
+@pytest.mark.parametrize('part', ['train', 'val'])
+def test_boxes_that_are_given_twice(root, part):
+    change(root, '</annotation>', CAT * 2 + '</annotation>', split=part)
+    run, _ = check(root, part)
+    assert '1 of 10 boxes in the XML set' in ''.join(run.notes)
+    assert f'(first in {part}_0.xml)' in ''.join(run.notes)
 
 
 def corners(a, b, c, d):
@@ -165,6 +174,26 @@ ONE = {
     'size of another': (every('<width>64', '<width>128'), r'is 64x64, stated 128x64'),
     'name missing': (lambda r: change(r, '<name>cat</name>', ''), r'1 objects .* lack <name>'),
     'no box': (every('bndbox>', 'robndbox>'), r'8 objects .*lack <bndbox>: .*\(robndbox\)'),
+    'namespace in one': (
+        lambda r: change(r, '<annotation>', '<annotation xmlns="http://a.org/b">'),
+        r'1 of the 4 XML files .*no <object> directly below the first element.*\(<\{http://a.org/b\}',
+    ),
+    'objects inside': (
+        lambda r: (r / 'Annotations/train_0.xml').write_text(
+            f'<annotation><objects><object><bndbox>{BOX}</bndbox></object></objects></annotation>'
+        ),
+        r'train_0\.xml \(<object> in <annotation>\)',
+    ),
+    "CVAT's own XML": (
+        lambda r: (r / 'Annotations/train_0.xml').write_text(
+            '<annotations><image><box label="cat" xtl="1"/></image></annotations>'
+        ),
+        r'train_0\.xml \(<box> in <annotations>\)\. Export them as Pascal VOC',
+    ),
+    'two boxes in an object': (
+        lambda r: change(r, '</bndbox>', f'</bndbox><bndbox>{BOX}</bndbox>'),
+        r'objects .*have more than one <bndbox>, of which mmdet reads the first: train_0\.xml',
+    ),
     'no corner': (every('<xmax>', '<xmax2>'), 'are not valid XML'),
     'corner missing': (lambda r: change(r, '<xmax>16</xmax>', ''), 'lack <xmax> in <bndbox>'),
     'corner NaN': (lambda r: change(r, '<xmax>16', '<xmax>nan'), r"finite numbers: .*\('nan'\)"),
