@@ -79,3 +79,9 @@ def test_code_of_ones_own_may_read_any_key(load):
         load({'my_key': 1}, "custom_imports = dict(imports=['dn_mmdet.engine'])")
     with pytest.raises(UserError, match='set train_cfg.max_epochs'):
         load({'max_epochs': 5}, own)
+
+
+def test_the_size_of_an_image_is_read_where_no_pipeline_says_it(tmp_path):
+    path = tmp_path / 'alone.py'
+    path.write_text("input_size = (96, 96)\nmodel = dict(type='DNB')\n")
+    assert load_config(str(path), {'input_size': (64, 64)}).input_size == (64, 64)

@@ -5,24 +5,27 @@ The Runner builds hooks, data sets, transforms and the like when its log folder 
 
 import ast
 import inspect
-import re
 import textwrap
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from inspect import Parameter
+from inspect import Parameter as Argument
 from typing import Any
 
+import torch
 from mmengine import registry as registries
-from mmengine.registry import HOOKS, OPTIMIZERS, TRANSFORMS, Registry
+from mmengine.registry import HOOKS, OPTIMIZERS, PARAM_SCHEDULERS, TRANSFORMS, Registry
+from torch.nn import Parameter
+from torch.optim import SGD
 
 from ...utils.errors import UserError
-from ...utils.text import error_text, first_few
+from ...utils.text import first_few
 from .parts import typed_parts
 from .planned import PlannedRun, silence
 from .registries import config_mistakes, dicts_in, find_type
+from .schedule import training_length
 
 __all__ = ['check_arguments']
 
@@ -42,14 +45,14 @@ TAKEN_OUT = {
 }
 # Building one of these packages' does nothing else, and their constructors look at the values.
 KNOWN_PACKAGES = ('dn_mmdet', 'mmcv', 'mmdet', 'mmengine')
-NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+NAMED = (Argument.POSITIONAL_OR_KEYWORD, Argument.KEYWORD_ONLY)
 
 
 def check_arguments(run: PlannedRun) -> None:
     """Check the arguments of hooks, metrics, data sets, transforms, samplers and the like.
 
-    Hooks and transforms of mmengine, mmcv, mmdet and this package are built besides; they are
-    thrown away.
+    Hooks, transforms and schedulers of mmengine, mmcv, mmdet and this package are built besides;
+    they are thrown away.
 
     Raises:
         UserError: An argument is missing, or is none that the class takes, or the class refuses
@@ -119,12 +122,12 @@ def _check_part(run: PlannedRun, key: str, part: Mapping, registry: Registry) ->
             f'{key} lacks {" and ".join(map(repr, missing))}, without which no {name} can be '
             f'built: set {first_few(f"{key}.{argument}" for argument in missing)}.'
         )
-    if registry in (HOOKS, TRANSFORMS):
-        cleaned = {k: v for k, v in part.items() if k not in TAKEN_OUT.get(registry_name, ())}
+    if registry in (HOOKS, TRANSFORMS, PARAM_SCHEDULERS):
+        cleaned = {k: v for k, v in part.items() if registry is not HOOKS or k != 'priority'}
         # A transform may be made of others.
         types = [value.get('type') for _, value in dicts_in(part, key)]
         if all(_is_known(find_type(registry, inner)) for inner in types):
-            _try(run, f'{key} ({name})', lambda: registry.build(deepcopy(cleaned)))
+            _try(run, f'{key} ({name})', lambda: _build(run, registry, deepcopy(cleaned)))
 
 
 def _default_type(registry: Registry) -> str | None:
@@ -139,19 +142,25 @@ def _is_known(found: Any) -> bool:
     return module is None or module.partition('.')[0] in KNOWN_PACKAGES
 
 
+def _build(run: PlannedRun, registry: Registry, part: dict[str, Any]) -> Any:
+    if registry is not PARAM_SCHEDULERS:
+        return registry.build(part)
+    # The Runner adds an optimizer, and the end of the run.
+    defaults = {'optimizer': SGD([Parameter(torch.zeros(1))], lr=1, momentum=0.9)}
+    length = training_length(run.cfg)
+    if length and length[0] == ('epoch' if part.get('by_epoch', True) else 'iteration'):
+        defaults['end'] = length[1]
+    return registry.build(part, default_args={**defaults, 'epoch_length': 1})
+
+
 def _try(run: PlannedRun, what: str, build: Callable[[], Any]) -> None:
     try:
         with silence(), config_mistakes(run.cfg, what):
             build()
     except UserError:
         raise
-    # One may need what a Runner has set up.
-    except Exception as error:
-        if re.search(r'not installed|No module named', str(error)):
-            raise UserError(
-                f'{what} cannot be built: {error_text(error).rstrip(".")}. Install what is '
-                'missing, or leave it out.'
-            ) from error
+    except Exception:  # one may need what a Runner has set up
+        return
 
 
 @cache
@@ -175,9 +184,9 @@ def _signature(found: Callable) -> _Signature | None:
             new = parameter.name not in given and parameter.name not in names
             if parameter.kind in NAMED and new and i >= positions:
                 names.append(parameter.name)
-                if parameter.default is Parameter.empty:
+                if parameter.default is Argument.empty:
                     required.append(parameter.name)
-        rest = next((p.name for p in parameters if p.kind is Parameter.VAR_KEYWORD), None)
+        rest = next((p.name for p in parameters if p.kind is Argument.VAR_KEYWORD), None)
         if rest is None:
             break
         handed = _handed_on(cls, init, rest)
@@ -195,8 +204,8 @@ def _of_function(found: Callable) -> _Signature | None:
     if hasattr(found, '__wrapped__'):
         return None
     names = [p for p in parameters if p.kind in NAMED]
-    required = tuple(p.name for p in names if p.default is Parameter.empty)
-    is_open = any(p.kind is Parameter.VAR_KEYWORD for p in parameters)
+    required = tuple(p.name for p in names if p.default is Argument.empty)
+    is_open = any(p.kind is Argument.VAR_KEYWORD for p in parameters)
     return _Signature(tuple(p.name for p in names), required, is_open)
 
 

@@ -121,6 +121,21 @@ REFUSED = {
         dict(param_scheduler=dict(type='MultiStepLR', by_epoch=False)),
         "param_scheduler lacks 'milestones'",
     ),
+    'value of a scheduler': (
+        dict(param_scheduler=[dict(type='LinearLR', start_factor=2)]),
+        'param_scheduler.0 .LinearLR. cannot be built: ',
+    ),
+    'scheduler behind the end': (
+        dict(
+            param_scheduler=dict(type='ConstantLR', begin=2),
+            train_cfg=dict(by_epoch=True, max_epochs=2),
+        ),
+        'param_scheduler .ConstantLR. cannot be built: .*end',
+    ),
+    'scheduler that is converted': (
+        dict(param_scheduler=dict(type='ConstantLR', by_epoch=False, convert_to_iter_based=True)),
+        'param_scheduler .ConstantLR. cannot be built: .*Only epoch-based',
+    ),
     'optimizer': (
         dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=1, momentun=0.9))),
         "optim_wrapper.optimizer has the argument 'momentun', .*did you mean 'momentum'",
@@ -150,6 +165,16 @@ def test_refused(case):
 @pytest.mark.parametrize(
     'cfg, mode',
     [
+        (
+            dict(
+                param_scheduler=[
+                    dict(type='LinearLR', begin=0, end=500, by_epoch=False),
+                    dict(type='CosineAnnealingMomentum', begin=3, T_max=9, by_epoch=False),
+                ],
+                train_cfg=dict(by_epoch=True, max_epochs=2),
+            ),
+            'train',
+        ),
         (dict(default_hooks=dict(timer=None, sampler=dict(type='DistSamplerSeedHook'))), 'train'),
         (dict(default_hooks=dict(checkpoint=dict(type='CheckpointHook', of_backend=1))), 'train'),
         (dict(custom_hooks=[dict(type='EMAHook', momentum=0.1)]), 'train'),

@@ -127,3 +127,14 @@ def test_what_cannot_be_known_is_left_alone():
         check_levels(run)
         run = planned(dict(type='DNB', num_features=4), {})
         check_levels(run)
+
+
+def test_a_way_of_its_own_is_left_alone():
+    """A detector that sends its maps another way, and a head without anchors."""
+    run = planned(RETINA, {'model.neck.in_channels': [24, 32]})
+    with config_scope(run.cfg):
+        run.model.__class__ = type('Own', (type(run.model),), {'extract_feat': lambda self, x: x})
+        check_levels(run)
+        run = planned(RETINA, {})
+        run.model.bbox_head.prior_generator = None
+        check_levels(run)
