@@ -6,7 +6,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .style import STYLES, new_figure, plain_axes, save_figure
+from .style import STYLES, line_style, new_figure, plain_axes, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,9 +63,7 @@ def plot_bands(
     figure, axes = _figure(xlabel, ylabel, title, (4.8, 3.0), dpi=200)
     ends = []
     for number, (label, seeds) in enumerate(curves.items()):
-        # A color that comes again comes with another marker and line.
-        turn, place = divmod(number, len(STYLES))
-        color, (_, marker, line) = STYLES[place][0], STYLES[(place + turn) % len(STYLES)]
+        color, marker, line = line_style(number)
         points = [dict(zip(*seed, strict=True)) for seed in seeds]
         steps = sorted(set.intersection(*map(set, points))) if points else []
         columns = [[point[step] for point in points] for step in steps]

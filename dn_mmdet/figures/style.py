@@ -9,7 +9,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ['COLORS', 'PALETTE', 'STYLES', 'new_figure', 'plain_axes', 'save_figure']
+__all__ = [
+    'COLORS',
+    'PALETTE',
+    'STYLES',
+    'line_style',
+    'new_figure',
+    'plain_axes',
+    'save_figure',
+]
 
 # Distinct in color and, for those who cannot tell them apart or print in gray, in marker and line.
 STYLES = (
@@ -37,6 +45,16 @@ PALETTE = (
     (210, 245, 60),
     (250, 190, 212),
 )
+
+
+def line_style(number: int) -> tuple[str, str, str]:
+    """Color, marker and dashes of a line; a color that comes again comes with others.
+
+    Args:
+        number (int): Of the line in its picture, from 0.
+    """
+    turn, place = divmod(number, len(STYLES))
+    return STYLES[place][0], *STYLES[(place + turn) % len(STYLES)][1:]
 
 
 def new_figure(width: float, height: float, dpi: float = 150) -> 'Figure':

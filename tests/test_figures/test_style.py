@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from dn_mmdet.figures.style import COLORS, STYLES, new_figure, save_figure
+from dn_mmdet.figures.style import COLORS, STYLES, line_style, new_figure, save_figure
 
 PACKAGE = Path(__file__).parents[2] / 'dn_mmdet'
 
@@ -35,6 +35,12 @@ def test_the_backend_of_the_user_stays(monkeypatch, tmp_path):
     monkeypatch.setitem(matplotlib.rcParams, 'backend', 'svg')
     save_figure(new_figure(2, 1), tmp_path / 'picture.png')
     assert matplotlib.rcParams['backend'] == 'svg'
+
+
+def test_more_lines_than_colors_are_distinct():
+    count = len(STYLES)
+    styles = [line_style(number) for number in range(count**2)]
+    assert styles[:count] == list(STYLES) and len(set(styles)) == len(styles)
 
 
 def test_styles_are_distinct_without_color_too():

@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 
 from ...analysis import count_complexity
 from ...compare.statistics import compare, summarize
-from ...figures.style import STYLES, new_figure, plain_axes, save_figure
+from ...figures.style import line_style, new_figure, plain_axes, save_figure
 from ...utils.files import write_text
 from ...utils.text import markdown_table
 from .cells import BASE_BATCH, BASE_LR, CONFIG, TEST_BATCHES, AblationCell, Tables
@@ -162,7 +162,8 @@ def plot_robustness(results: AblationResults, tables: Tables, file: str | Path) 
         tables (Tables): What :func:`.cells.plan` returns.
         file (str | Path): The picture, .png, .svg or .pdf.
     """
-    figure = new_figure(8.4, 3.6)
+    lines = len({cell.label for cell in tables['batch size']})
+    figure = new_figure(8.4, 3.3 + 0.11 * lines)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 2))
     for axes, table, key, name in (
         (left, 'learning rate', 'lr', 'learning rate'),
@@ -173,7 +174,10 @@ def plot_robustness(results: AblationResults, tables: Tables, file: str | Path) 
         plain_axes(axes)
     left.set_ylabel('top-1 on held-out digits, percent')
     left.set_ylim(0, 100)
-    right.legend(frameon=False, loc='lower right')
+    # Variants make many lines, and a legend within the axes would hide them.
+    figure.legend(
+        *right.get_legend_handles_labels(), frameon=False, loc='outside lower center', ncols=2
+    )
     save_figure(figure, file)
 
 
@@ -182,7 +186,8 @@ def _draw(axes: 'Axes', results: AblationResults, cells: Sequence[AblationCell],
     for cell in cells:
         lines.setdefault(cell.label, {}).setdefault(getattr(cell, key), []).append(cell)
     places = sorted({getattr(cell, key) for cell in cells})
-    for (label, points), (color, marker, line) in zip(lines.items(), STYLES, strict=False):
+    for number, (label, points) in enumerate(lines.items()):
+        color, marker, line = line_style(number)
         drawn = []
         for value, group in points.items():
             found = summarize(results.of_all(group), 'val')

@@ -1,7 +1,7 @@
 import pytest
 
 from dn_mmdet.experiments.ablations import report
-from dn_mmdet.experiments.ablations.cells import BASE_LR, HIGH_LR, plan
+from dn_mmdet.experiments.ablations.cells import BASE_LR, FORMS, HIGH_LR, plan
 from dn_mmdet.experiments.ablations.claims import paper_claims
 from dn_mmdet.experiments.ablations.results import AblationResults
 
@@ -76,3 +76,17 @@ def test_the_claims(results):
     target = find('DN-B (16, oup), over the 8 cells')
     assert 'more than the spread in 7, below it in 1' in target
     assert f'lr {BASE_LR:g}, batch 8 (-2.2' in target
+
+
+def test_the_picture_shows_every_form_that_was_trained(results, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(report, 'save_figure', lambda figure, file: drawn.append(figure))
+    tables = plan((0,), variants=[*FORMS])
+    for cell in (*tables['learning rate'], *tables['batch size']):
+        row = dict(train=99.0, diverged_at=None, seconds=1.0, test_batch_size=100)
+        results.add(cell, [dict(row, val=50.0)])
+    report.plot_robustness(results, tables, tmp_path / 'a.png')
+    for axes in drawn[0].axes:
+        lines = axes.get_lines()
+        looks = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines}
+        assert len(lines) == len(looks) == 4 + 2 * len(FORMS)
