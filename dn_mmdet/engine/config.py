@@ -5,6 +5,7 @@ import ast
 import os
 import re
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from numbers import Number
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,19 @@ def _read(path: str) -> Config:
     # The file is a program: whatever it raises is the file's mistake, or its author's.
     except Exception as error:
         cause = error.__cause__ if isinstance(error, ImportError) and error.__cause__ else error
-        raise UserError(f'{path} cannot be read as a configuration: {_text(cause)}.') from error
+        raise UserError(
+            f'{path} cannot be read as a configuration: {_text(cause).rstrip(".")}'
+            f'{_missing_package(cause)}.'
+        ) from error
+
+
+def _missing_package(error: BaseException) -> str:
+    """What to do where ``custom_imports`` names a package that is not there."""
+    name = re.match(r'Failed to import ([\w.]+)$', error_text(error))
+    package = name and name[1].partition('.')[0]
+    if not package or find_spec(package) is not None:
+        return ''
+    return f', since the package {package} is not installed: install it, or correct custom_imports'
 
 
 def _check_options(cfg: Config, options: Mapping[str, Any], path: str) -> None:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from dn_mmdet.engine import load_config
 from dn_mmdet.engine.image_loading import name_bad_images
+from dn_mmdet.engine.preflight.registries import config_mistakes
 from dn_mmdet.engine.run_errors import as_user_errors
 from dn_mmdet.utils.errors import UserError
 
@@ -157,3 +158,17 @@ def test_an_image_that_another_loader_names(place):
 def test_a_data_loader_process_that_ended(kind, text, words, place):
     with pytest.raises(UserError, match=words), as_user_errors(load_config('tiny.py')):
         raise kind(text)
+
+
+@pytest.mark.parametrize('words', ['please install it by: pip install transformers', 'of its own'])
+def test_a_package_that_a_model_lacks(words, place):
+    wanted, said = (
+        (UserError, 'the model cannot be built: .*Install')
+        if 'pip' in words
+        else (
+            RuntimeError,
+            words,
+        )
+    )
+    with pytest.raises(wanted, match=said), config_mistakes(load_config('tiny.py'), 'the model'):
+        raise RuntimeError(words)

@@ -7,8 +7,9 @@ from importlib import import_module
 
 from mmengine import registry as registries
 from mmengine.config import ConfigDict
+from mmengine.model import BaseDataPreprocessor
 from mmengine.optim import build_optim_wrapper
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...utils.errors import UserError
 from ...utils.files import check_output_folder
@@ -147,9 +148,17 @@ def check_model(run: PlannedRun) -> None:
     """Build the model, and check that its data preprocessor can divide by what it is given.
 
     Raises:
-        UserError: It cannot be built, or a standard deviation or ``pad_size_divisor`` is wrong.
+        UserError: It cannot be built, a detector has no data preprocessor, or a standard deviation
+            or ``pad_size_divisor`` is wrong.
     """
     preprocessor = getattr(run.model, 'data_preprocessor', None)
+    # mmengine's own, which stands in for one that is not given.
+    if type(preprocessor) is BaseDataPreprocessor and _is_detector(run.model):
+        raise UserError(
+            f'{run.cfg.filename} has no data_preprocessor, so nothing would normalize images and '
+            f'join them to a batch: set model.data_preprocessor=dict(type={"DetDataPreprocessor"!r}'
+            ', mean=..., std=...).'
+        )
     for name in ('mean', 'std'):
         value = getattr(preprocessor, name, None)
         if not isinstance(value, Tensor):
@@ -184,3 +193,7 @@ def check_optimizer(run: PlannedRun) -> None:
     part = deepcopy({key: wrapper[key] for key in keys if key in wrapper})
     with silence(), config_mistakes(run.cfg, 'the optimizer'):
         build_optim_wrapper(run.model, ConfigDict(part, type='OptimWrapper'))
+
+
+def _is_detector(model: nn.Module) -> bool:
+    return any(base.__name__ == 'BaseDetector' for base in type(model).__mro__)

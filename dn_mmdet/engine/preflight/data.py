@@ -96,8 +96,11 @@ def _check_number_of_classes(run: PlannedRun, key: str, classes: Sequence[str]) 
     for name, module in run.model.named_modules():
         number = getattr(module, 'num_classes', None)
         # A region proposal head tells objects from background, whatever the data set.
-        apart = name.endswith('rpn_head') or 'semantic' in name
-        if apart or not isinstance(number, int) or number < 1:
+        proposes = any('RPNHead' in base.__name__ for base in type(module).__mro__)
+        apart = proposes or 'rpn_head' in name.split('.') or 'semantic' in name
+        # A backbone without its classifier says so with -1 or 0.
+        none = isinstance(number, int) and number < 1 and 'head' not in name
+        if apart or none or not isinstance(number, int):
             continue
         if number != len(classes):
             at = f'model.{name}.num_classes' if name else 'model.num_classes'

@@ -19,6 +19,9 @@ from ...utils.text import error_text
 
 __all__ = ['config_mistakes', 'config_scope', 'dicts_in', 'find_type', 'is_type', 'unknown_type']
 
+# A package that is not installed.
+LACKING = r'not installed|No module named|pip install'
+
 
 def find_type(registry: Registry, name: Any) -> Any:
     """The class or function that ``type=name`` stands for, or None if there is none.
@@ -85,8 +88,9 @@ def config_mistakes(cfg: Config, building: str = '') -> Iterator[None]:
     Args:
         cfg (Config): The configuration, for the message.
         building (str): What the block builds from the configuration, if it does nothing else:
-            then its ValueErrors, TypeErrors, failed assertions and the KeyErrors that hold a
-            sentence are taken as words about the configuration too. Defaults to '', something else.
+            then its ValueErrors, TypeErrors, failed assertions, the KeyErrors that hold a
+            sentence, and what is said of a package that is not installed are taken as words about
+            the configuration too. Defaults to '', something else.
 
     Raises:
         UserError: The configuration is wrong.
@@ -114,6 +118,14 @@ def config_mistakes(cfg: Config, building: str = '') -> Iterator[None]:
             f'{cfg.filename}: {what} cannot be built: {text.rstrip(".")}'
             f'{"" if by_registry else place}. Correct the configuration or '
             '--cfg-options.'
+        ) from error
+    except (RuntimeError, ImportError) as error:
+        # As mmdet's language models say it, and some of its layers.
+        if not building or not re.search(LACKING, error_text(error)):
+            raise
+        raise UserError(
+            f'{cfg.filename}: {building} cannot be built: {error_text(error).rstrip(".")}. Install '
+            'what is missing, or leave out what needs it.'
         ) from error
 
 

@@ -8,8 +8,10 @@ from typing import Any
 from mmengine.dataset import InfiniteSampler
 from mmengine.registry import LOOPS, PARAM_SCHEDULERS
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from ...utils.errors import UserError
+from ...utils.text import first_few
 from .loaders import check_whole_number, sampler_of
 from .planned import PlannedRun
 from .registries import find_type
@@ -18,6 +20,8 @@ __all__ = ['check_schedule', 'loop_of', 'schedulers_of', 'training_length']
 
 # mmengine: a dict without a type is one of these.
 DEFAULT_LOOPS = {'val': 'ValLoop', 'test': 'TestLoop'}
+# mmengine: what clip_grad may be.
+CLIPPING = {'norm': clip_grad_norm_, 'value': clip_grad_value_}
 # What goes through a loader to its end.
 TO_THE_END = (EpochBasedTrainLoop.run_epoch, ValLoop.run, TestLoop.run)
 # What the Runner itself hands to a loop.
@@ -38,7 +42,9 @@ def check_schedule(run: PlannedRun) -> None:
             _check_end(run, part, loader)
     if 'train' not in run.looked_at():
         return
+    _check_optimizer_is_given(run)
     _check_rate(run)
+    _check_clipping(run)
     wrapper = run.cfg.get('optim_wrapper')
     if isinstance(wrapper, Mapping) and 'accumulative_counts' in wrapper:
         check_whole_number(
@@ -152,6 +158,43 @@ def _told(error: TypeError) -> str:
     text = str(error)
     name = text.rpartition(' ')[2]
     return f'no {name}' if text.startswith('missing') else f'an argument it does not take, {name}'
+
+
+def _check_optimizer_is_given(run: PlannedRun) -> None:
+    wrapper = run.cfg.get('optim_wrapper')
+    if not isinstance(wrapper, Mapping) or run.cfg.get('runner_type') is not None:
+        return
+    # Several optimizers are for a constructor to build.
+    if wrapper.get('constructor') is None and not isinstance(wrapper.get('optimizer'), Mapping):
+        raise UserError(
+            f'optim_wrapper.optimizer is {wrapper.get("optimizer")!r} in {run.cfg.filename}, not '
+            f'a dict: set it as in optim_wrapper.optimizer=dict(type={"SGD"!r}, lr=0.01).'
+        )
+
+
+def _check_clipping(run: PlannedRun) -> None:
+    """Check what torch would refuse when the first gradients are clipped."""
+    wrapper, key = run.cfg.get('optim_wrapper'), 'optim_wrapper.clip_grad'
+    clip = wrapper.get('clip_grad') if isinstance(wrapper, Mapping) else None
+    if not isinstance(clip, Mapping) or not clip:  # what is no dict, the wrapper refuses
+        return
+    function = CLIPPING.get(clip.get('type', 'norm'))
+    if function is None:
+        raise UserError(
+            f'{key}.type is {clip["type"]!r}: it must be {first_few(map(repr, CLIPPING))}.'
+        )
+    arguments = {name: value for name, value in clip.items() if name != 'type'}
+    try:
+        inspect.signature(function).bind(None, **arguments)
+    except TypeError as error:
+        names = [*inspect.signature(function).parameters][1:]
+        raise UserError(
+            f'{key} has {_told(error)}: {function.__name__} takes {first_few(names, 9)}.'
+        ) from error
+    name = next(iter(inspect.signature(function).parameters.keys() & {'max_norm', 'clip_value'}))
+    limit = arguments[name]
+    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit > 0:
+        raise UserError(f'{key}.{name} is {limit!r}, not a number above 0: set the largest.')
 
 
 def _check_rate(run: PlannedRun) -> None:

@@ -236,7 +236,7 @@ CONFIGURATION = {
         'bad.py',
         "custom_imports = dict(imports=['no_such_module'])",
         (),
-        ['bad.py cannot be read', 'no_such_module'],
+        ['bad.py cannot be read', 'the package no_such_module is not installed'],
     ),
     'a part': ('bad.py', 'model = dict()', (), ['bad.py defines no train_dataloader']),
     'norm': (
@@ -256,6 +256,42 @@ CONFIGURATION = {
         None,
         set_option('model.backbone.widen', '2'),
         ['the model cannot be built', "unexpected keyword argument 'widen'"],
+    ),
+    'no optimizer': (
+        'tiny.py',
+        None,
+        set_option('optim_wrapper.optimizer', 'None'),
+        ['optim_wrapper.optimizer is None in tiny.py', 'set it as in'],
+    ),
+    'clip_grad': (
+        'bad.py',
+        "_base_ = 'tiny.py'\noptim_wrapper = dict(clip_grad=dict(_delete_=True, max_nrm=5))",
+        (),
+        ["optim_wrapper.clip_grad has no 'max_norm'", 'clip_grad_norm_ takes max_norm'],
+    ),
+    'clip_grad by nothing': (
+        'bad.py',
+        "_base_ = 'tiny.py'\noptim_wrapper = dict(clip_grad=dict(max_norm=0))",
+        (),
+        ['optim_wrapper.clip_grad.max_norm is 0, not a number above 0'],
+    ),
+    'clip_grad of another kind': (
+        'bad.py',
+        "_base_ = 'tiny.py'\noptim_wrapper = dict(clip_grad=dict(type='nrm', max_norm=5))",
+        (),
+        ["optim_wrapper.clip_grad.type is 'nrm': it must be 'norm', 'value'"],
+    ),
+    'no data preprocessor': (
+        'tiny.py',
+        None,
+        set_option('model.data_preprocessor', 'None'),
+        ['tiny.py has no data_preprocessor', 'DetDataPreprocessor'],
+    ),
+    'no class': (
+        'tiny.py',
+        None,
+        set_option('model.bbox_head.num_classes', '0'),
+        ['model.bbox_head.num_classes is 0', 'set model.bbox_head.num_classes=10'],
     ),
     'assertion without words': (
         'tiny.py',

@@ -1,9 +1,14 @@
 """Checks of data sets of one's own."""
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import pytest
+from mmdet.models import RPNHead
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
+from torch import nn
 
 from dn_mmdet.engine import DatasetContent, load_config, register_dataset_check, run_preflight
 from dn_mmdet.engine.preflight import data
@@ -98,3 +103,25 @@ def test_a_survey_goes_on_and_lists_everything(registered):
     with pytest.raises(UserError, match='^the first$'):
         data.check_datasets(run)
     assert run.errors == []
+
+
+@pytest.mark.parametrize(
+    'name, base, number, refused',
+    [
+        ('rpn_head', nn.Module, 1, False),
+        ('rpn_head.stages.0', nn.Module, 1, False),
+        ('bbox_head', RPNHead, 1, False),  # of a detector that only proposes
+        ('backbone', nn.Module, -1, False),
+        ('bbox_head', nn.Module, 1, True),
+        ('bbox_head', nn.Module, 0, True),
+        ('roi_head.bbox_head.0', nn.Module, 81, True),
+    ],
+)
+def test_number_of_classes(name, base, number, refused, monkeypatch):
+    part = nn.Module()
+    part.__class__ = type('Part', (base,), {'num_classes': number})
+    run = PlannedRun(Config(dict()), 'train')
+    model = SimpleNamespace(named_modules=lambda: [(name, part)])
+    monkeypatch.setattr(PlannedRun, 'model', model)
+    with pytest.raises(UserError, match='num_classes is') if refused else nullcontext():
+        data._check_number_of_classes(run, 'train_dataloader.dataset', ['cat', 'dog'])
