@@ -160,15 +160,17 @@ def test_a_data_loader_process_that_ended(kind, text, words, place):
         raise kind(text)
 
 
-@pytest.mark.parametrize('words', ['please install it by: pip install transformers', 'of its own'])
-def test_a_package_that_a_model_lacks(words, place):
-    wanted, said = (
-        (UserError, 'the model cannot be built: .*Install')
-        if 'pip' in words
-        else (
-            RuntimeError,
-            words,
-        )
-    )
-    with pytest.raises(wanted, match=said), config_mistakes(load_config('tiny.py'), 'the model'):
-        raise RuntimeError(words)
+@pytest.mark.parametrize(
+    'error, wanted',
+    [
+        (RuntimeError('please install it by: pip install transformers'), 'transformers. Install'),
+        (ImportError('Please install Detectron2 first'), 'Detectron2 first. Install'),
+        (FileNotFoundError(errno.ENOENT, 'No such file', 'teacher.py'), "'teacher.py'. Provide"),
+        (RuntimeError('of its own'), None),
+    ],
+)
+def test_what_a_model_lacks(error, wanted, place):
+    said = wanted and f'tiny.py: the model cannot be built: .*{wanted} what is missing'
+    with pytest.raises(UserError if wanted else RuntimeError, match=said or 'of its own'):
+        with config_mistakes(load_config('tiny.py'), 'the model'):
+            raise error

@@ -89,8 +89,8 @@ def config_mistakes(cfg: Config, building: str = '') -> Iterator[None]:
         cfg (Config): The configuration, for the message.
         building (str): What the block builds from the configuration, if it does nothing else:
             then its ValueErrors, TypeErrors, failed assertions, the KeyErrors that hold a
-            sentence, and what is said of a package that is not installed are taken as words about
-            the configuration too. Defaults to '', something else.
+            sentence, and what is said of a package or file that is not there are taken as words
+            about the configuration too. Defaults to '', something else.
 
     Raises:
         UserError: The configuration is wrong.
@@ -119,12 +119,15 @@ def config_mistakes(cfg: Config, building: str = '') -> Iterator[None]:
             f'{"" if by_registry else place}. Correct the configuration or '
             '--cfg-options.'
         ) from error
-    except (RuntimeError, ImportError) as error:
-        # As mmdet's language models say it, and some of its layers.
-        if not building or not re.search(LACKING, error_text(error)):
+    except (RuntimeError, ImportError, OSError) as error:
+        # mmdet's language models and some of its layers say it with a RuntimeError; a teacher
+        # of a distillation reads a configuration and weights of its own.
+        outside = isinstance(error, (ImportError, OSError))
+        if not building or not (outside or re.search(LACKING, error_text(error))):
             raise
+        verb = 'Provide' if isinstance(error, OSError) else 'Install'
         raise UserError(
-            f'{cfg.filename}: {building} cannot be built: {error_text(error).rstrip(".")}. Install '
+            f'{cfg.filename}: {building} cannot be built: {error_text(error).rstrip(".")}. {verb} '
             'what is missing, or leave out what needs it.'
         ) from error
 
