@@ -285,7 +285,7 @@ def test_the_shape_of_a_configuration(write, text, expected):
         (
             classifier("model['backbone'] = dict(type='mmdet.ResNet', depth=19)"),
             None,
-            r'config\.py: the model cannot be built \(KeyError: invalid depth 19',
+            r'config\.py: the model cannot be built: invalid depth 19',
         ),
     ],
 )
