@@ -67,7 +67,8 @@ class Rows:
         """Put a row in, and save.
 
         Args:
-            row (Mapping[str, Any]): Column to value; None is nothing. New columns are the last.
+            row (Mapping[str, Any]): Column to value; None and NaN are nothing. New columns are the
+                last.
         """
         with self._alone():
             new = {column: _text(value) for column, value in row.items()}
@@ -111,6 +112,6 @@ def number(row: Row, column: str) -> float | None:
 
 
 def _text(value: Any) -> str:
-    if value is None:
+    if value is None or value != value:
         return ''
     return f'{value:.6g}' if isinstance(value, float) else str(value)

@@ -167,10 +167,12 @@ def _summary(rows: Iterable[Row], column: str) -> Summary:
 def _mean(found: Summary) -> str:
     if not found.values:
         return 'NaN' if found.diverged else ''
-    return f'{found.mean:.3f} ± {found.spread:.3f}'
+    spread = f' ± {found.spread:.3f}' if len(found.values) > 1 else ''
+    return f'{found.mean:.3f}{spread}'
 
 
 def _signed(difference: Difference) -> str:
     if isnan(difference.mean):
         return ''
-    return f'{difference.mean:+.3f} ± {difference.spread:.3f}'
+    spread = '' if difference.verdict == 'one seed' else f' ± {difference.spread:.3f}'
+    return f'{difference.mean:+.3f}{spread}'
