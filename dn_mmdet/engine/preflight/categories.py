@@ -144,9 +144,9 @@ def _refuse(
     """Refuse a file; it is ``enough`` for the rest to leave out what is not in the list."""
     parts = []
     if missing:
-        parts.append(f'{len(missing)} are missing in the file ({first_few(missing)})')
+        parts.append(f'{_are(missing)} missing in the file ({first_few(missing)})')
     if extra:
-        parts.append(f'{len(extra)} of the file are not in the list ({first_few(extra)})')
+        parts.append(f'{_are(extra, " of the file")} not in the list ({first_few(extra)})')
     hints = [f'is {wrong!r} meant to be {right!r}?' for wrong, right in near]
     if list(classes) == list(_coco_classes()):
         hints.append('the list is that of COCO, which is taken where metainfo names no classes.')
@@ -201,3 +201,7 @@ def _check_order(
             f'starting at position {first} ({classes[first]!r} in the list, {order[first]!r} in '
             'the file): labels follow the file, so give the list in the order of the file.'
         )
+
+
+def _are(names: Sequence[str], where: str = '') -> str:
+    return f'{len(names)}{where} {"is" if len(names) == 1 else "are"}'

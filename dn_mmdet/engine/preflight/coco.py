@@ -84,7 +84,7 @@ def annotation_path(data: PlannedDataset) -> str | None:
         str | None: The file; None if it is on remote storage, or the class reads other files.
 
     Raises:
-        UserError: ``data_root`` or ``ann_file`` is no text.
+        UserError: ``data_root`` or ``ann_file`` is no text, or the latter is missing.
     """
     coco = any(cls.__name__ == 'CocoDataset' for cls in data.cls.__mro__)
     if not coco or _reads_otherwise(data.cls) or data.cfg.get('backend_args'):
@@ -92,8 +92,13 @@ def annotation_path(data: PlannedDataset) -> str | None:
     for name in ('data_root', 'ann_file'):
         if not isinstance(data.cfg.get(name) or '', str):
             raise UserError(f'{data.key}.{name} is {data.cfg[name]!r}: write one path, as a text.')
-    root = data.cfg.get('data_root') or ''
-    return None if '://' in root else os.path.join(root, data.cfg.get('ann_file') or '')
+    root, file = data.cfg.get('data_root') or '', data.cfg.get('ann_file')
+    if not file:
+        raise UserError(
+            f'{data.key}.ann_file is {file!r}: write the name of the annotation file, relative to '
+            'data_root.'
+        )
+    return None if '://' in root else os.path.join(root, file)
 
 
 def is_coco_metric(cls: type | None) -> bool:
@@ -164,10 +169,11 @@ def _images(
             'with a number of pixels.'
         )
     left = filter_images(content, classes, options)
-    numbers = (
-        f'{left.empty} have no annotation of the classes (filter_empty_gt=True) and {left.small} '
-        f'are smaller than {smallest} pixels (min_size)'
+    reasons = (
+        (left.empty, 'without an annotation of the classes (filter_empty_gt=True)'),
+        (left.small, f'smaller than {smallest} pixels (min_size)'),
     )
+    numbers = ' and '.join(f'{count} {reason}' for count, reason in reasons if count)
     if not left.kept and (left.small or not data.labels):
         data.refuse_alone(
             f'none of the {total} images of {path} are left after the filter of {data.key}: '

@@ -38,6 +38,11 @@ def check_metrics(run: PlannedRun) -> None:
         if name not in METRICS:
             continue
         allowed, _ = METRICS[name]
+        if not metric.get('metric', allowed[0]):
+            raise UserError(
+                f'{key}.metric is {metric["metric"]!r}, so nothing would be measured: {name} '
+                f'measures {first_few(allowed)}.'
+            )
         for kind in _listed(metric.get('metric', allowed[0])):
             if kind not in allowed:
                 raise UserError(

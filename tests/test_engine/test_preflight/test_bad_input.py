@@ -161,14 +161,14 @@ DATA = {
         [
             'the class list of train_dataloader.dataset does not match',
             'instances_train2017.json',
-            '1 are missing in the file (three)',
-            '1 of the file are not in the list (tree)',
+            '1 is missing in the file (three)',
+            '1 of the file is not in the list (tree)',
         ],
     ),
     'class added': (
         change(TRAIN, add_class),
         (),
-        ['1 of the file are not in the list (ten)', 'preflight.class_subset=True'],
+        ['1 of the file is not in the list (ten)', 'preflight.class_subset=True'],
     ),
     'class list a text': (
         None,

@@ -130,7 +130,7 @@ def without_boxes(content):
         (lambda c: change(c, 'categories', 1, name='Dog '), ["Is 'dog' meant to be 'Dog '?"]),
         (
             lambda c: c | dict(categories=[*c['categories'], dict(id=3, name='tree')]),
-            ['1 of the file are not in the list (tree)', 'preflight.class_subset=True'],
+            ['1 of the file is not in the list (tree)', 'preflight.class_subset=True'],
         ),
     ],
 )
@@ -196,7 +196,7 @@ def test_a_val_file_may_lack_a_class_and_a_train_file_may_not(folder):
     run = surveyed(val=lacking)
     assert not run.errors
     assert run.notes == ['val.json lacks 1 of the 2 classes of val_dataloader.dataset (dog).']
-    assert '1 are missing in the file (dog)' in surveyed(lacking).errors[0]
+    assert '1 is missing in the file (dog)' in surveyed(lacking).errors[0]
     none = change(change(lacking, 'categories', 0, name='tree'), 'annotations', 0, id=77)
     assert '2 are missing in the file' in surveyed(val=none, preflight=SUBSET).errors[0]
 

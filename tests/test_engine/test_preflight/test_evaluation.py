@@ -43,6 +43,7 @@ def check(function, run):
         (dict(COCO, metric='accuracy'), "val_evaluator.metric is 'accuracy', which CocoMetric"),
         ([TOP_K, dict(COCO, metric=['bbox', 'mAP'])], r'val_evaluator.1.metric is \[.*segm'),
         (dict(COCO, metric=None), 'val_evaluator.metric is None'),
+        (dict(COCO, metric=[]), r'val_evaluator.metric is \[\], so nothing would be measured'),
         (dict(VOC, metric='bbox'), "'bbox', which VOCMetric does not measure.*mAP, recall"),
         (dict(COCO, metric_items=['AP']), "metric_items has 'AP'.*mAP_50"),
         (dict(type='Evaluator', metrics=[dict(COCO, metric='x')]), r'evaluator.metrics.0.metric'),
