@@ -208,6 +208,7 @@ def test_refused(case):
         ),
         # What is not built is not looked at.
         (dict(optim_wrapper=dict(optimizer=dict(type='SGD', momentun=1))), 'test'),
+        (dict(param_scheduler=[dict(type='MultiStepLR', milestone=1)]), 'test'),
         (dict(test_dataloader=dict(dataset=dict(COCO, annfile=1))), 'train'),
         (dict(train_dataloader=dict(dataset=dict(COCO, annfile=1))), 'test'),
         (dict(test_evaluator=dict(METRIC, annfile=1)), 'train'),
@@ -262,6 +263,22 @@ class Keeping(Base):
         self.kwargs = kwargs
 
 
+class KeepingAsWell(Base):
+    def __init__(self, own, **kwargs):
+        super().__init__(own)
+        self.kwargs = kwargs
+
+
+class Ignoring(Base):
+    def __init__(self, own, **kwargs):
+        super().__init__(own)
+
+
+class Skipping(Base):
+    def __init__(self, own, **kwargs):
+        super(Base, self).__init__(**kwargs)
+
+
 def renames(function):
     @functools.wraps(function)
     def wrapper(self, *args, other=None, **kwargs):
@@ -274,6 +291,11 @@ class Renamed(Base):
     @renames
     def __init__(self, own):
         pass
+
+
+@functools.wraps(Base)
+def made(**kwargs):
+    return Base(kwargs.pop('own'))
 
 
 class Made(Base):
@@ -295,7 +317,11 @@ class Made(Base):
         (TakingOut, None, dict(base=2, other=3)),
         (Perhaps, None, dict(base=2, other=3)),
         (Keeping, None, dict(base=2, other=3)),
+        (KeepingAsWell, None, dict(other=3)),
+        (Ignoring, None, dict(other=3)),
+        (Skipping, None, dict(other=3)),
         (Renamed, None, dict(other=3)),
+        (made, None, dict(other=3)),
         (Made, None, dict(other=3)),
     ],
 )
