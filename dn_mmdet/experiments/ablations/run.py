@@ -79,7 +79,9 @@ def run_ablations(
 
 def _recipe() -> str:
     """What decides a result besides the cell: configuration and data."""
-    return Config.fromfile(CONFIG).pretty_text + Path('data/digits/digits.json').read_text()
+    config = Config.fromfile(CONFIG)
+    config.pop('visualizer')  # draws, and decides nothing
+    return config.pretty_text + Path('data/digits/digits.json').read_text()
 
 
 def _asked(tables: Tables) -> list[Asked]:

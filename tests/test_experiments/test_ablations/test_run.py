@@ -104,3 +104,12 @@ def test_what_is_in_the_csv_file_is_not_trained_again(folder, tmp_path, monkeypa
     with pytest.raises(KeyboardInterrupt):
         run.run_ablations(tmp_path)
     assert trained[2] == first and os.listdir(tmp_path).count('ablations.csv') == 1
+
+
+def test_the_recipe_is_what_decides_a_result(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'data' / 'digits').mkdir(parents=True)
+    (tmp_path / 'data' / 'digits' / 'digits.json').write_text('the data')
+    recipe = run._recipe()
+    assert recipe.endswith('the data') and 'optim_wrapper' in recipe and 'model = dict' in recipe
+    assert 'isualizer' not in recipe  # published rows are of before it was named
