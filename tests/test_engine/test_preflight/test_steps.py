@@ -19,6 +19,7 @@ DEFAULT = dict(type='DefaultSampler', shuffle=True)
 ENDLESS = dict(type='InfiniteSampler', shuffle=True)
 GROUPS = dict(type='mmdet.AspectRatioBatchSampler', drop_last=True)
 EPOCHS = dict(type='EpochBasedTrainLoop', max_epochs=2)
+OPTIMIZER = dict(optimizer=dict(type='SGD', lr=0.1))
 ITERATIONS = dict(type='IterBasedTrainLoop', max_iters=10)
 
 
@@ -33,7 +34,7 @@ def plan(images=32, val_images=4, launcher='none', val=None, **more):
         train_cfg=EPOCHS,
         val_dataloader={**loader, **(val or {})},
         val_cfg=dict(),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        optim_wrapper=OPTIMIZER,
     )
     run = PlannedRun(Config({**cfg, **more}), 'train')
     run.contents['train_dataloader.dataset'] = DatasetContent(images=images)
@@ -157,7 +158,10 @@ REFUSED = {
         'optim_wrapper.optimizer.lr is nan',
     ),
     'rate below none': (dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=-1))), 'lr is -1'),
-    'updates never': (dict(optim_wrapper=dict(accumulative_counts=0)), 'accumulative_counts is 0'),
+    'updates never': (
+        dict(optim_wrapper=dict(OPTIMIZER, accumulative_counts=0)),
+        'accumulative_counts is 0',
+    ),
     'scaled by none': (
         dict(auto_scale_lr=dict(enable=True, base_batch_size=0)),
         'auto_scale_lr.base_batch_size is 0, not a positive number',
@@ -218,7 +222,7 @@ NOTES = {
         None,
     ),
     'updated once': (
-        dict(optim_wrapper=dict(accumulative_counts=17)),
+        dict(optim_wrapper=dict(OPTIMIZER, accumulative_counts=17)),
         'accumulative_counts is 17, but the run has 16 iterations: the weights are updated once',
     ),
     'rate of none': (
