@@ -5,7 +5,7 @@ import re
 import pytest
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from dn_mmdet.engine import load_config, run_preflight
@@ -176,6 +176,14 @@ def test_refused(case):
         checked(plan(**more))
 
 
+class EndlessLoop(BaseLoop):
+    def __init__(self, runner, dataloader, evaluator):
+        pass
+
+    def run(self):
+        pass
+
+
 # Nothing wrong, or something that is only worth knowing.
 NOTES = {
     'all is well': (dict(), None),
@@ -233,6 +241,31 @@ NOTES = {
         dict(images=33),
         'the last batch of an epoch is a single image .33 images, 4 a step.*drop_last=True',
     ),
+    'a number of batches that is given': (
+        dict(train=dict(batch_size=64, drop_last=True, num_batch_per_epoch=1)),
+        None,
+    ),
+    'an endless sampler evaluates what it will': (
+        dict(
+            val_cfg=dict(type=EndlessLoop), val_images=3, val=dict(sampler=ENDLESS, drop_last=True)
+        ),
+        None,
+    ),
+    'fewer than a batch are evaluated': (dict(val_images=3), None),
+    'late warm-up': (
+        dict(param_scheduler=[dict(type='LinearLR', by_epoch=False, begin=10, end=500)]),
+        None,
+    ),
+    'batches of one image': (dict(images=33, train=dict(batch_size=1)), None),
+    'one image alone, endlessly': (
+        dict(
+            images=33,
+            train=dict(sampler=ENDLESS),
+            train_cfg=ITERATIONS,
+            default_hooks=dict(checkpoint=None),
+        ),
+        None,
+    ),
     'one image alone, left out': (dict(images=33, train=dict(drop_last=True)), None),
 }
 
@@ -246,6 +279,20 @@ def test_noted(case):
     assert len(notes) == (words is not None), notes
     if words:
         assert re.search(words, notes[0])
+
+
+def test_one_image_alone_matters_to_a_batch_norm_that_learns():
+    def notes(model):
+        run = plan(images=33)
+        run.model = model
+        return checked(run)
+
+    class Frozen(nn.BatchNorm2d):
+        def train(self, mode=True):
+            return super().train(False)
+
+    assert notes(nn.Sequential(nn.BatchNorm2d(4)))
+    assert notes(nn.GroupNorm(1, 4)) == notes(nn.Sequential(Frozen(4))) == []
 
 
 @pytest.mark.parametrize(
@@ -309,6 +356,8 @@ COCO = dict(type='CocoDataset')
         (dict(COCO, indices=[4, -5, 4]), 3),
         (wrapped('RepeatDataset', COCO, times=3), 15),
         (wrapped('RepeatDataset', COCO, times=0), 0),
+        (wrapped('RepeatDataset', COCO, times=-1), 0),
+        (wrapped('Unknown', [COCO, COCO]), None),
         (wrapped('ConcatDataset', [COCO, dict(COCO, indices=2)]), 7),
         (wrapped('mmdet.ConcatDataset', [COCO, COCO]), 10),
         (wrapped('mmdet.MultiImageMixDataset', COCO), 5),
