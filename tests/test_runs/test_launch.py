@@ -48,7 +48,12 @@ def test_a_run_is_given_its_seed_settings_start_and_threads(make):
         'second',
         seed=3,
         after=(first,),
-        options={'a.b': False, 'c': [1, 2], 'd': 'x', 'e': {'.f': 4.0}},
+        options={
+            'preflight.images': False,
+            'model.c': [1, 2],
+            'log_level': 'x',
+            'optim_wrapper.e': {'.f': 4.0},
+        },
     )
     second.prepare()
     second.run(lambda *_: None, threads=7)
@@ -60,10 +65,10 @@ def test_a_run_is_given_its_seed_settings_start_and_threads(make):
         '--resume',
         '--cfg-options',
         'randomness.seed=3',
-        'a.b=False',
-        'c=[1,2]',
-        'd=x',
-        "e={'.f':",
+        'preflight.images=False',
+        'model.c=[1,2]',
+        'log_level=x',
+        "optim_wrapper.e={'.f':",
         '4.0}',
         'model.backbone.init_cfg.checkpoint=work_dirs/first/epoch_2.pth',
     ]
@@ -115,7 +120,7 @@ def test_what_decides_the_result_sets_the_folder_aside_and_loses_nothing(make, c
     elif change == 'seed':
         training.seed = 1
     elif change == 'option':
-        training.options = {'lr': 0.3}
+        training.options = {'optim_wrapper.optimizer.lr': 0.3}
     elif change == 'run before':
         change_rate(first)
     else:
