@@ -209,6 +209,7 @@ def test_refused(case):
         # What is not built is not looked at.
         (dict(optim_wrapper=dict(optimizer=dict(type='SGD', momentun=1))), 'test'),
         (dict(param_scheduler=[dict(type='MultiStepLR', milestone=1)]), 'test'),
+        (dict(visualizer=dict(type='Visualizer', vis_backends={})), 'train'),
         (dict(test_dataloader=dict(dataset=dict(COCO, annfile=1))), 'train'),
         (dict(train_dataloader=dict(dataset=dict(COCO, annfile=1))), 'test'),
         (dict(test_evaluator=dict(METRIC, annfile=1)), 'train'),

@@ -36,6 +36,7 @@ def plan(images=32, val_images=4, launcher='none', val=None, **more):
         val_cfg=dict(),
         optim_wrapper=OPTIMIZER,
     )
+    cfg['train_dataloader'].pop(more.pop('without', None), None)
     run = PlannedRun(Config({**cfg, **more}), 'train')
     run.contents['train_dataloader.dataset'] = DatasetContent(images=images)
     run.contents['val_dataloader.dataset'] = DatasetContent(images=val_images)
@@ -115,6 +116,19 @@ REFUSED = {
     'no batch size to group': (
         dict(train=dict(batch_size=None, batch_sampler=GROUPS)),
         'train_dataloader.batch_size is None',
+    ),
+    'no batch size at all to group': (
+        dict(train=dict(batch_sampler=GROUPS), without='batch_size'),
+        'has a batch_sampler, but no batch_size: set train_dataloader.batch_size',
+    ),
+    'no sampler': (
+        dict(without='sampler'),
+        'train_dataloader has no sampler: add sampler=dict.type=.DefaultSampler., shuffle=True',
+    ),
+    'batch of true': (dict(train=dict(batch_size=True)), 'batch_size is True, not'),
+    'evaluation from below none': (
+        dict(train_cfg=dict(EPOCHS, val_begin=-1)),
+        'train_cfg.val_begin is -1, not',
     ),
     'less than no workers': (
         dict(train=dict(num_workers=-1)),
@@ -198,6 +212,28 @@ NOTES = {
     'no loop to evaluate': (dict(val_cfg=None, val=dict(batch_size=0)), None),
     'whole epochs as a float': (dict(train_cfg=dict(EPOCHS, max_epochs=2.0)), None),
     'in the same order': (dict(train=dict(sampler=None)), 'come in the same order'),
+    'shuffled by torch': (dict(train=dict(sampler=None, shuffle=True)), None),
+    'in the same order to evaluate': (dict(val=dict(sampler=None)), None),
+    'batches of a sampler of its own': (
+        dict(
+            train=dict(
+                sampler=None,
+                batch_sampler=dict(type='mmdet.MultiDataAspectRatioBatchSampler', num_datasets=2),
+                batch_size=[4, 4],
+            )
+        ),
+        None,
+    ),
+    'not scaled': (dict(auto_scale_lr=dict(enable=False, base_batch_size=0)), None),
+    'evaluated at the end': (dict(train_cfg=dict(EPOCHS, val_begin=2)), None),
+    'converted to iterations': (
+        dict(
+            train_cfg=ITERATIONS,
+            default_hooks=dict(checkpoint=dict(by_epoch=False)),
+            param_scheduler=dict(type='MultiStepLR', milestones=[1], convert_to_iter_based=True),
+        ),
+        None,
+    ),
     'evaluated too late': (
         dict(
             train_cfg=dict(EPOCHS, val_begin=3),
@@ -279,6 +315,17 @@ def test_noted(case):
     assert len(notes) == (words is not None), notes
     if words:
         assert re.search(words, notes[0])
+
+
+def test_images_in_their_order_make_batches_too():
+    with pytest.raises(UserError, match='nothing would be trained'):
+        checked(plan(images=3, train=dict(sampler=None, drop_last=True)))
+
+
+def test_a_test_has_no_schedule():
+    run = plan(optim_wrapper=dict(optimizer=dict(type='SGD', lr='0.1')))
+    run.mode = 'test'
+    assert checked(run) == []
 
 
 def test_one_image_alone_matters_to_a_batch_norm_that_learns():
