@@ -14,10 +14,9 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmengine.config import Config
-from mmengine.registry import TRANSFORMS
 
 from ..engine.preflight import PlannedRun, run_preflight
-from ..engine.preflight.registries import config_scope, find_type
+from ..engine.preflight.registries import config_scope
 from ..engine.run import build_runner
 from ..engine.run_errors import as_user_errors
 from ..engine.test import load_test_config
@@ -222,20 +221,14 @@ def _corrupted_loader(cfg: Config, kind: str, severity: int, cache: str | None) 
     changed = deepcopy(cfg)
     step = dict(type=SeededCorrupt, corruption=kind, severity=severity, cache=cache)
     for data in PlannedRun(changed, 'test').datasets():
-        pipeline = data.cfg.get('pipeline') or []
         with config_scope(cfg):
-            types = [find_type(TRANSFORMS, given.get('type')) for given in pipeline]
-        places = [
-            place
-            for place, found in enumerate(types, 1)
-            if isinstance(found, type) and issubclass(found, LoadImageFromFile)
-        ]
+            places = [i for i, _, found in data.steps if issubclass(found, LoadImageFromFile)]
         if not places:
             raise UserError(
                 f'{data.key}.pipeline in {cfg.filename} has no LoadImageFromFile, behind which '
                 'the images could be corrupted: add one.'
             )
-        pipeline.insert(places[0], step)
+        data.cfg['pipeline'].insert(places[0] + 1, step)
     return changed.test_dataloader
 
 

@@ -1,7 +1,7 @@
 """A data set as training loads it: how much of it is used, and images with their labels."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -15,7 +15,6 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS, TRANSFORMS
 
 from ..engine.preflight.planned import PlannedDataset, silence
-from ..engine.preflight.registries import find_type
 from ..figures.labeled_images import LabeledBox, LabeledImage
 
 __all__ = ['LoadedDataset', 'Usage']
@@ -64,7 +63,7 @@ class LoadedDataset:
             )
             given = _read(self._dataset)
         self.usage = _usage(self._dataset, given)
-        self._load = _loading(data.cfg.get('pipeline') or (), self.usage.detection)
+        self._load = _loading(data, self.usage.detection)
 
     def image(self, index: int) -> LabeledImage:
         """An image as the pipeline of the configuration loads it, before anything random.
@@ -135,15 +134,9 @@ def _usage(dataset: BaseDataset, given: int) -> Usage:
     )
 
 
-def _loading(pipeline: Sequence[Any], detection: bool) -> list[Any]:
+def _loading(data: PlannedDataset, detection: bool) -> list[Any]:
     """The transforms that load the image, as the pipeline says, and the boxes."""
-    images = [
-        cfg
-        for cfg in pipeline
-        if isinstance(cfg, Mapping)
-        and isinstance(cls := find_type(TRANSFORMS, cfg.get('type')), type)
-        and issubclass(cls, LoadImageFromFile)
-    ]
+    images = [step for _, step, cls in data.steps if issubclass(cls, LoadImageFromFile)]
     transforms = [TRANSFORMS.build(images[0] if images else dict(type=LoadImageFromFile))]
     if detection:
         from mmdet.datasets.transforms import LoadAnnotations

@@ -6,12 +6,19 @@ from collections.abc import Iterable, Sequence
 __all__ = [
     'CROWD',
     'DIFFICULT',
+    'FEW',
+    'HUGE',
     'IGNORED',
     'NORMALIZED',
     'NO_AREA',
     'UnusedBoxes',
     'box_fault',
 ]
+
+# More than this part of all boxes are a habit and not slips.
+FEW = 0.03
+# More than any size or coordinate, and less than the largest float32.
+HUGE = 1e15
 
 # Reasons, in the order in which they are told.
 IGNORED = 'marked ignore'

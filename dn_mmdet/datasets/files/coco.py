@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ...utils.errors import UserError
 from ...utils.text import first_few
+from .boxes import HUGE
 from .coco_lookalikes import lookalike
 from .file_kind import decoded, other_kind, shown
 
@@ -115,8 +116,6 @@ def root_category(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return None
 
 
-# More than any size or coordinate, and less than the largest float.
-HUGE = 1e15
 LEAST_ID = -(2**63)
 
 

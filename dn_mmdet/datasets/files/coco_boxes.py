@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .boxes import CROWD, IGNORED, NO_AREA, NORMALIZED, UnusedBoxes, box_fault
+from .boxes import CROWD, FEW, IGNORED, NO_AREA, NORMALIZED, UnusedBoxes, box_fault
 
 __all__ = ['CocoBoxes', 'FilteredImages', 'filter_images', 'judge_boxes']
 
@@ -196,8 +196,6 @@ def _fault(
 
 # A rounded box may reach this far out of its image, in pixels.
 TOLERANCE = 1.0
-# More than this part of all boxes are a habit and not slips.
-FEW = 0.03
 # Fewer boxes than this say nothing of what their numbers mean.
 MANY = 20
 

@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 
 from ...utils.errors import UserError
 from ...utils.text import first_few
-from .boxes import DIFFICULT, UnusedBoxes, box_fault
-from .coco_boxes import CocoBoxes
+from .boxes import DIFFICULT, FEW, HUGE, UnusedBoxes, box_fault
+from .coco_boxes import CocoBoxes, FilteredImages
 from .file_kind import other_kind, shown
 from .image_names import find_misnamed
 
 __all__ = [
     'VocImage',
     'VocObject',
-    'count_images',
+    'filter_voc_images',
     'judge_voc_boxes',
     'object_problems',
     'read_image_ids',
@@ -230,9 +230,9 @@ def judge_voc_boxes(
     return boxes
 
 
-def count_images(
+def filter_voc_images(
     images: Sequence[VocImage], classes: Collection[str], filter_cfg: Mapping[str, Any] | None
-) -> tuple[int, int, int]:
+) -> FilteredImages:
     """Apply ``filter_cfg`` as mmdet's XMLDataset does where ``test_mode`` is off.
 
     Args:
@@ -241,8 +241,7 @@ def count_images(
         filter_cfg (Mapping, optional): With ``filter_empty_gt`` and ``min_size`` in pixels.
 
     Returns:
-        tuple[int, int, int]: How many images are left, how many are without boxes, and how many
-        of the others are too small.
+        FilteredImages: Numbers.
     """
     options, kept = filter_cfg or {}, list(images)
     if options.get('filter_empty_gt', False):
@@ -253,7 +252,7 @@ def count_images(
         ]
     smallest = options.get('min_size', 0)
     large = sum(image.size is None or min(image.size) >= smallest for image in kept)
-    return large, len(images) - len(kept), len(kept) - large
+    return FilteredImages(large, len(images) - len(kept), len(kept) - large)
 
 
 def voc_box_fault(
@@ -272,10 +271,6 @@ def voc_box_fault(
     return box_fault(x1, y1, x2 - x1, y2 - y1, *(size or (math.inf, math.inf)))
 
 
-# More than this part of all boxes are a habit and not slips.
-FEW = 0.03
-# More than any coordinate, and less than the largest float32.
-HUGE = 1e15
 CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 # Elements that hold a box, in Pascal VOC's files and in those of other kinds.
 BOXES = ('object', 'bndbox', 'robndbox', 'box', 'polygon')

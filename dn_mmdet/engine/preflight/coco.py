@@ -1,10 +1,10 @@
 """Checking a COCO data set of a configuration: folder, annotations, classes, boxes, images."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ...datasets.files.coco_boxes import filter_images, judge_boxes
+from ...datasets.files.coco_boxes import CocoBoxes, FilteredImages, filter_images, judge_boxes
 from ...datasets.files.coco_repeats import repeated_boxes, repeated_images
 from ...utils.errors import UserError
 from ...utils.text import first_few
@@ -13,7 +13,7 @@ from .data import register_dataset_check
 from .images import check_image_files
 from .planned import DatasetContent, PlannedDataset
 
-__all__ = ['annotation_path', 'check_coco', 'is_coco_metric']
+__all__ = ['annotation_path', 'check_coco', 'is_coco_metric', 'tell_boxes', 'tell_filtered']
 
 
 @register_dataset_check('CocoDataset')
@@ -115,6 +115,58 @@ def is_coco_metric(cls: type | None) -> bool:
     return base is not None and cls.compute_metrics is base.compute_metrics
 
 
+def tell_filtered(
+    data: PlannedDataset, left: FilteredImages, needed: str, smallest: float, files: str
+) -> None:
+    """Refuse a data set whose filter leaves nothing; note an evaluation that is filtered.
+
+    Args:
+        data (PlannedDataset): The data set.
+        left (FilteredImages): What ``filter_cfg`` leaves of its images.
+        needed (str): What ``filter_empty_gt`` asks for, for messages.
+        smallest (float): ``filter_cfg.min_size`` in pixels.
+        files (str): What lists the images, for messages.
+
+    Raises:
+        UserError: In a run, if nothing is left.
+    """
+    total = left.kept + left.empty + left.small
+    reasons = (
+        (left.empty, f'without {needed} of the classes (filter_empty_gt=True)'),
+        (left.small, f'smaller than {smallest} pixels (min_size)'),
+    )
+    numbers = ' and '.join(f'{count} {reason}' for count, reason in reasons if count)
+    if not left.kept and (left.small or not data.labels):
+        data.refuse_alone(
+            f'none of the {total} images of {files} are left after the filter of {data.key}: '
+            f'{numbers}. Correct filter_cfg, or complete the annotations.'
+        )
+    elif left.kept < total and data.part != 'train':
+        data.run.note(
+            f'{data.key} is filtered, so {total - left.kept} of the {total} images of {files} are '
+            f'not evaluated: {numbers}; set test_mode=True to evaluate all.'
+        )
+
+
+def tell_boxes(data: PlannedDataset, boxes: CocoBoxes, repeated: Iterable[str]) -> None:
+    """Refuse boxes of which nothing is left; note what is lost and what may be wrong.
+
+    Args:
+        data (PlannedDataset): The data set that they are of.
+        boxes (CocoBoxes): What they are good for.
+        repeated (Iterable[str]): Sentences on boxes that are there twice; looked at where some
+            boxes are used.
+
+    Raises:
+        UserError: In a run, if nothing is left.
+    """
+    for sentence in boxes.errors():
+        data.refuse_alone(sentence)
+    if boxes.used:
+        for sentence in (*boxes.parts_lost(), *boxes.notes, *repeated):
+            data.run.note(sentence)
+
+
 def _reads_otherwise(cls: type) -> bool:
     return _differs(cls, 'load_data_list', 'parse_data_info', '_join_prefix')
 
@@ -157,9 +209,8 @@ def _images(
 ) -> int | None:
     """How many images are left after the filter of the data set."""
     options = data.cfg.get('filter_cfg')
-    total = len(content['images'])
     if data.cfg.get('test_mode') or not options:
-        return total
+        return len(content['images'])
     if _differs(data.cls, 'filter_data'):
         return None
     smallest = options.get('min_size', 0) if isinstance(options, Mapping) else None
@@ -169,21 +220,7 @@ def _images(
             'with a number of pixels.'
         )
     left = filter_images(content, classes, options)
-    reasons = (
-        (left.empty, 'without an annotation of the classes (filter_empty_gt=True)'),
-        (left.small, f'smaller than {smallest} pixels (min_size)'),
-    )
-    numbers = ' and '.join(f'{count} {reason}' for count, reason in reasons if count)
-    if not left.kept and (left.small or not data.labels):
-        data.refuse_alone(
-            f'none of the {total} images of {path} are left after the filter of {data.key}: '
-            f'{numbers}. Correct filter_cfg, or complete the file.'
-        )
-    elif left.kept < total and data.part != 'train':
-        data.run.note(
-            f'{data.key} is filtered, so {total - left.kept} of the {total} images of {path} are '
-            f'not evaluated: {numbers}; set test_mode=True to evaluate all.'
-        )
+    tell_filtered(data, left, 'an annotation', smallest, path)
     return left.kept
 
 
@@ -206,21 +243,20 @@ def _used(
     """How many boxes of each class count."""
     purpose = 'training' if data.part == 'train' else 'evaluation'
     boxes = judge_boxes(content, path, classes, purpose, coco_eval)
-    for sentence in boxes.errors():
-        data.refuse_alone(sentence)
+    tell_boxes(data, boxes, _repeated(content, path))
     absent = [name for name in classes if not boxes.given[name]]
     if absent and data.part == 'train':
         data.run.note(
             f'{len(absent)} of the {len(classes)} classes have no boxes in {path} '
             f'({first_few(absent)}), so nothing is learned of them.'
         )
-    if boxes.used:
-        annotations = content['annotations']
-        repeated = repeated_boxes(
-            [(a['image_id'], a['category_id'], *a['bbox']) for a in annotations],
-            lambda i: f'id {annotations[i]["id"]}',
-            path,
-        )
-        for sentence in (*boxes.parts_lost(), *boxes.notes, *repeated):
-            data.run.note(sentence)
     return boxes.used
+
+
+def _repeated(content: Mapping[str, Any], path: str) -> Iterator[str]:
+    annotations = content['annotations']
+    yield from repeated_boxes(
+        [(a['image_id'], a['category_id'], *a['bbox']) for a in annotations],
+        lambda i: f'id {annotations[i]["id"]}',
+        path,
+    )

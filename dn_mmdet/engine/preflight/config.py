@@ -126,12 +126,9 @@ def check_vis_backends(run: PlannedRun) -> None:
     Raises:
         UserError: A package cannot be imported; says how to install it.
     """
-    visualizer = run.cfg.get('visualizer')
-    backends = visualizer.get('vis_backends') if isinstance(visualizer, Mapping) else None
-    for backend in [backends] if isinstance(backends, Mapping) else backends or ():
-        type_ = backend.get('type') if isinstance(backend, Mapping) else None
-        name = getattr(find_type(registries.VISBACKENDS, type_), '__name__', None)
-        if name not in NEEDED_PACKAGES:
+    for _, backend, registry in typed_parts(run.cfg):
+        name = getattr(find_type(registry, backend.get('type')), '__name__', None)
+        if registry is not registries.VISBACKENDS or name not in NEEDED_PACKAGES:
             continue
         module, package = NEEDED_PACKAGES[name]
         try:

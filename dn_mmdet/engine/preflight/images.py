@@ -9,7 +9,7 @@ from ...datasets.files.image_file import ImageReader
 from ...datasets.files.images import SOME_READER, look_at_images
 from ...utils.errors import UserError
 from .planned import PlannedDataset
-from .registries import config_mistakes, find_type
+from .registries import config_mistakes
 
 __all__ = ['check_image_files']
 
@@ -71,9 +71,8 @@ def _reader(data: PlannedDataset) -> ImageReader | None:
     """What loads the images; None where they are not loaded from local files."""
     from mmcv.transforms import LoadImageFromFile
 
-    for step in data.cfg.get('pipeline') or ():
-        cls = find_type(TRANSFORMS, step.get('type')) if isinstance(step, Mapping) else None
-        if not isinstance(cls, type) or not issubclass(cls, LoadImageFromFile):
+    for _, step, cls in data.steps:
+        if not issubclass(cls, LoadImageFromFile):
             continue
         if any(_elsewhere(step.get(key)) for key in ('backend_args', 'file_client_args')):
             return None

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS, METRICS, MODELS
+from mmengine.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from torch import nn
 
 from ...datasets.files.coco import annotation_problems, load_annotations
@@ -364,6 +364,17 @@ class PlannedDataset:
                 'check the spelling, or import its module with custom_imports.'
             )
         return cls
+
+    @property
+    def steps(self) -> list[tuple[int, Mapping, type]]:
+        """Place, configuration and class of each step of the pipeline whose class is known."""
+        given = enumerate(self.cfg.get('pipeline') or ())
+        found = [
+            (i, step, find_type(TRANSFORMS, step.get('type')))
+            for i, step in given
+            if isinstance(step, Mapping)
+        ]
+        return [entry for entry in found if isinstance(entry[2], type)]
 
     @property
     def part(self) -> str:

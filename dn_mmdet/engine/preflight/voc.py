@@ -1,14 +1,12 @@
 """Checking a data set in Pascal VOC's XML: list, XML files, classes, boxes, images, metrics."""
 
 import os
-from collections.abc import Mapping, Sequence
-
-from mmengine.registry import TRANSFORMS
+from collections.abc import Iterator, Mapping, Sequence
 
 from ...datasets.files.coco_repeats import repeated_boxes
 from ...datasets.files.voc import (
     VocImage,
-    count_images,
+    filter_voc_images,
     judge_voc_boxes,
     object_problems,
     read_image_ids,
@@ -17,11 +15,10 @@ from ...datasets.files.voc import (
 from ...utils.errors import UserError
 from ...utils.text import first_few
 from .categories import check_categories, class_names
-from .coco import is_coco_metric
+from .coco import is_coco_metric, tell_boxes, tell_filtered
 from .data import register_dataset_check
 from .images import check_image_files
 from .planned import DatasetContent, PlannedDataset
-from .registries import find_type
 
 __all__ = ['check_voc']
 
@@ -188,8 +185,7 @@ def _check_coco_ids(
 
 def _check_instances(data: PlannedDataset, key: str) -> None:
     """VOCMetric compares with the boxes of the samples, which must be those of the whole image."""
-    steps = [step for step in data.cfg.get('pipeline') or () if isinstance(step, Mapping)]
-    names = [getattr(find_type(TRANSFORMS, step.get('type')), '__name__', '') for step in steps]
+    names = [cls.__name__ for _, _, cls in data.steps]
     if 'PackDetInputs' not in names:
         return
     if 'LoadAnnotations' not in names:
@@ -228,7 +224,7 @@ def _left(
     data: PlannedDataset, classes: Sequence[str], images: Sequence[VocImage], files: str
 ) -> int:
     """How many images are left after the filter of the data set."""
-    options, total = data.cfg.get('filter_cfg') or {}, len(images)
+    options = data.cfg.get('filter_cfg') or {}
     numbers = [options.get(key, 0) for key in ('min_size', 'bbox_min_size')]
     if not all(isinstance(number, (int, float)) for number in numbers if number is not None):
         raise UserError(
@@ -240,21 +236,10 @@ def _left(
             raise UserError(
                 f'{data.key}.filter_cfg.bbox_min_size is for training alone: leave it out.'
             )
-        return total
-    left, empty, small = count_images(images, classes, options)
-    what = f'{empty} have no box of the classes (filter_empty_gt=True) and {small} are smaller than'
-    what += f' {options.get("min_size", 0)} pixels (min_size)'
-    if not left and small:
-        data.refuse_alone(
-            f'none of the {total} images of {files} are left after the filter of {data.key}: '
-            f'{what}. Correct filter_cfg, or complete the files.'
-        )
-    elif left < total and data.part != 'train':
-        data.run.note(
-            f'{data.key} is filtered, so {total - left} of the {total} images of {files} are not '
-            f'evaluated: {what}; set test_mode=True to evaluate all.'
-        )
-    return left
+        return len(images)
+    left = filter_voc_images(images, classes, options)
+    tell_filtered(data, left, 'a box', options.get('min_size', 0), files)
+    return left.kept
 
 
 def _used(
@@ -266,12 +251,11 @@ def _used(
     purpose = 'training' if data.part == 'train' else 'evaluation'
     smallest = (data.cfg.get('filter_cfg') or {}).get('bbox_min_size')
     boxes = judge_voc_boxes(images, classes, files, purpose, smallest)
-    for sentence in boxes.errors():
-        data.refuse_alone(sentence)
-    if boxes.used:
-        once = {image.id: image for image in images}.values()
-        objects = [(i.id, o.name, *o.written) for i in once for o in i.objects]
-        repeated = repeated_boxes(objects, lambda i: f'in {objects[i][0]}.xml', files)
-        for sentence in (*boxes.parts_lost(), *boxes.notes, *repeated):
-            data.run.note(sentence)
+    tell_boxes(data, boxes, _repeated(images, files))
     return boxes.used
+
+
+def _repeated(images: Sequence[VocImage], files: str) -> Iterator[str]:
+    once = {image.id: image for image in images}.values()
+    objects = [(i.id, o.name, *o.written) for i in once for o in i.objects]
+    yield from repeated_boxes(objects, lambda i: f'in {objects[i][0]}.xml', files)
