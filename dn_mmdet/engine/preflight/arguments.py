@@ -29,19 +29,19 @@ from .schedule import training_length
 
 __all__ = ['check_arguments']
 
-# By the names of registries: what mmengine itself gives, and what it takes out beforehand.
+# By registry: what mmengine itself gives, and what it takes out beforehand.
 GIVEN = {
-    'DATA_SAMPLERS': {'dataset', 'seed', 'sampler', 'batch_size'},
-    'OPTIM_WRAPPERS': {'optimizer'},
-    'PARAM_SCHEDULERS': {'optimizer'},
-    'VISUALIZERS': {'name', 'save_dir'},
-    'VISBACKENDS': {'save_dir'},
+    registries.DATA_SAMPLERS: {'dataset', 'seed', 'sampler', 'batch_size'},
+    registries.OPTIM_WRAPPERS: {'optimizer'},
+    registries.PARAM_SCHEDULERS: {'optimizer'},
+    registries.VISUALIZERS: {'name', 'save_dir'},
+    registries.VISBACKENDS: {'save_dir'},
 }
 TAKEN_OUT = {
-    'HOOKS': {'priority'},
-    'OPTIM_WRAPPERS': {'paramwise_cfg', 'constructor'},
-    'PARAM_SCHEDULERS': {'convert_to_iter_based', 'epoch_length'},
-    'VISBACKENDS': {'name'},
+    registries.HOOKS: {'priority'},
+    registries.OPTIM_WRAPPERS: {'paramwise_cfg', 'constructor'},
+    registries.PARAM_SCHEDULERS: {'convert_to_iter_based', 'epoch_length'},
+    registries.VISBACKENDS: {'name'},
 }
 # Building one of these packages' does nothing else, and their constructors look at the values.
 KNOWN_PACKAGES = ('dn_mmdet', 'mmcv', 'mmdet', 'mmengine')
@@ -102,11 +102,10 @@ def _check_part(run: PlannedRun, key: str, part: Mapping, registry: Registry) ->
     if signature is None:
         return
     name = getattr(found, '__name__', type_)
-    registry_name = next(n for n, value in vars(registries).items() if value is registry)
-    given = GIVEN.get(registry_name, set())
+    given = GIVEN.get(registry, set())
     if registry is OPTIMIZERS:
         given = set(signature.names[:1])
-    own = set(part) - {'type', '_scope_'} - TAKEN_OUT.get(registry_name, set())
+    own = set(part) - {'type', '_scope_'} - TAKEN_OUT.get(registry, set())
     known = [argument for argument in signature.names if argument not in given]
     unknown = [argument for argument in own if argument not in signature.names]
     if unknown and not signature.open:

@@ -12,7 +12,7 @@ from ...utils.errors import UserError
 from ...utils.text import first_few
 from .planned import PlannedDataset, PlannedRun
 
-__all__ = ['check_categories', 'class_names']
+__all__ = ['alike', 'check_categories', 'class_names']
 
 
 def class_names(data: PlannedDataset) -> Sequence[str]:
@@ -92,9 +92,9 @@ def check_categories(
         )
     missing = [name for name in classes if name not in names]
     extra = [name for name in names if name not in classes]
-    alike = _alike(missing, extra)
+    near = alike(missing, extra)
     told = [] if run.switches.class_subset else extra
-    if told or alike or len(missing) == len(classes) or (missing and complete):
+    if told or near or len(missing) == len(classes) or (missing and complete):
         _refuse(
             run,
             key,
@@ -102,8 +102,8 @@ def check_categories(
             path,
             missing,
             told,
-            alike or _near(missing, extra),
-            enough=not alike and len(missing) < len(classes) and not (missing and complete),
+            near or _near(missing, extra),
+            enough=not near and len(missing) < len(classes) and not (missing and complete),
         )
     elif missing:
         run.note(
@@ -112,6 +112,20 @@ def check_categories(
         )
     elif ordered:
         _check_order(run, key, classes, [name for name in names if name in classes], path)
+
+
+def alike(names: Sequence[str], others: Sequence[str]) -> list[tuple[str, str]]:
+    """Names of two lists that differ in case, blanks and the like alone.
+
+    Args:
+        names (Sequence[str]): Some names.
+        others (Sequence[str]): Other names.
+
+    Returns:
+        list[tuple[str, str]]: Each of the first that is like one of the second, and that one.
+    """
+    plain = {_plain(name): name for name in others}
+    return [(name, plain[_plain(name)]) for name in names if _plain(name) in plain]
 
 
 def _without_root(
@@ -173,12 +187,6 @@ def _coco_classes() -> Sequence[str]:
     from mmdet.datasets import CocoDataset
 
     return CocoDataset.METAINFO['classes']
-
-
-def _alike(missing: Sequence[str], extra: Sequence[str]) -> list[tuple[str, str]]:
-    """Names that differ in case, blanks and the like alone."""
-    plain = {_plain(name): name for name in extra}
-    return [(name, plain[_plain(name)]) for name in missing if _plain(name) in plain]
 
 
 def _near(missing: Sequence[str], extra: Sequence[str]) -> list[tuple[str, str]]:

@@ -1,7 +1,6 @@
 """One class list for a run: a label means the same in all its data sets, and in its checkpoint."""
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ from mmengine.config import ConfigDict
 
 from ...datasets.files.image_folder import class_folders
 from ...utils.text import first_few
+from .categories import alike
 from .planned import ClassList, PlannedDataset, PlannedRun, silence
 from .registries import config_scope
 
@@ -220,15 +220,10 @@ def _cure(data: PlannedDataset, extra: Sequence[str], wanted: ClassList) -> str:
 
 
 def _did_you_mean(extra: Sequence[str], lacking: Sequence[str]) -> str:
-    plain = {_plain(name): name for name in lacking}
-    near = [(name, plain[_plain(name)]) for name in extra if _plain(name) in plain]
+    near = alike(extra, lacking)
     if not near:
         return ''
     return f' (is {near[0][0]!r} the same as {near[0][1]!r}? Then write it alike)'
-
-
-def _plain(name: str) -> str:
-    return re.sub(r'[\W_]+', '', name).casefold()
 
 
 def _shown(classes: ClassList) -> str:
