@@ -32,17 +32,20 @@ test_pipeline = [
     ),
 ]
 
+common = dict(
+    _delete_=True,
+    type='XMLDataset',
+    data_root=data_root,
+    # XMLDataset looks for Annotations and JPEGImages here, below data_root.
+    data_prefix=dict(sub_data_root=''),
+    metainfo=metainfo,
+)
 train_dataloader = dict(
     batch_size=8,
     num_workers=2,
     dataset=dict(
-        _delete_=True,
-        type='XMLDataset',
-        data_root=data_root,
+        **common,
         ann_file='ImageSets/Main/trainval.txt',
-        # XMLDataset looks for Annotations and JPEGImages here, below data_root.
-        data_prefix=dict(sub_data_root=''),
-        metainfo=metainfo,
         # Two boxes of the data set have no size.
         filter_cfg=dict(filter_empty_gt=True, min_size=32, bbox_min_size=1),
         pipeline={{_base_.train_pipeline}},
@@ -52,12 +55,8 @@ val_dataloader = dict(
     batch_size=8,
     num_workers=2,
     dataset=dict(
-        _delete_=True,
-        type='XMLDataset',
-        data_root=data_root,
+        **common,
         ann_file='ImageSets/Main/test.txt',
-        data_prefix=dict(sub_data_root=''),
-        metainfo=metainfo,
         test_mode=True,
         pipeline=test_pipeline,
     ),
