@@ -7,6 +7,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS, RUNNERS
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 
 from ..utils.errors import UserError
 from ..utils.versions import installed_version
@@ -71,6 +72,7 @@ def build_runner(cfg: Config, notes: list[str]) -> Runner:
     """
     use_cpu_model_wrapper(cfg)
     drop_disabled_hooks(cfg)
+    _forget_visualizer(cfg)
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     for note in notes:
         runner.logger.info(note)
@@ -108,3 +110,15 @@ def drop_disabled_hooks(cfg: Config) -> None:
     for name in [name for name, hook in hooks.items() if hook is None]:
         if name not in MMENGINE_HOOKS:
             del hooks[name]
+
+
+def _forget_visualizer(cfg: Config) -> None:
+    """Close the visualizer that an earlier run of this process made under the same name.
+
+    mmengine would hand it out again, and with it the earlier run's folder.
+    """
+    name = (cfg.get('visualizer') or {}).get('name')
+    earlier = Visualizer._instance_dict.pop(name, None)
+    if earlier is not None:
+        type(earlier)._instance_dict.pop(name, None)
+        earlier.close()
