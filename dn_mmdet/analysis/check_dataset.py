@@ -1,5 +1,7 @@
 """A look at the data of a configuration: all that is wrong, what is used, and a contact sheet."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

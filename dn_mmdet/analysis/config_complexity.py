@@ -1,5 +1,7 @@
 """Size and cost of the model that a configuration describes; no data set, no checkpoint."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

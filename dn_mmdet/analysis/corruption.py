@@ -1,5 +1,7 @@
 """How well a model stands corrupted images: the benchmark of Michaelis et al. 2019."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -22,6 +24,7 @@ from ..engine.run_errors import as_user_errors
 from ..engine.test import load_test_config
 from ..utils.errors import UserError
 from ..utils.files import atomic_write, check_output_file, check_output_folder, write_json
+from ..utils.python39 import zip_strict
 from ..utils.text import markdown_table
 
 __all__ = [
@@ -134,7 +137,7 @@ def measure_corrupted(
     with as_user_errors(cfg):
         runner = build_runner(cfg, notes)
         found = Corrupted(runner.test(), {kind: {} for kind in kinds})
-        for number, ((kind, severity), loader) in enumerate(zip(places, loaders, strict=True), 1):
+        for number, ((kind, severity), loader) in enumerate(zip_strict(places, loaders), 1):
             print(f'{kind}, severity {severity} ({number} of {len(places)})', flush=True)
             runner.test_loop.dataloader = runner.build_dataloader(loader)
             found.corrupted[kind][str(severity)] = runner.test()

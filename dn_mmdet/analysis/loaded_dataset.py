@@ -16,6 +16,7 @@ from mmengine.registry import DATASETS, TRANSFORMS
 
 from ..engine.preflight.planned import PlannedDataset, silence
 from ..figures.labeled_images import LabeledBox, LabeledImage
+from ..utils.python39 import zip_strict
 
 __all__ = ['LoadedDataset', 'Usage']
 
@@ -87,11 +88,10 @@ class LoadedDataset:
             return LabeledImage(_rgb(item['img']), f'{title}\n{name}')
         boxes = [
             LabeledBox(corners.tolist(), int(label), self._name(label), bool(ignored))
-            for corners, label, ignored in zip(
+            for corners, label, ignored in zip_strict(
                 item['gt_bboxes'].tensor,
                 item['gt_bboxes_labels'],
                 item['gt_ignore_flags'],
-                strict=True,
             )
         ]
         number = f'{len(boxes)} {"box" if len(boxes) == 1 else "boxes"}'

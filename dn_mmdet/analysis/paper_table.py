@@ -1,10 +1,13 @@
 """The paper's parameters and multiply-adds (Tables 1 to 9) next to those of the shipped models."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from ..paths import configs_root
+from ..utils.python39 import zip_strict
 from ..utils.text import markdown_lines
 from .complexity import Complexity
 from .config_complexity import config_complexity
@@ -190,8 +193,8 @@ def print_paper_table(rows: Iterable[PaperRow] | None = None) -> bool:
     widest = [*header[:3], '00.000M', '00.00M', '0000.000M', '0000.00M', 'matches']
     widths = [
         max(map(len, column))
-        for column in zip(
-            widest, *([r.tables, r.network, r.norm, *widest[3:]] for r in rows), strict=True
+        for column in zip_strict(
+            widest, *([r.tables, r.network, r.norm, *widest[3:]] for r in rows)
         )
     ]
     checked = []

@@ -1,5 +1,7 @@
 """How much of a metric is dynamic: the same network with scale and shift that stand still."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from ..layers.dynamic_norm import DynamicNorm
 from ..layers.inspect import watch_affine
 from ..utils.errors import UserError
 from ..utils.files import check_output_file, write_json
+from ..utils.python39 import zip_strict
 from ..utils.text import markdown_table
 
 __all__ = ['StaticAffine', 'hold_affine', 'mean_affine', 'static_affine']
@@ -101,7 +104,7 @@ def mean_affine(model: nn.Module) -> Iterator[Means]:
     def add(name: str, alpha: Tensor, shift: Tensor, hidden: Tensor | None) -> None:
         new = len(alpha), alpha.double().sum(0), shift.double().sum(0)
         before = sums.get(name, (0, 0.0, 0.0))
-        sums[name] = [old + more for old, more in zip(before, new, strict=True)]
+        sums[name] = [old + more for old, more in zip_strict(before, new)]
 
     with watch_affine(layers, add):
         yield means

@@ -1,5 +1,7 @@
 """Checks of what configurations pass to the backbones; every message names argument and value."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral, Real

@@ -1,5 +1,7 @@
 """ResNet-18 and ResNet-34 of the paper (Sec. 4.1), for classifiers and detectors."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 from mmcv.cnn import build_conv_layer, build_norm_layer
@@ -137,7 +139,7 @@ class ResNetDN(ResNet):
                 outs.append(x)
         return tuple(outs)
 
-    def train(self, mode: bool = True) -> 'ResNetDN':
+    def train(self, mode: bool = True) -> ResNetDN:
         """Set the mode, keep what is frozen in evaluation, and return the module."""
         super().train(mode)
         return self  # mmdet's returns None, and so would eval()

@@ -4,6 +4,8 @@ Both take turns in this process; a table is printed, with medians, quartiles and
 torch is needed.
 """
 
+from __future__ import annotations
+
 import argparse
 import os
 import re

@@ -1,5 +1,7 @@
 """What decides a time besides the code: device, threads, versions, settings of the process."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import platform

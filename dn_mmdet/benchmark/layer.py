@@ -1,5 +1,7 @@
 """One norm layer: BN against DN-B on each of its paths."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass
 from functools import partial

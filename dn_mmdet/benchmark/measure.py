@@ -1,5 +1,7 @@
 """Time and memory of norms that take turns, whatever they are part of."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 

@@ -1,5 +1,7 @@
 """Bytes that a forward pass keeps for its backward, and the most that a step holds at a time."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from typing import NamedTuple

@@ -3,6 +3,8 @@
 A machine's speed drifts, so only ratios between what ran side by side mean something.
 """
 
+from __future__ import annotations
+
 import gc
 import math
 import time
@@ -12,6 +14,8 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 
 import torch
+
+from ..utils.python39 import zip_strict
 
 __all__ = ['Timing', 'choose_number', 'summarize_times', 'time_interleaved']
 
@@ -78,7 +82,7 @@ def time_interleaved(
         ValueError: There is nothing to time, or a number is out of range.
     """
     least = {'repeats': 1, 'warmup': 0, 'number': 1, 'settle': 0}
-    for name, value in zip(least, (repeats, warmup, number, settle), strict=True):
+    for name, value in zip_strict(least, (repeats, warmup, number, settle)):
         if value < least[name]:
             raise ValueError(f'{name} must be {least[name]} or more, got {value}')
     if not calls:
@@ -147,7 +151,7 @@ def summarize_times(times: Mapping[str, Sequence[float]], baseline: str) -> dict
     base = times[baseline]
     found = {}
     for label, seconds in times.items():
-        ratios = [a / b for a, b in zip(seconds, base, strict=True)]
+        ratios = [a / b for a, b in zip_strict(seconds, base)]
         q1, q3 = _quartiles(seconds)
         ratio_q1, ratio_q3 = _quartiles(ratios)
         ratio = median(seconds) / median(base)

@@ -10,6 +10,8 @@ from mmengine.logging import print_log
 from mmengine.registry import METRICS
 from torch import Tensor
 
+from ..utils.python39 import zip_strict
+
 __all__ = ['TopKAccuracy', 'rank_of_class']
 
 
@@ -52,7 +54,7 @@ class TopKAccuracy(BaseMetric):
                 f'topk={self.topk} asks for more classes than the {scores.shape[1]} of the model'
             )
         ranks = rank_of_class(scores, labels.to(scores.device))
-        self.results += zip(labels.tolist(), ranks.tolist(), strict=True)
+        self.results += zip_strict(labels.tolist(), ranks.tolist())
 
     def compute_metrics(self, results: list[tuple[int, int]]) -> dict[str, float]:
         """Mean over the images, in percent."""

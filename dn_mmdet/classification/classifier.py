@@ -1,5 +1,7 @@
 """The classifier of the paper's Sec. 4.1: a backbone, global average pooling, one linear layer."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch
@@ -9,6 +11,7 @@ from mmengine.registry import MODELS
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from ..utils.python39 import zip_strict
 from .accuracy import rank_of_class
 
 __all__ = ['ImageClassifier']
@@ -100,7 +103,7 @@ class ImageClassifier(BaseModel):
                 **{f'accuracy_top{k}': 100 * (rank < k).float().mean() for k in self.topk},
             )
         if mode == 'predict':
-            for sample, score in zip(data_samples, scores.float().softmax(dim=1), strict=True):
+            for sample, score in zip_strict(data_samples, scores.float().softmax(dim=1)):
                 sample.pred_score = score
             return data_samples
         raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', but got {mode!r}")

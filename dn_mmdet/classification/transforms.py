@@ -1,5 +1,7 @@
 """Transforms that mmcv lacks for classification."""
 
+from __future__ import annotations
+
 import math
 from numbers import Real
 from typing import Any

@@ -1,5 +1,7 @@
 """What can be claimed of a group against its baseline, in a sentence."""
 
+from __future__ import annotations
+
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 

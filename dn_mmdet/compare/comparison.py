@@ -1,5 +1,7 @@
 """From work folders to what a report says, before it is written in any form."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Runs that differ in the seed alone, as one row of a table."""
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +16,7 @@ from ..engine.config_text import loader_data
 from ..runs.config import ABSENT, differences, same_but_for_the_seed
 from ..runs.run import LeftOut, Run, read_run
 from ..utils.errors import UserError
+from ..utils.python39 import zip_strict
 from .statistics import Summary
 
 __all__ = [
@@ -155,7 +158,7 @@ def label_apart(groups: Sequence[Group]) -> list[Group]:
     labeled = [
         replace(group, label=label)
         for norm, same in by_norm.items()
-        for group, label in zip(same, _labels(norm, same), strict=True)
+        for group, label in zip_strict(same, _labels(norm, same))
     ]
     return sorted(labeled, key=lambda group: group.label)
 
@@ -168,11 +171,11 @@ def _labels(norm: str, groups: Sequence[Group]) -> list[str]:
     # Where they start from only where nothing shorter tells them apart.
     labels = [
         ', '.join([text, *origin[:1]]) if plain.count(text) > 1 else text
-        for text, origin in zip(plain, origins, strict=True)
+        for text, origin in zip_strict(plain, origins)
     ]
     return [
         text if labels.count(text) == 1 else f'{text} [{group.first.work_dir}]'
-        for group, text in zip(groups, labels, strict=True)
+        for group, text in zip_strict(groups, labels)
     ]
 
 
@@ -227,15 +230,15 @@ class Data(NamedTuple):
         return f'{self.path or "unknown data"}{classes}'
 
     @classmethod
-    def of(cls, run: Run) -> 'Data':
+    def of(cls, run: Run) -> Data:
         """Read it from the configuration of a run."""
         counts = set(_numbers_of_classes(run.config.get('model')))
         return cls(loader_data(run.config.get('val_dataloader')) or '', max(counts, default=None))
 
-    def agrees(self, other: 'Data') -> bool:
+    def agrees(self, other: Data) -> bool:
         """Whether both may be the same: a path may begin further up on another machine."""
         parts = [PurePosixPath(data.path).parts[::-1] for data in (self, other)]
-        return self.classes == other.classes and all(a == b for a, b in zip(*parts, strict=False))
+        return self.classes == other.classes and all(a == b for a, b in zip(*parts))
 
 
 def split_by_data(

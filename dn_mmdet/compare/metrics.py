@@ -1,5 +1,7 @@
 """Which metric decides, and how metrics are written."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 from ..utils.errors import UserError

@@ -1,5 +1,7 @@
 """What tools/analysis_tools/compare.py does: read, judge, draw and write."""
 
+from __future__ import annotations
+
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,7 @@
 """A COCO annotation file for mmdet, with ids that COCOeval takes and labels that follow names."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,5 +1,7 @@
 """mmengine's writing to local files, made atomic: checkpoints, dumps, results."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 from mmengine.fileio import register_backend

@@ -1,5 +1,7 @@
 """From a file and a command line to a configuration: overrides, work folder, what to resume."""
 
+from __future__ import annotations
+
 import argparse
 import ast
 import os

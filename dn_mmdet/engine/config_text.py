@@ -3,11 +3,15 @@
 mmengine turns such a text into a Config by executing it, which a file from elsewhere must not get.
 """
 
+from __future__ import annotations
+
 import ast
 import os
 import re
 from collections.abc import Callable
 from typing import Any
+
+from ..utils.python39 import zip_strict
 
 __all__ = ['evaluation_data', 'literal', 'loader_data', 'portable_config', 'portable_path']
 
@@ -121,7 +125,7 @@ def literal(
     if isinstance(node, ast.Dict) and None not in node.keys:
         return {
             literal(key, otherwise, keep_tuples): literal(value, otherwise, keep_tuples)
-            for key, value in zip(node.keys, node.values, strict=True)
+            for key, value in zip_strict(node.keys, node.values)
         }
     try:
         return ast.literal_eval(node)

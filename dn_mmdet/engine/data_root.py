@@ -1,5 +1,7 @@
 """Another data folder for a whole configuration: what ``--cfg-options data_root=FOLDER`` does."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator, Mapping
 from copy import copy

@@ -1,5 +1,7 @@
 """An image that does not load names itself, in the run's own process and in its workers."""
 
+from __future__ import annotations
+
 import os
 from functools import wraps
 

@@ -1,5 +1,7 @@
 """What a run meets outside its own code, in a sentence: the configuration, data, disk, machine."""
 
+from __future__ import annotations
+
 import errno
 import os
 import re

@@ -1,5 +1,7 @@
 """Testing from a configuration file: what tools/test.py does."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from copy import deepcopy
 from inspect import signature

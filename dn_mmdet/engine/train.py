@@ -1,5 +1,7 @@
 """Training from a configuration file: what tools/train.py does."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping
 from typing import Any

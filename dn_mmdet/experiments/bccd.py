@@ -1,5 +1,7 @@
 """BN and forms of DN-B as detectors on photographs of blood cells, from ImageNet's BN weights."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy

@@ -1,5 +1,7 @@
 """BN against DN-B by COCO mAP on the embedded data: data, pretraining, training, test, report."""
 
+from __future__ import annotations
+
 import os
 import time
 from collections.abc import Mapping
@@ -135,7 +137,7 @@ def _measure(
     for label, config in configs.items():
         rows[label]['complexity'] = count_complexity(MODELS.build(config.model), size)
     loader = Runner.build_dataloader(first.train_dataloader, seed=0)
-    batches = [batch for batch, _ in zip(loader, range(4), strict=False)]
+    batches = [batch for batch, _ in zip(loader, range(4))]
     del loader
     torch.set_flush_denormal(True)
     seconds = time_training_steps(

@@ -1,5 +1,7 @@
 """The embedded benchmark: BN, DN-B, SE + BN and GN as detectors of the embedded digits."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -222,12 +224,12 @@ def _named(names: Sequence[str]) -> dict[str, Variant]:
 
 
 def _further(
-    new_plan: Callable[[], '_Plan'],
+    new_plan: Callable[[], _Plan],
     seeds: Sequence[int],
     extra: bool,
     variants: Mapping[str, Variant],
     named: Mapping[str, Variant],
-) -> dict[str, '_Plan']:
+) -> dict[str, _Plan]:
     """Name of each further comparison to its plan; what was named is in the extra ones too."""
     plans = {}
     for setting in EXTRAS if extra else ():

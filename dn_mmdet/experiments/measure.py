@@ -1,5 +1,7 @@
 """Detectors trained, measured at once and kept as rows: what is measured outlives the machine."""
 
+from __future__ import annotations
+
 import json
 import os
 import re

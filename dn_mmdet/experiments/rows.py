@@ -1,5 +1,7 @@
 """Finished runs as rows of a CSV file, which outlives their folders."""
 
+from __future__ import annotations
+
 import csv
 import fcntl
 import io

@@ -1,5 +1,7 @@
 """Scale and shift against the channel, by class or by image (the paper's Figure 5)."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from itertools import cycle
 from pathlib import Path
@@ -7,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from ..utils.python39 import zip_strict
 from .style import COLORS, new_figure, plain_axes, save_figure
 
 if TYPE_CHECKING:
@@ -36,9 +39,9 @@ def plot_affine(
     """
     figure = new_figure(11, 2.6 * len(layers) + 0.6, dpi=130)
     axes = figure.subplots(len(layers), 2, squeeze=False)
-    for row, (layer, groups) in zip(axes, layers.items(), strict=True):
-        for side, (axis, name) in enumerate(zip(row, ('alpha', 'lambda'), strict=True)):
-            for (group, values), color in zip(groups.items(), cycle(COLORS), strict=False):
+    for row, (layer, groups) in zip_strict(axes, layers.items()):
+        for side, (axis, name) in enumerate(zip_strict(row, ('alpha', 'lambda'))):
+            for (group, values), color in zip(groups.items(), cycle(COLORS)):
                 _draw(axis, values[side], group, color, limit)
             low, high = axis.get_ylim()
             if high - low < SMALLEST_SPAN:
@@ -67,7 +70,7 @@ def shown_channels(channels: int, limit: int = 320) -> range:
     return range(0, channels, -(-channels // limit))
 
 
-def _draw(axis: 'Axes', values: Tensor, label: str, color: str, limit: int) -> None:
+def _draw(axis: Axes, values: Tensor, label: str, color: str, limit: int) -> None:
     channels = shown_channels(values.shape[1], limit)
     values = values[:, list(channels)].numpy()
     axis.plot(channels, values.mean(axis=0), color=color, linewidth=0.9, label=label)

@@ -1,10 +1,13 @@
 """Images with texts below them, as in the paper's Figure 4."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
 
 import mmcv
 
+from ..utils.python39 import zip_strict
 from .style import new_figure, save_figure
 
 __all__ = ['draw_gallery']
@@ -28,12 +31,12 @@ def draw_gallery(parts: Sequence[tuple[str, Sequence[tuple[str, str]]]], file: s
     height = (2.3 + 0.17 * lines) * sum(rows) + 0.4 * len(parts)
     figure = new_figure(2.6 * COLUMNS, height, dpi=100)
     blocks = figure.subfigures(len(parts), 1, squeeze=False, height_ratios=rows)[:, 0]
-    for block, (heading, images), count in zip(blocks, parts, rows, strict=True):
+    for block, (heading, images), count in zip_strict(blocks, parts, rows):
         block.suptitle(heading, fontsize=12)
         axes = block.subplots(count, COLUMNS, squeeze=False).ravel()
         for axis in axes:
             axis.axis('off')
-        for axis, (path, text) in zip(axes, images, strict=False):
+        for axis, (path, text) in zip(axes, images):
             image = mmcv.imread(path, channel_order='rgb')
             axis.imshow(mmcv.imrescale(image, SIDE / max(image.shape[:2])))
             # Below the image; a label would go with the axis.

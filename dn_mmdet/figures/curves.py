@@ -1,11 +1,14 @@
 """Metric against epoch (the paper's Figure 3), one line a run or a band over seeds."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..utils.python39 import zip_strict
 from .style import STYLES, line_style, new_figure, plain_axes, save_figure
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ def plot_curves(
         title (str): A line above the plot. Defaults to none.
     """
     figure, axes = _figure('epoch', ylabel, title)
-    for (label, (epochs, values)), style in zip(curves.items(), cycle(STYLES), strict=False):
+    for (label, (epochs, values)), style in zip(curves.items(), cycle(STYLES)):
         color, marker, line = style
         axes.plot(epochs, values, label=label, color=color, marker=marker, linestyle=line)
         if values:
@@ -64,7 +67,7 @@ def plot_bands(
     ends = []
     for number, (label, seeds) in enumerate(curves.items()):
         color, marker, line = line_style(number)
-        points = [dict(zip(*seed, strict=True)) for seed in seeds]
+        points = [dict(zip_strict(*seed)) for seed in seeds]
         steps = sorted(set.intersection(*map(set, points))) if points else []
         columns = [[point[step] for point in points] for step in steps]
         means = [sum(column) / len(column) for column in columns]
@@ -105,7 +108,7 @@ def plot_bands(
 
 def _figure(
     xlabel: str, ylabel: str, title: str, size: tuple[float, float] = (6.4, 4.0), dpi: float = 150
-) -> tuple['Figure', 'Axes']:
+) -> tuple[Figure, Axes]:
     from matplotlib.ticker import MaxNLocator
 
     figure = new_figure(*size, dpi)
@@ -120,7 +123,7 @@ def _figure(
     return figure, axes
 
 
-def _annotate(axes: 'Axes', x: float, y: float, color: str, at: float | None = None) -> None:
+def _annotate(axes: Axes, x: float, y: float, color: str, at: float | None = None) -> None:
     # Accuracies are in percent, COCO's average precision is a share.
     axes.annotate(
         f'{y:.3f}' if abs(y) <= 1 else f'{y:.2f}',

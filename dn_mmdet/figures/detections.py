@@ -1,5 +1,7 @@
 """Detections of several models next to the ground truth, drawn by mmdet's visualizer."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
@@ -17,6 +19,7 @@ from mmengine.structures import InstanceData
 
 from ..detection import use_coco_files
 from ..runs.predictions import read_predictions
+from ..utils.python39 import zip_strict
 from .style import PALETTE, new_figure, save_figure
 
 __all__ = ['draw_detections', 'draw_side_by_side']
@@ -82,7 +85,7 @@ def draw_side_by_side(
     meta = dict(classes=classes, palette=list(islice(cycle(PALETTE), len(classes))))
     figure = new_figure(3 * (1 + len(found)), 3 * len(shown), dpi=SIDE / 3)
     axes = figure.subplots(len(shown), 1 + len(found), squeeze=False)
-    for row, index, texts in zip(axes, shown, titles, strict=True):
+    for row, index, texts in zip_strict(axes, shown, titles):
         info = dataset.get_data_info(index)
         image = mmcv.imread(info['img_path'], channel_order='rgb')
         pictures = [_draw(image, _ground_truth(info), meta)]
@@ -90,7 +93,7 @@ def draw_side_by_side(
             _draw(image, InstanceData(**by_id[info['img_id']]), meta, score_thr)
             for by_id in found.values()
         ]
-        for axis, picture, text in zip(row, pictures, texts, strict=True):
+        for axis, picture, text in zip_strict(row, pictures, texts):
             axis.imshow(picture)
             axis.axis('off')
             axis.set_title(text, fontsize=12)

@@ -1,5 +1,7 @@
 """Images of data sets with their boxes and class names, to look at before a run."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 import mmcv
 import numpy as np
 
+from ..utils.python39 import zip_strict
 from .style import PALETTE, new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -68,7 +71,7 @@ class LabeledImage:
     title: str
     boxes: Sequence[LabeledBox] = ()
 
-    def shrunk(self) -> 'LabeledImage':
+    def shrunk(self) -> LabeledImage:
         """The image at the size of the sheet, so that photographs are not kept in full."""
         scale = SIDE / max(self.pixels.shape[:2])
         boxes = [replace(box, corners=[scale * c for c in box.corners]) for box in self.boxes]
@@ -89,12 +92,12 @@ def draw_labeled_images(parts: Mapping[str, Sequence[LabeledImage]], file: str |
     # matplotlib draws no picture that is higher.
     figure = new_figure(INCHES * COLUMNS, sum(totals), dpi=min(150, 2**16 // sum(totals)))
     blocks = figure.subfigures(len(parts), 1, squeeze=False, height_ratios=totals)[:, 0]
-    for block, (heading, images), rows in zip(blocks, parts.items(), heights, strict=True):
+    for block, (heading, images), rows in zip_strict(blocks, parts.items(), heights):
         block.suptitle(heading, fontsize=12, parse_math=False)
         axes = block.subplots(len(rows), COLUMNS, squeeze=False, height_ratios=rows).ravel()
         for axis in axes:
             axis.axis('off')
-        for axis, image in zip(axes, images, strict=False):
+        for axis, image in zip(axes, images):
             _draw(axis, image)
     with warnings.catch_warnings():
         # A letter that no font has becomes a box, which needs no words.
@@ -112,7 +115,7 @@ def _row_heights(images: Sequence[LabeledImage]) -> list[float]:
     ]
 
 
-def _draw(axis: 'Axes', image: LabeledImage) -> None:
+def _draw(axis: Axes, image: LabeledImage) -> None:
     axis.set_title(
         image.title, fontsize=7, family=['sans-serif', *_further_fonts()], parse_math=False
     )

@@ -1,5 +1,7 @@
 """How every picture of the package looks, and how it is written."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +59,7 @@ def line_style(number: int) -> tuple[str, str, str]:
     return STYLES[place][0], *STYLES[(place + turn) % len(STYLES)][1:]
 
 
-def new_figure(width: float, height: float, dpi: float = 150) -> 'Figure':
+def new_figure(width: float, height: float, dpi: float = 150) -> Figure:
     """A figure that needs no display and leaves the user's backend alone.
 
     Args:
@@ -74,13 +76,13 @@ def new_figure(width: float, height: float, dpi: float = 150) -> 'Figure':
     return figure
 
 
-def plain_axes(axes: 'Axes') -> None:
+def plain_axes(axes: Axes) -> None:
     """A light grid, and no frame above and on the right."""
     axes.grid(alpha=0.3)
     axes.spines[['top', 'right']].set_visible(False)
 
 
-def save_figure(figure: 'Figure', file: str | Path) -> None:
+def save_figure(figure: Figure, file: str | Path) -> None:
     """Write a figure, whole or not at all.
 
     Args:

@@ -1,5 +1,7 @@
 """DN-B: batch normalization with scale and shift made per sample and channel."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 import torch
@@ -103,7 +105,7 @@ class DNB(DynamicNorm):
         parameterization: str = PARAMETERIZATION,
         gain: float | str = GAIN,
         sync: bool = False,
-        process_group: 'ProcessGroup | None' = None,
+        process_group: ProcessGroup | None = None,
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ):

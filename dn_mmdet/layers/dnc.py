@@ -1,5 +1,7 @@
 """DN-C: batch normalization with scale and shift made per channel from the batch."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 import torch
@@ -67,7 +69,7 @@ class DNC(DynamicNorm):
         parameterization: str = PARAMETERIZATION,
         gain: float | str = GAIN,
         sync: bool = False,
-        process_group: 'ProcessGroup | None' = None,
+        process_group: ProcessGroup | None = None,
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ):

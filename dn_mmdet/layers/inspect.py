@@ -1,5 +1,7 @@
 """alpha and lambda of a model's norm layers, seen from outside (the paper's Figure 5)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

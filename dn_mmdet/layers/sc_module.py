@@ -1,5 +1,7 @@
 """The SC-Module of Dynamic Normalization (sections 3 and 4.4 of the paper)."""
 
+from __future__ import annotations
+
 import math
 
 import torch

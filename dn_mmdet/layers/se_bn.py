@@ -1,5 +1,7 @@
 """Squeeze-and-excitation in front of batch normalization, the baseline of the paper's Table 2."""
 
+from __future__ import annotations
+
 import math
 from typing import Any
 

@@ -9,6 +9,8 @@ Of the form a state says what the first layer sees and the two factors of :class
 since version 2 of the layers; before, the factors were 1, and what it saw was not told.
 """
 
+from __future__ import annotations
+
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..ops.sc import SC_INPUTS
+from ..utils.python39 import zip_strict
 
 __all__ = [
     'TWINS',
@@ -97,7 +100,7 @@ def form_of(layer: nn.Module) -> dict[str, Any]:
     """
     sc = layer.sc
     values = getattr(layer, 'sc_input', None), sc.fc1_scale, sc.fc2_scale
-    return dict(zip(FORM, values, strict=True))
+    return dict(zip_strict(FORM, values))
 
 
 def adapt_form(layer: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> str:
@@ -262,7 +265,7 @@ def _told_form(metadata: Any) -> dict[str, Any] | None:
             type(given[name]) is float and 0 < given[name] < math.inf for name in FORM[1:]
         )
         return given if scales_fit and given['sc_input'] in (None, *SC_INPUTS) else None
-    return dict(zip(FORM, (None, 1.0, 1.0), strict=True)) if told.get('version') == 1 else None
+    return dict(zip_strict(FORM, (None, 1.0, 1.0))) if told.get('version') == 1 else None
 
 
 def _why_inconvertible(given: Mapping[str, Any], own: Mapping[str, Any]) -> str:

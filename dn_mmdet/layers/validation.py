@@ -1,5 +1,7 @@
 """Checks of what users pass to the layers; every message names the argument and the value."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from numbers import Integral, Real

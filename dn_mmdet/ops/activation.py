@@ -1,5 +1,7 @@
 """Activations that an operator can apply to its output, as bounds of a clamp."""
 
+from __future__ import annotations
+
 import math
 from typing import NamedTuple
 

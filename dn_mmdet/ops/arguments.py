@@ -1,11 +1,14 @@
 """Checks of what is passed to an operator, worded as torch.nn.functional.batch_norm words them."""
 
+from __future__ import annotations
+
 import math
 
 import torch
 from torch import Tensor
 from torch.fx import Proxy
 
+from ..utils.python39 import zip_strict
 from .sc import SC_INPUTS, SCWeights
 
 __all__ = ['check_arguments', 'check_device']
@@ -134,7 +137,7 @@ NAMES = (
 
 
 def _refuse_sizes(channels: int, *given: Tensor) -> None:
-    named = dict(zip(NAMES, given, strict=True))
+    named = dict(zip_strict(NAMES, given))
     for name in NAMES[:4]:
         if named[name].shape != (channels,):
             raise RuntimeError(_wrong_count(name, channels, named[name]))
@@ -158,14 +161,14 @@ def _wrong_count(name: str, count: int, given: Tensor) -> str:
 
 
 def _check_devices(x: Tensor, *given: Tensor) -> None:
-    for name, tensor in zip(NAMES, given, strict=True):
+    for name, tensor in zip_strict(NAMES, given):
         check_device(x, name, tensor)
 
 
 def _check_dtypes(x: Tensor, *given: Tensor) -> None:
     if x.dtype not in FLOATS:
         raise NotImplementedError(f'"dynamic_batch_norm" not implemented for \'{_name(x)}\'')
-    for name, tensor in zip(NAMES, given, strict=True):
+    for name, tensor in zip_strict(NAMES, given):
         if tensor.dtype not in FLOATS:
             raise RuntimeError(
                 f'mixed dtype: expect {name} to have a floating-point scalar type, got '

@@ -7,6 +7,8 @@ those of a backend, :class:`.backends.kernels.Kernels`, and what lies between tw
 is seen from x.
 """
 
+from __future__ import annotations
+
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
+from ..utils.python39 import zip_strict
 from .activation import Gate
 from .backends.kernels import Kernels
 from .precision import to_dense, without_autocast
@@ -44,7 +47,7 @@ class Options(NamedTuple):
     detach_gap: bool
     bounds: tuple[float, float] | None
     recompute: bool
-    group: 'ProcessGroup | None' = None
+    group: ProcessGroup | None = None
 
 
 class ClosedFormBatchNorm(torch.autograd.Function):
@@ -183,7 +186,6 @@ def _backward(ctx: FunctionCtx, dy: Tensor) -> tuple[Tensor | None, ...]:
         slope = gradients.slope if ctx.training or gate else None
         dx = kernels.plane_gradient(dy, work, scale, slope, gradients.offset, gate).to(x.dtype)
     dweights = (
-        gradient if needs else None
-        for gradient, needs in zip(gradients[:5], weights_need, strict=True)
+        gradient if needs else None for gradient, needs in zip_strict(gradients[:5], weights_need)
     )
     return None, None, None, None, dx, *dweights

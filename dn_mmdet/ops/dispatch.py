@@ -1,5 +1,7 @@
 """Which implementation of an operator runs."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,5 +1,7 @@
 """The one entry to every implementation of dynamic batch normalization."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -39,7 +41,7 @@ def dynamic_batch_norm(
     sc_input: str = 'raw',
     detach_gap: bool = False,
     activation: str | None = None,
-    group: 'ProcessGroup | None' = None,
+    group: ProcessGroup | None = None,
     fc1_scale: float = 1.0,
     fc2_scale: float = 1.0,
 ) -> Tensor:
@@ -116,7 +118,7 @@ def run_unchecked(
     form: SCForm,
     detach_gap: bool,
     activation: str | None,
-    group: 'ProcessGroup | None',
+    group: ProcessGroup | None,
     eager: bool,
 ) -> Tensor:
     """:func:`dynamic_batch_norm` for arguments that are known to fit, as a layer's own do.

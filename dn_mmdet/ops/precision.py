@@ -1,5 +1,7 @@
 """The rule of precision: statistics and SC-Module in at least float32, output as the input."""
 
+from __future__ import annotations
+
 from contextlib import nullcontext
 from typing import Any
 

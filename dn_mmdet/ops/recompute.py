@@ -1,5 +1,7 @@
 """Outputs that the backward recomputes instead of keeping them."""
 
+from __future__ import annotations
+
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -25,7 +27,7 @@ def recompute_outputs() -> Iterator[None]:
     before = getattr(_local, 'offers', None)
     _local.offers = offers = {}
 
-    def pack(tensor: Tensor) -> 'Tensor | _Offer':
+    def pack(tensor: Tensor) -> Tensor | _Offer:
         offer = offers.get(_storage_key(tensor))
         return offer if offer is not None and offer.stands_for(tensor) else tensor
 
@@ -79,7 +81,7 @@ class _Offer:
         return self._make(self.x)
 
 
-def _unpack(packed: 'Tensor | _Offer') -> Tensor:
+def _unpack(packed: Tensor | _Offer) -> Tensor:
     return packed.make() if isinstance(packed, _Offer) else packed
 
 

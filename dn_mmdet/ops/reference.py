@@ -4,6 +4,8 @@ It runs for every dtype and device, can be differentiated twice, traced and expo
 what the faster paths are tested against.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -31,7 +33,7 @@ def reference_dynamic_batch_norm(
     form: SCForm,
     detach_gap: bool,
     activation: str | None,
-    group: 'ProcessGroup | None' = None,
+    group: ProcessGroup | None = None,
 ) -> Tensor:
     """See :func:`dn_mmdet.ops.functional`; all tensors share one dtype here."""
     if group is None:

@@ -22,6 +22,8 @@ and the gradient of the map is ``scale dy + slope x + offset``. Where c = (g - m
 dc reaches mu and r as well: dg = r dc, and T1 and T2 grow by sum_n r dc and sum_n r dc (g - mu) r.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import NamedTuple
 

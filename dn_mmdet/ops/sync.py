@@ -4,6 +4,8 @@ Forward: one all-gather of mean, variance and count (2 C + 1 numbers of each pro
 Chan's formula. Backward: one all-reduce of two sums per channel. Counts stay on the device.
 """
 
+from __future__ import annotations
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -21,7 +23,7 @@ __all__ = [
 ]
 
 
-def sharing_group(process_group: 'dist.ProcessGroup | None') -> 'dist.ProcessGroup | None':
+def sharing_group(process_group: dist.ProcessGroup | None) -> dist.ProcessGroup | None:
     """The group whose processes share their statistics; None if this process is alone in it.
 
     Args:
@@ -35,7 +37,7 @@ def sharing_group(process_group: 'dist.ProcessGroup | None') -> 'dist.ProcessGro
 
 
 def merge_moments(
-    mean: Tensor, var: Tensor, shape: tuple[int, ...], group: 'dist.ProcessGroup'
+    mean: Tensor, var: Tensor, shape: tuple[int, ...], group: dist.ProcessGroup
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean and biased variance, each (C,), and count, (), over all processes of a group.
 
@@ -73,7 +75,7 @@ def merge_moments(
     return merged.to(mean.dtype), variance.to(mean.dtype), total.to(mean.dtype)
 
 
-def sum_over(totals: Tensor, group: 'dist.ProcessGroup') -> Tensor:
+def sum_over(totals: Tensor, group: dist.ProcessGroup) -> Tensor:
     """``totals`` summed over the processes of a group, in place."""
     dist.all_reduce(totals, group=group)
     return totals
@@ -87,7 +89,7 @@ class SharedMoments(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, x: Tensor, group: 'dist.ProcessGroup'
+        ctx: FunctionCtx, x: Tensor, group: dist.ProcessGroup
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See :func:`merge_moments`; x is of shape (N, C, H, W)."""
         dims = (0, 2, 3)
@@ -114,7 +116,7 @@ def shared_batch_norm(
     running_var: Tensor | None,
     momentum: float,
     eps: float,
-    group: 'dist.ProcessGroup',
+    group: dist.ProcessGroup,
 ) -> Tensor:
     """``torch.nn.functional.batch_norm`` in training, without affine, over a group.
 
@@ -166,7 +168,7 @@ def update_running_statistics(
 
 class _SumOver(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, totals: Tensor, group: 'dist.ProcessGroup') -> Tensor:
+    def forward(ctx: FunctionCtx, totals: Tensor, group: dist.ProcessGroup) -> Tensor:
         ctx.group = group
         return sum_over(totals.clone(), group)
 
@@ -175,7 +177,7 @@ class _SumOver(torch.autograd.Function):
         return _SumOver.apply(gradient, ctx.group), None
 
 
-def _all_gather(every: Tensor, own: Tensor, group: 'dist.ProcessGroup') -> None:
+def _all_gather(every: Tensor, own: Tensor, group: dist.ProcessGroup) -> None:
     # The newer name of the same; the older one warns where both exist.
     gather = getattr(dist, 'all_gather_single', None) or dist.all_gather_into_tensor
     gather(every, own, group=group)

@@ -4,6 +4,8 @@ mmengine turns a configuration into a Config by executing it, which a file from 
 get. What ``Config.dump`` saves with a log is complete and made of literals alone.
 """
 
+from __future__ import annotations
+
 import ast
 import re
 from collections.abc import Iterator, Sequence
@@ -15,6 +17,7 @@ from mmengine.utils import import_modules_from_strings
 
 from ..engine.config_text import literal
 from ..utils.errors import UserError
+from ..utils.python39 import zip_strict
 
 __all__ = [
     'ABSENT',
@@ -287,7 +290,7 @@ def differences(first: Any, second: Any, key: str = '') -> tuple[ConfigDifferenc
         and len(first) == len(second)
         and all(isinstance(item, dict) for item in (*first, *second))
     ):
-        pairs = [(str(i), *pair) for i, pair in enumerate(zip(first, second, strict=True))]
+        pairs = [(str(i), *pair) for i, pair in enumerate(zip_strict(first, second))]
     else:
         return (ConfigDifference(key, first, second),)
     return tuple(
@@ -330,5 +333,5 @@ def same_but_for_the_seed(
 def _same_path(first: str, second: str, first_seed: str, second_seed: str) -> bool:
     pairs = [re.findall(r'\d+|\D+', path) for path in (first, second)]
     return len(pairs[0]) == len(pairs[1]) and all(
-        a == b or (a, b) == (first_seed, second_seed) for a, b in zip(*pairs, strict=True)
+        a == b or (a, b) == (first_seed, second_seed) for a, b in zip_strict(*pairs)
     )

@@ -1,5 +1,7 @@
 """A training run in its own process: started, monitored, and resumed where it stopped."""
 
+from __future__ import annotations
+
 import copy
 import hashlib
 import json

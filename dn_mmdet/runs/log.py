@@ -1,5 +1,7 @@
 """What a run wrote of itself: mmengine's scalars, resumed ones merged, and its logs for people."""
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,5 +1,7 @@
 """Predictions of finished runs, made by tools/test.py where they are missing."""
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -102,7 +104,7 @@ class _ValTesting(Testing):
     trained: Run
 
     @classmethod
-    def of(cls, run: Run) -> '_ValTesting':
+    def of(cls, run: Run) -> _ValTesting:
         """Raise a UserError where the run has no last checkpoint."""
         folder = Path(run.work_dir)
         config = Config(dict(work_dir=run.work_dir))

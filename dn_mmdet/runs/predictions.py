@@ -1,5 +1,7 @@
 """Predictions that tools/test.py --out wrote, read without running what a file may hold."""
 
+from __future__ import annotations
+
 import io
 import os
 import pickle

@@ -1,5 +1,7 @@
 """One training: its configuration, its scalars and what follows from them."""
 
+from __future__ import annotations
+
 import inspect
 import math
 from collections.abc import Sequence
@@ -13,6 +15,7 @@ from mmengine.config import Config
 
 from .. import layers
 from ..layers.dnb import DEFAULT_SC_INPUTS
+from ..utils.python39 import zip_strict
 from .config import differences, effective, literal_config, parse_config, plain_types
 from .log import RunLog, died_of_nan, read_environment, read_revisions, read_run_log
 
@@ -59,7 +62,7 @@ class NormLabel(NamedTuple):
     details: str = ''
 
     @classmethod
-    def of(cls, config: dict[str, Any]) -> 'NormLabel':
+    def of(cls, config: dict[str, Any]) -> NormLabel:
         """The norm of the backbone, or of a model without one.
 
         Args:
@@ -270,7 +273,7 @@ def _config(work_dir: str, starts: Sequence[Path]) -> tuple[Path, str, dict[str,
         raise LeftOut(f'{work_dir}: its log has no configuration, vis_data/config.py.')
     texts = [file.read_text(encoding='utf-8', errors='replace') for file in files]
     configs = []
-    for file, text in zip(files, texts, strict=True):
+    for file, text in zip_strict(files, texts):
         try:
             configs.append(parse_config(text))
         except SyntaxError as error:
@@ -280,7 +283,7 @@ def _config(work_dir: str, starts: Sequence[Path]) -> tuple[Path, str, dict[str,
             ) from error
     resumed = ('load_from', 'resume')  # a start that resumes differs in these
     first = {k: v for k, v in effective(configs[0]).items() if k not in resumed}
-    for file, config in zip(files[1:], configs[1:], strict=True):
+    for file, config in zip_strict(files[1:], configs[1:]):
         other = {k: v for k, v in effective(config).items() if k not in resumed}
         keys = [found.key for found in differences(first, other)]
         seeds = [(c.get('randomness') or {}).get('seed') for c in (configs[0], config)]

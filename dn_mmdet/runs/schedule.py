@@ -1,5 +1,7 @@
 """Jobs that may depend on each other, several at a time; what is done already is not done again."""
 
+from __future__ import annotations
+
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -30,7 +32,7 @@ class Job:
 
     name: str
     _: KW_ONLY
-    after: Sequence['Job'] = ()
+    after: Sequence[Job] = ()
     cost: float = 1.0
 
     @property

@@ -1,5 +1,7 @@
 """Files and folders that are whole or not there."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil

@@ -1,7 +1,11 @@
 """Texts that people read: Markdown tables, lists that are too long to print, help of tools."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from .python39 import zip_strict
 
 __all__ = [
     'HelpFormatter',
@@ -52,7 +56,7 @@ def markdown_table(cells: Sequence[Sequence[str]]) -> str:
     Returns:
         str: The table, without a line break at its end.
     """
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    widths = [max(map(len, column)) for column in zip_strict(*cells)]
     return '\n'.join(markdown_lines(cells, widths))
 
 
@@ -67,7 +71,7 @@ def markdown_lines(rows: Iterable[Sequence[str]], widths: Sequence[int]) -> Iter
         str: A line.
     """
     for number, row in enumerate(rows):
-        texts = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+        texts = (text.ljust(width) for text, width in zip_strict(row, widths))
         yield f'| {" | ".join(texts)} |'
         if number == 0:
             yield f'|{"|".join("-" * (width + 2) for width in widths)}|'

@@ -3,6 +3,8 @@
 The ranges are those of the extras `mmdet` and `fork` in setup.cfg; a test holds the two together.
 """
 
+from __future__ import annotations
+
 import re
 import subprocess
 import sys

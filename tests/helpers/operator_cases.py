@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dn_mmdet.ops import dynamic_batch_norm, recompute_outputs, use_path
 from dn_mmdet.ops.activation import ACTIVATIONS
+from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.tolerances import SUMMED
 
 # Numbers of a map: a few milliseconds in float64.
@@ -119,7 +120,7 @@ def run(case, path, recompute=False):
             # An operation that keeps the output, as a convolution would.
             k = torch.ones_like(y, requires_grad=True)
             results += torch.autograd.grad(y * k, [*leaves, k], case.dy)
-    return dict(zip(RESULTS, results, strict=False))
+    return dict(zip(RESULTS, results))
 
 
 def in_float64(case):
@@ -164,11 +165,11 @@ def error_scales(wide):
     if wide.options['sc_input'] == 'normalized':
         gap = gap * rstd * lost
     total = units_grad.norm()
-    return dict(zip(RESULTS, (
+    return dict(zip_strict(RESULTS, (
         y[:, None, None], largest, SUMMED * (var + largest * var.sqrt()),
         (rstd * (alpha + wrong[:c]) * lost * dy.abs().amax() + gap)[:, None, None],
         fc1_scale * total * context, total,
         fc2_scale * products.norm(dim=0).repeat(2)[:, None] * units.max(),
         products.norm(dim=0), sums.norm(dim=0),
         dy.abs() * y[:, None, None],
-    ), strict=True))  # fmt: skip
+    )))  # fmt: skip

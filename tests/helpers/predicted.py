@@ -9,6 +9,7 @@ from mmengine.fileio import dump
 from PIL import Image
 
 from dn_mmdet.compare.images.matches import match_detections
+from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.work_folders import BN, DNB, start_of
 
 BOX = [10.0, 10.0, 40.0, 30.0]  # x, y, x, y of the only object of every image
@@ -128,7 +129,7 @@ def classifiers(folder, predicted, labels):
         paths.append(str(path))
     folders = []
     for (norm, seed), found in predicted.items():
-        right = [a == b for a, b in zip(found, labels, strict=True)]
+        right = [a == b for a, b in zip_strict(found, labels)]
         name = folder / f'{norm}_seed{seed}'
         folders.append(
             start_of(
@@ -153,7 +154,7 @@ def classifiers(folder, predicted, labels):
         dump(
             [
                 dict(img_path=path, gt_label=label, pred_score=torch.eye(2)[one] * 0.6 + 0.2)
-                for path, label, one in zip(paths, labels, found, strict=True)
+                for path, label, one in zip_strict(paths, labels, found)
             ],
             Path(name, 'predictions.pkl'),
         )

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from dn_mmdet.utils.python39 import zip_strict
+
 # As Config.dump writes a complete configuration.
 CONFIG = """custom_imports = dict(
     allow_failed_imports=False, imports=[
@@ -167,5 +169,5 @@ def three_seeds(make_run):
             checkpoint=f'work_dirs/{name}_pre_seed{seed}/epoch_2.pth',
         )
         for seed, values in ends.items()
-        for name, norm, value in zip(('bn', 'dnb'), (BN, DNB), values, strict=True)
+        for name, norm, value in zip_strict(('bn', 'dnb'), (BN, DNB), values)
     ]

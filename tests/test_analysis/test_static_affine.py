@@ -15,6 +15,7 @@ from dn_mmdet.engine import test as run_test
 from dn_mmdet.layers import DNB, DNC
 from dn_mmdet.paths import configs_root, tools_root
 from dn_mmdet.utils.errors import UserError
+from dn_mmdet.utils.python39 import zip_strict
 
 CONFIG = """
 _base_ = '{configs}/digits/mbv2_ablation_digits.py'
@@ -55,7 +56,7 @@ def test_held_layers_do_the_mean_of_what_they_did_to_each_sample():
     for place, affine in wanted.items():
         assert affine.alpha.std(0).max() > 1e-3
         held = model[place].affine(torch.randn(5, 8, 4, 4))
-        for now, before in zip(held[:2], affine[:2], strict=True):
+        for now, before in zip_strict(held[:2], affine[:2]):
             torch.testing.assert_close(now, before.mean(0).expand(5, -1))
 
 

@@ -12,6 +12,7 @@ import dn_mmdet  # noqa: F401
 from dn_mmdet.backbones import MobileNetV2DN
 from dn_mmdet.backbones.fold_activation import fold_activations
 from dn_mmdet.layers import DNB
+from dn_mmdet.utils.python39 import zip_strict
 
 DNB_CFG = dict(type='DNB', r=4, g='oup')
 
@@ -51,7 +52,7 @@ def step(model, size=64):
 
 
 def assert_alike(found, expected):
-    for a, b in zip(found, expected, strict=True):
+    for a, b in zip_strict(found, expected):
         scale = b.detach().double().abs().max().clamp(min=1)
         assert (a.detach().double() - b.detach().double()).abs().max() <= 2e-5 * scale
 
@@ -100,7 +101,7 @@ def test_a_folded_backbone_computes_the_same(fold, training):
 
 def test_recomputed_outputs_give_the_same_bits():
     results = [step(backbone(fold_activation=fold)) for fold in (True, 'recompute')]
-    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+    assert all(torch.equal(*pair) for pair in zip_strict(*results))
 
 
 def test_every_activation_of_the_backbone_is_folded():
@@ -121,7 +122,7 @@ def test_other_norms_are_left_alone(norm_cfg):
     models = [backbone(norm_cfg=norm_cfg, fold_activation=fold) for fold in (False, 'recompute')]
     assert str(models[0]) == str(models[1]) and fold_activations(models[0]) == 0
     results = [step(model) for model in models]
-    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+    assert all(torch.equal(*pair) for pair in zip_strict(*results))
 
 
 @pytest.mark.parametrize('value', ['all', None, 2, 'True'])
@@ -228,4 +229,4 @@ def test_gradient_checkpointing(fold):
 def test_copies_stay_folded():
     model = backbone(fold_activation='recompute').eval()
     x = torch.randn(1, 3, 64, 64)
-    assert all(torch.equal(*pair) for pair in zip(copy.deepcopy(model)(x), model(x), strict=True))
+    assert all(torch.equal(*pair) for pair in zip_strict(copy.deepcopy(model)(x), model(x)))

@@ -8,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 import dn_mmdet  # noqa: F401
 from dn_mmdet.backbones import MobileNetV2DN
 from dn_mmdet.layers import DNB
+from dn_mmdet.utils.python39 import zip_strict
 
 register_all_modules()
 
@@ -55,7 +56,7 @@ def test_without_an_expansion_it_is_mmdets():
     ours = MobileNetV2DN(widen_factor=0.5).eval()
     ours.load_state_dict(theirs.state_dict())
     x = torch.randn(1, 3, 64, 64)
-    for a, b in zip(ours(x), theirs(x), strict=True):
+    for a, b in zip_strict(ours(x), theirs(x)):
         assert torch.equal(a, b)
 
 
@@ -70,7 +71,7 @@ def test_the_expansion_leaves_the_other_features_and_gradients_alone(with_cp):
     assert torch.equal(a[0], b[0]) and torch.equal(a[1], b[2])
     a[1].square().sum().backward()
     b[2].square().sum().backward()
-    for p, q in zip(plain.parameters(), tapped.parameters(), strict=True):
+    for p, q in zip_strict(plain.parameters(), tapped.parameters()):
         torch.testing.assert_close(p.grad, q.grad)
 
 
@@ -105,9 +106,9 @@ def test_frozen_stages_stand_still_from_the_start(frozen_stages, norm_cfg):
     # Another input than zeros, on which even statistics that move would stand still.
     outs = model((torch.randn(2, 3, 64, 64) + 1).requires_grad_())
     sum(out.square().mean() for out in outs).backward()
-    for i, (part, old) in enumerate(zip(parts, before, strict=True)):
+    for i, (part, old) in enumerate(zip_strict(parts, before)):
         frozen = i <= frozen_stages
-        assert all(torch.equal(a, b) == frozen for a, b in zip(old, statistics(part), strict=True))
+        assert all(torch.equal(a, b) == frozen for a, b in zip_strict(old, statistics(part)))
         assert all((p.grad is None) == frozen == (not p.requires_grad) for p in part.parameters())
     assert trained == [p.requires_grad for part in parts for p in part.parameters()]
 
@@ -135,7 +136,7 @@ def test_what_lies_behind_the_last_output_is_neither_run_nor_trained(
             module.register_forward_hook(lambda *_, name=name: calls.append(name))
     x = torch.randn(2, 3, 64, 64)
     outs = model.train()(x)
-    for a, b in zip(outs, whole(x), strict=False):
+    for a, b in zip(outs, whole(x)):
         torch.testing.assert_close(a, b)
     sum(out.square().mean() for out in outs).backward()
     # Every parameter that is to be trained has a part in the outputs, as DDP demands it.
@@ -158,7 +159,7 @@ def test_an_image_of_other_channels(norm_cfg):
     # Three equal channels are one channel with three times the weight.
     model.load_state_dict(state | {'conv1.conv.weight': state['conv1.conv.weight'].sum(1, True)})
     x = torch.randn(2, 1, 64, 64)
-    for a, b in zip(model(x), plain(x.expand(-1, 3, -1, -1)), strict=True):
+    for a, b in zip_strict(model(x), plain(x.expand(-1, 3, -1, -1))):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
     if norm_cfg['type'] == 'DNB':
         assert model.conv1.norm.activation == 'ReLU6'
@@ -168,7 +169,7 @@ def test_norm_eval_stops_all_statistics_and_trains_on():
     model = build(norm_eval=True).train()
     before = statistics(model)
     model(torch.randn(2, 3, 64, 64) + 1)[-1].square().mean().backward()
-    assert all(torch.equal(a, b) for a, b in zip(before, statistics(model), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip_strict(before, statistics(model)))
     assert all(p.grad is not None for n, p in model.named_parameters() if 'layer7' in n)
 
 

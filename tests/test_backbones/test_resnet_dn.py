@@ -13,6 +13,7 @@ from dn_mmdet.backbones import ResNetDN
 from dn_mmdet.engine.preflight.checkpoint import match_state
 from dn_mmdet.layers import DNB
 from dn_mmdet.layers.state import norm_mismatch
+from dn_mmdet.utils.python39 import zip_strict
 
 register_all_modules()
 
@@ -104,7 +105,7 @@ def test_the_operator_and_plain_autograd_agree(monkeypatch):
         model.zero_grad()
         model(x)[-1].square().sum().backward()
         gradients.append([p.grad.clone() for p in model.parameters()])
-    for a, b in zip(*gradients, strict=True):
+    for a, b in zip_strict(*gradients):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * b.abs().max().item() + 1e-12)
 
 
@@ -115,7 +116,7 @@ def test_with_cp_changes_no_gradient():
     x = torch.randn(2, 3, 64, 64)
     for model in (plain, saving):
         model(x)[-1].square().sum().backward()
-    for p, q in zip(plain.parameters(), saving.parameters(), strict=True):
+    for p, q in zip_strict(plain.parameters(), saving.parameters()):
         torch.testing.assert_close(p.grad, q.grad)
 
 
@@ -132,9 +133,9 @@ def test_frozen_stages_stand_still_the_stem_too(norm_cfg, frozen_stages):
     parts = [getattr(model, name) for name in names]
     before = [statistics(part) for part in parts]
     model(torch.randn(2, 3, 64, 64) + 1)[-1].square().mean().backward()
-    for i, (part, old) in enumerate(zip(parts, before, strict=True)):
+    for i, (part, old) in enumerate(zip_strict(parts, before)):
         frozen = i < 2 + frozen_stages
-        assert all(torch.equal(a, b) == frozen for a, b in zip(old, statistics(part), strict=True))
+        assert all(torch.equal(a, b) == frozen for a, b in zip_strict(old, statistics(part)))
         assert all((p.grad is None) == frozen == (not p.requires_grad) for p in part.parameters())
 
 
@@ -149,7 +150,7 @@ def test_what_lies_behind_the_last_output_is_neither_run_nor_trained(out_indices
         stage.register_forward_hook(lambda *_: pytest.fail('a stage behind the last was run'))
     x = torch.randn(2, 3, 64, 64)
     outs, expected = model.train()(x), whole.train()(x)
-    for i, out in zip(out_indices, outs, strict=True):
+    for i, out in zip_strict(out_indices, outs):
         assert torch.equal(out, expected[i])
     sum(out.square().mean() for out in outs).backward()
     # Every parameter that is to be trained has a part in the outputs, as DDP demands it.
@@ -162,7 +163,7 @@ def test_norm_eval_stops_all_statistics_and_trains_on():
     model = build(norm_eval=True).train()
     before = statistics(model)
     model(torch.randn(2, 3, 64, 64) + 1)[-1].square().mean().backward()
-    assert all(torch.equal(a, b) for a, b in zip(before, statistics(model), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip_strict(before, statistics(model)))
     assert all(p.grad is not None for p in model.parameters())
 
 
@@ -208,7 +209,7 @@ def test_a_bn_checkpoint_loads_into_dnb():
     match = match_state(model, state)
     assert (match.missing, match.unexpected, match.reshaped) == ([], [], [])
     x = torch.randn(2, 3, 64, 64)
-    for a, b in zip(model(x), source(x), strict=True):
+    for a, b in zip_strict(model(x), source(x)):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 

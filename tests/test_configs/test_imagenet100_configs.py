@@ -19,6 +19,7 @@ from torch import nn
 import dn_mmdet  # noqa: F401
 from dn_mmdet.engine import train
 from dn_mmdet.layers import DNB, DNC, SEBN
+from dn_mmdet.utils.python39 import zip_strict
 
 ROOT = Path(__file__).resolve().parents[2] / 'configs'
 FOLDER = ROOT / 'imagenet100'
@@ -72,7 +73,7 @@ def table():
         if cells[0] == 'configuration':
             columns = cells
         elif line.startswith('| ['):
-            rows[re.match(r'\[`(\w+)\.py`\]', cells[0])[1]] = dict(zip(columns, cells, strict=True))
+            rows[re.match(r'\[`(\w+)\.py`\]', cells[0])[1]] = dict(zip_strict(columns, cells))
     return rows
 
 

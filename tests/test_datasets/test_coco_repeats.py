@@ -3,6 +3,7 @@
 import pytest
 
 from dn_mmdet.datasets.files.coco_repeats import repeated_boxes, repeated_images
+from dn_mmdet.utils.python39 import zip_strict
 
 BOX = [1, 2, 30, 40]
 
@@ -37,9 +38,7 @@ def file_of(*images):
     ],
 )
 def test_image_files_named_by_several_entries(images, error, note):
-    for found, words in zip(
-        repeated_images(file_of(*images), 'a.json'), (error, note), strict=True
-    ):
+    for found, words in zip_strict(repeated_images(file_of(*images), 'a.json'), (error, note)):
         assert found is None if words is None else words in found
 
 

@@ -16,6 +16,7 @@ from dn_mmdet.datasets import DigitsSpec, build_digits_coco
 from dn_mmdet.datasets.digits import PHOTOGRAPHS, load_glyphs
 from dn_mmdet.datasets.digits import build as writers
 from dn_mmdet.utils.errors import UserError
+from dn_mmdet.utils.python39 import zip_strict
 
 TOOL = Path(__file__).parents[2] / 'tools/dataset_converters/digits_coco.py'
 SPEC = DigitsSpec(train=120, val=60, crops_train=30, crops_val=20)
@@ -78,7 +79,7 @@ def test_annotations_are_whole(data, split):
     assert all(image['license'] in licenses for image in images.values())
     assert len({a['id'] for a in document['annotations']}) == len(document['annotations'])
     labels = load_glyphs()[split]
-    written = dict(zip(labels.indices.tolist(), labels.labels.tolist(), strict=True))
+    written = dict(zip_strict(labels.indices.tolist(), labels.labels.tolist()))
     for annotation in document['annotations']:
         x, y, width, height = annotation['bbox']
         image = images[annotation['image_id']]

@@ -15,6 +15,7 @@ from dn_mmdet.datasets.digits import (
 )
 from dn_mmdet.datasets.digits.glyphs import ink_box, light_color, paint
 from dn_mmdet.datasets.digits.scenes import _leaves_visible
+from dn_mmdet.utils.python39 import zip_strict
 
 # A scene in which a digit would be hidden by more than a third if only boxes were looked at.
 _CROWDED = 970
@@ -109,7 +110,7 @@ def test_boxes_are_those_of_the_masks(scenes):
     assert sum(len(scene.boxes) for scene in scenes) > 300
     for scene in scenes:
         assert len(scene.labels) == len(scene.digits) == len(scene.boxes) == len(scene.masks)
-        for mask, (x, y, width, height) in zip(scene.masks, scene.boxes, strict=True):
+        for mask, (x, y, width, height) in zip_strict(scene.masks, scene.boxes):
             inside = mask[y : y + height, x : x + width]
             assert inside.sum() == mask.sum() > 0
             assert inside[[0, -1]].any(1).all() and inside[:, [0, -1]].any(0).all()

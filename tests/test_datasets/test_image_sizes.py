@@ -5,6 +5,7 @@ from PIL import Image
 
 from dn_mmdet.datasets.files.image_file import ImageReader
 from dn_mmdet.datasets.files.images import look_at_images
+from dn_mmdet.utils.python39 import zip_strict
 
 
 def save(path, size, orientation=None):
@@ -17,7 +18,7 @@ def save(path, size, orientation=None):
 def findings(folder, images, reader=None):
     """Of images given as (size, orientation, stated size)."""
     names = [f'{i}.jpg' for i in range(len(images))]
-    for name, (size, orientation, _) in zip(names, images, strict=True):
+    for name, (size, orientation, _) in zip_strict(names, images):
         save(folder / name, size, orientation)
     sizes = [stated for *_, stated in images]
     return look_at_images(str(folder), names, 'ann.json', None, sizes, reader)

@@ -22,6 +22,7 @@ from dn_mmdet.datasets.imagenet100 import (
 )
 from dn_mmdet.datasets.imagenet100 import build as builder
 from dn_mmdet.utils.errors import UserError
+from dn_mmdet.utils.python39 import zip_strict
 
 TOOL = Path(__file__).parents[2] / 'tools/dataset_converters/imagenet100.py'
 # Places 0, 2 and 389 of the sorted synsets; the devkit numbers them as it does in MAT.
@@ -237,7 +238,7 @@ def test_bad_images_are_named_counted_and_left_out(place, capsys, monkeypatch):
     told = capsys.readouterr()
     kinds = ['broken', 'broken', 'broken', 'missing']
     assert {b['image']: b['problem'] for b in summary['bad_images']} == dict(
-        zip(names, kinds, strict=True)
+        zip_strict(names, kinds)
     )
     assert '4 images are left out of the lists in lists (3 broken, 1 missing): ' in told.err
     assert 'and 1 more' in told.err and 'lists/imagenet100.json' in told.err

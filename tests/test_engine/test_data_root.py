@@ -58,7 +58,7 @@ def test_it_is_as_if_the_file_said_it(path, root):
 
 
 def config(*roots, stated=None, **more):
-    parts = zip(('train', 'val', 'test'), roots, strict=False)
+    parts = zip(('train', 'val', 'test'), roots)
     loaders = {f'{part}_dataloader': dict(dataset=dict(data_root=root)) for part, root in parts}
     return Config(dict(data_root=stated, **loaders, **more))
 

@@ -8,6 +8,7 @@ from dn_mmdet.analysis import Complexity
 from dn_mmdet.experiments import demo
 from dn_mmdet.experiments.demo import METRICS, metrics_table, run_demo
 from dn_mmdet.utils.errors import UserError
+from dn_mmdet.utils.python39 import zip_strict
 from tests.test_runs.conftest import CONFIG, TRAIN
 
 TEST = f"""
@@ -41,7 +42,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, '_draw', lambda *_: None)
 
     def measure(rows, detectors, report):
-        for row, seconds in zip(rows.values(), (0.5, 0.6), strict=True):
+        for row, seconds in zip_strict(rows.values(), (0.5, 0.6)):
             row.update(complexity=Complexity(1, 2), seconds=seconds)
 
     monkeypatch.setattr(demo, '_measure', measure)

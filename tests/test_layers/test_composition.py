@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from dn_mmdet.layers import DNB
 from dn_mmdet.ops import choose_path, recompute_outputs, use_path
+from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.layer_maps import random_maps, randomize
 from tests.helpers.library import NEEDS_LIBRARY
 from tests.helpers.processes import run_together
@@ -62,7 +63,7 @@ def step(model, x, run=None):
 
 
 def assert_alike(found, expected):
-    for a, b in zip(found, expected, strict=True):
+    for a, b in zip_strict(found, expected):
         assert_near(a, b, torch.float32)
 
 
@@ -149,7 +150,7 @@ def test_gradient_checkpointing(path, use_reentrant, recompute):
 
     with use_path(path):
         expected, found = step(model, image()), step(other, image(), run)
-    for a, b in zip(expected, found, strict=True):
+    for a, b in zip_strict(expected, found):
         assert a.dtype == torch.int64 or torch.equal(a, b)
 
 
@@ -283,7 +284,7 @@ def test_autocast_of_a_network(path, training):
             y.float().square().mean().backward()
         assert y.dtype == torch.bfloat16
         results.append([y, *(parameter.grad for parameter in model.parameters())])
-    for found, expected in zip(*results, strict=True):
+    for found, expected in zip_strict(*results):
         assert found.dtype == expected.dtype
         assert (found - expected).norm() < 0.03 * expected.norm()
 
@@ -307,9 +308,9 @@ def distributed_step(rank):
 
 def test_distributed_data_parallel():
     first, second = run_together(distributed_step)
-    for mine, yours, averaged, same in zip(first[0], second[0], first[1], second[1], strict=True):
+    for mine, yours, averaged, same in zip_strict(first[0], second[0], first[1], second[1]):
         assert torch.equal(averaged, same)
         assert_near(averaged, (mine + yours) / 2, torch.float32)
     # Statistics are those of the process's own part of the batch, as BatchNorm's.
     for alone, buffers in ((result[2], result[3]) for result in (first, second)):
-        assert all(torch.equal(*pair) for pair in zip(alone, buffers, strict=True))
+        assert all(torch.equal(*pair) for pair in zip_strict(alone, buffers))

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from dn_mmdet.layers import DNB, DNC, SEBN, convert_batchnorm
+from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.layer_maps import random_maps, randomize, trained_bn
 
 MOMENTUM = 0.3
@@ -61,7 +62,7 @@ def test_output_statistics_and_gradient_stay(form, training):
         results.append((y, x.grad))
     torch.testing.assert_close(*(y for y, _ in results), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(*(grad for _, grad in results), rtol=1e-3, atol=1e-3)
-    for old, new in zip(norms(model, nn.BatchNorm2d), norms(converted, DNB), strict=True):
+    for old, new in zip_strict(norms(model, nn.BatchNorm2d), norms(converted, DNB)):
         torch.testing.assert_close(new.bn.running_mean, old.running_mean)
         torch.testing.assert_close(new.bn.running_var, old.running_var)
         assert (new.bn.eps, new.bn.momentum) == (old.eps, old.momentum)
@@ -151,7 +152,7 @@ def test_what_is_left_alone():
     inner = [kept[i].bn for i in (4, 5, 6)]
     model = nn.Sequential(*kept, Renamed(4), None)
     convert_batchnorm(model)
-    assert all(now is before for now, before in zip(model, kept, strict=False))
+    assert all(now is before for now, before in zip(model, kept))
     assert [kept[i].bn for i in (4, 5, 6)] == inner
     assert type(model[len(kept)]) is DNB
 
@@ -212,6 +213,6 @@ def test_backbone_of_mmdet(training):
     assert not converted.layer1[0].bn1.bn.training
     x = random_maps((2, 3, 64, 64))
     with torch.no_grad():
-        for found, expected in zip(converted(x), model(x), strict=True):
+        for found, expected in zip_strict(converted(x), model(x)):
             scale = expected.abs().max()
             torch.testing.assert_close(found / scale, expected / scale, rtol=1e-5, atol=1e-5)

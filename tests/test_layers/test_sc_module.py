@@ -6,6 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dn_mmdet.layers import DNB, DNC, SEBN, SCModule
 from dn_mmdet.layers.sc_module import hidden_width
 from dn_mmdet.ops import use_path
+from dn_mmdet.utils.python39 import zip_strict
 
 CONDITIONED = {'parameterization': 'conditioned', 'gain': 'bn'}
 
@@ -163,7 +164,7 @@ def test_every_form_starts_as_the_same_function(g, start):
             nn.init.constant_(sc.fc2_weight, 1 / sc.fc2_scale)
     x = torch.randn(3, 64)
     for other in made[1:]:
-        for found, expected in zip(other(x), paper(x), strict=True):
+        for found, expected in zip_strict(other(x), paper(x)):
             torch.testing.assert_close(found, expected)
 
 
@@ -208,7 +209,7 @@ def test_a_module_pickled_before_there_were_forms_is_of_the_papers():
     expected = sc(torch.ones(1, 64))
     for name in ('parameterization', 'gain', 'fc1_scale', 'fc2_scale'):
         del sc.__dict__[name]
-    assert all(torch.equal(*pair) for pair in zip(sc(torch.ones(1, 64)), expected, strict=True))
+    assert all(torch.equal(*pair) for pair in zip_strict(sc(torch.ones(1, 64)), expected))
     assert "parameterization='paper', gain=1.0" in repr(sc)
 
 

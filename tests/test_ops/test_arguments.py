@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from dn_mmdet.layers import DNB
 from dn_mmdet.ops import dynamic_batch_norm, use_path
+from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.layer_maps import random_maps
 from tests.helpers.library import NEEDS_LIBRARY
 
@@ -167,7 +168,7 @@ def test_what_is_not_finite_propagates(value, training, activation, channels_las
     others = torch.ones(C, dtype=bool)
     others[2] = not training
     assert y[[0, 2]][:, others].isfinite().all()
-    for name, expected in zip(('running_mean', 'running_var'), bn_running, strict=True):
+    for name, expected in zip_strict(('running_mean', 'running_var'), bn_running):
         assert torch.equal(given[name].isnan(), expected.isnan())
         assert torch.equal(given[name].isinf(), expected.isinf())
     y.sum().backward()

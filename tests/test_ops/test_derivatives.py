@@ -9,6 +9,7 @@ from torch import nn
 from dn_mmdet.layers import DNB
 from dn_mmdet.ops import dynamic_batch_norm, use_path
 from dn_mmdet.ops.activation import ACTIVATIONS
+from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.library import NEEDS_LIBRARY
 
 N, C = 2, 4
@@ -88,7 +89,7 @@ def test_fused_paths_refuse_second_derivatives(path, weighted, options):
             with pytest.raises(RuntimeError, match='cannot be differentiated twice'):
                 torch.autograd.grad(gradient.square().sum(), source, retain_graph=True)
     plain = torch.autograd.grad(loss, tensors)
-    assert all(torch.equal(*pair) for pair in zip(gradients, plain, strict=True))
+    assert all(torch.equal(*pair) for pair in zip_strict(gradients, plain))
     assert not any(gradient.requires_grad for gradient in plain)
 
 

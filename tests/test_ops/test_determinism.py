@@ -5,6 +5,7 @@ import torch
 
 from dn_mmdet.layers import DNB
 from dn_mmdet.ops import use_path
+from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.layer_maps import random_maps, randomize
 from tests.helpers.library import NEEDS_LIBRARY
 
@@ -41,9 +42,9 @@ def test_same_bits(path, dtype, activation, layout, mode):
     finally:
         torch.set_num_threads(threads)
     for first, second in found.values():
-        assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
+        assert all(torch.equal(*pair) for pair in zip_strict(first, second))
     for number in (2, 3):
-        for a, b in zip(found[1][0], found[number][0], strict=True):
+        for a, b in zip_strict(found[1][0], found[number][0]):
             if path == 'cpp':
                 assert torch.equal(a, b)
             else:

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from dn_mmdet.ops import dynamic_batch_norm, use_path
+from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.library import NEEDS_LIBRARY
 from tests.helpers.tolerances import assert_near
 
@@ -61,7 +62,7 @@ def test_closed_form_equals_autograd(fused, groups, training, sc_input, detach_g
         y = run(path, tensors, running, sc_input, detach_gap, scales)
         weights = torch.linspace(-1, 2, y.numel(), dtype=y.dtype).view_as(y).cos()
         results.append([y, *torch.autograd.grad((y * weights).sum(), tensors)])
-    for exact, actual in zip(*results, strict=True):
+    for exact, actual in zip_strict(*results):
         assert_near(actual, exact, DTYPES[fused])
 
 
@@ -79,7 +80,7 @@ def test_gradcheck(path, training, sc_input, scales):
 @pytest.mark.parametrize('path', ['reference', *FUSED])
 def test_a_factor_stands_for_larger_weights(path, training):
     tensors, running = arguments(dtype=DTYPES[path], training=training)
-    scaled = [t.detach() * factor for t, factor in zip(tensors, (1, 0.5, 1, 4, 1, 1), strict=True)]
+    scaled = [t.detach() * factor for t, factor in zip_strict(tensors, (1, 0.5, 1, 4, 1, 1))]
     with torch.no_grad():
         expected = run(path, scaled, running)
         assert_near(run(path, tensors, running, scales=(0.5, 4.0)), expected, DTYPES[path])
@@ -145,6 +146,6 @@ def test_running_statistics_of_lower_precision(path):
     with use_path(path):
         for running in (exact, half):
             dynamic_batch_norm(x, *running, *parameters, training=True, momentum=0.5)
-    for buffer, expected in zip(half, exact, strict=True):
+    for buffer, expected in zip_strict(half, exact):
         torch.testing.assert_close(buffer.float(), expected, rtol=1e-2, atol=1e-2)
         assert not torch.equal(buffer, torch.ones_like(buffer)) and buffer.any()

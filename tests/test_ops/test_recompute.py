@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from dn_mmdet.layers import DNB
 from dn_mmdet.ops import recompute_outputs, use_path
 from dn_mmdet.ops.recompute import is_recomputing
+from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.library import NEEDS_LIBRARY
 
 SHAPE = (2, 8, 9, 7)
@@ -70,7 +71,7 @@ def test_same_bits(dtype, layout, training, activation):
             y = conv(layer(x))
         y.float().square().sum().backward()
         results.append([y, x.grad, *(p.grad for p in (*layer.parameters(), *conv.parameters()))])
-    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+    assert all(torch.equal(*pair) for pair in zip_strict(*results))
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
@@ -123,7 +124,7 @@ def test_two_consumers():
             loss = first(y).square().sum() + (second(y) * 2).cos().sum() + y.pow(3).sum()
         loss.backward()
         results.append([x.grad, first.weight.grad, second.weight.grad, layer.sc.fc1_weight.grad])
-    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+    assert all(torch.equal(*pair) for pair in zip_strict(*results))
 
 
 def test_graph_kept_for_a_second_backward():
@@ -132,9 +133,7 @@ def test_graph_kept_for_a_second_backward():
         loss = conv(layer(x)).square().sum()
     leaves = [x, conv.weight]
     once = torch.autograd.grad(loss, leaves, retain_graph=True)
-    assert all(
-        torch.equal(*pair) for pair in zip(once, torch.autograd.grad(loss, leaves), strict=True)
-    )
+    assert all(torch.equal(*pair) for pair in zip_strict(once, torch.autograd.grad(loss, leaves)))
 
 
 def test_output_changed_in_place_is_kept_as_changed():
@@ -146,7 +145,7 @@ def test_output_changed_in_place_is_kept_as_changed():
             y.mul_(2)
             conv(y).square().sum().backward()
         results.append([x.grad, conv.weight.grad])
-    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+    assert all(torch.equal(*pair) for pair in zip_strict(*results))
 
 
 def test_output_changed_after_it_was_used_is_refused_or_right():
@@ -187,7 +186,7 @@ def test_nested_blocks():
         loss.backward()
         results.append([x.grad, conv.weight.grad])
     assert not is_recomputing()
-    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+    assert all(torch.equal(*pair) for pair in zip_strict(*results))
 
 
 def test_a_block_ends_with_an_error():
@@ -232,7 +231,7 @@ def test_gradient_checkpointing(inside, use_reentrant):
             y = checkpoint(run, x, use_reentrant=use_reentrant)
         y.square().sum().backward()
         results.append([y, x.grad, conv.weight.grad, layer.sc.fc2_weight.grad])
-    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+    assert all(torch.equal(*pair) for pair in zip_strict(*results))
 
 
 def test_without_gradients_nothing_is_offered():
@@ -252,4 +251,4 @@ def test_autocast():
         assert y.dtype == torch.bfloat16
         y.float().square().sum().backward()
         results.append([y, x.grad, conv.weight.grad])
-    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+    assert all(torch.equal(*pair) for pair in zip_strict(*results))

@@ -6,6 +6,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from dn_mmdet.ops.backends import cpp
+from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.library import NEEDS_LIBRARY
 
 pytestmark = NEEDS_LIBRARY
@@ -107,7 +108,7 @@ def test_sizes_that_are_symbols(layout):
         pairs = (
             [(expected, found)]
             if isinstance(expected, torch.Tensor)
-            else zip(expected, found, strict=True)
+            else zip_strict(expected, found)
         )
         for real, shape in pairs:
             assert real.shape == tuple(map(int, shape.shape)) and real.dtype == shape.dtype
@@ -120,7 +121,7 @@ def test_what_is_passed_is_not_written_to_nor_returned():
         results = operator(name)(*arguments)
         results = [results] if isinstance(results, torch.Tensor) else results
         tensors = [given for given in arguments if isinstance(given, torch.Tensor)]
-        assert all(torch.equal(*pair) for pair in zip(tensors, before, strict=True))
+        assert all(torch.equal(*pair) for pair in zip_strict(tensors, before))
         places = {given.data_ptr() for given in tensors}
         assert not places & {result.data_ptr() for result in results}
 
@@ -135,9 +136,7 @@ def test_any_strides_of_the_numbers(name):
             if isinstance(given, torch.Tensor) and given.dim() == 2 else given
             for given in arguments
         ]  # fmt: skip
-        for found, expected in zip(
-            operator(name)(*strided), operator(name)(*arguments), strict=True
-        ):
+        for found, expected in zip_strict(operator(name)(*strided), operator(name)(*arguments)):
             torch.testing.assert_close(found, expected)
 
 

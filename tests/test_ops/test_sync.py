@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from dn_mmdet.layers import DNB
 from dn_mmdet.ops import use_path
+from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers import equations, sync_cases
 from tests.helpers.layer_maps import random_maps, randomize
 from tests.helpers.processes import run_together
@@ -69,7 +70,7 @@ def test_number_of_exchanges(ranks):
 
 
 def test_one_value_in_all_processes_is_refused_in_all(ranks):
-    for rank, samples in zip(ranks, (0, 1), strict=True):
+    for rank, samples in zip_strict(ranks, (0, 1)):
         assert rank['one value'].startswith(
             'Expected more than 1 value per channel when training, got input size '
             f'({samples}, {C}, 1, 1)'
@@ -124,7 +125,7 @@ def test_only_the_processes_of_a_group_share():
     maps = [random_maps((1 + rank, C, 3, 3), seed=rank) for rank in range(3)]
     layer = DNB(C)
     shared = layer(torch.cat((maps[0], maps[2])))
-    for rank, (output, var) in zip((0, 2), (ranks[0], ranks[2]), strict=True):
+    for rank, (output, var) in zip_strict((0, 2), (ranks[0], ranks[2])):
         torch.testing.assert_close(output, shared[:1] if rank == 0 else shared[1:])
         torch.testing.assert_close(var, layer.bn.running_var)
     assert torch.equal(ranks[1][0], DNB(C)(maps[1]))

@@ -1,5 +1,7 @@
 """A model with a given norm, and the step of it that is measured."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from typing import Any
 

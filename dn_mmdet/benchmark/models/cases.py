@@ -1,9 +1,12 @@
 """What can be measured: norms, cases in which they take turns, and the sets of cases."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import product
 
+from ...utils.python39 import zip_strict
 from ..case import LAYOUTS, MODES, Case
 
 __all__ = [
@@ -121,7 +124,7 @@ def grid(
 ) -> list[ModelCase]:
     """Every combination as a case; ``how`` sets further attributes of :class:`ModelCase`."""
     places = product(models, modes, layouts, dtypes, batches, sizes)
-    return [ModelCase(**dict(zip(PLACE, place, strict=True)), **how) for place in places]
+    return [ModelCase(**dict(zip_strict(PLACE, place)), **how) for place in places]
 
 
 def _sweep(cases: list[ModelCase], norms: tuple[str, ...], repeats: int) -> list[ModelCase]:

@@ -1,5 +1,7 @@
 """The measurement of one case, and of the training steps of given models."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial

@@ -1,5 +1,7 @@
 """The report of a benchmark: tables, the limits, and a picture of the ratios."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...figures.style import STYLES, new_figure, plain_axes, save_figure
 from ...utils.files import write_text
+from ...utils.python39 import zip_strict
 from ...utils.text import markdown_table
 from ..tables import environment_text, group_cells, results_table
 from .cases import BASELINE, MOBILENET, NORMS
@@ -94,11 +97,11 @@ def plot_ratios(results: ResultFile, file: str | Path) -> bool:
     figure = new_figure(width, 0.7 + 2.4 * len(kinds))
     panels = figure.subplots(len(kinds), len(sizes), squeeze=False, sharey='row')
     lines = {}
-    for row, ((model, mode, layout, dtype), cells) in zip(panels, kinds.items(), strict=True):
+    for row, ((model, mode, layout, dtype), cells) in zip_strict(panels, kinds.items()):
         counts = Counter(found['norm'] for cell in cells for found in cell['rows'])
         # What was measured once has no line.
         norms = [norm for norm in NORMS if norm != BASELINE and counts[norm] > 1]
-        for axes, size in zip(row, sizes, strict=True):
+        for axes, size in zip_strict(row, sizes):
             lines |= _draw(axes, [cell for cell in cells if cell['size'] == size], norms)
             axes.set_title(f'{TITLES[mode]} at {size}', fontsize=9)
             plain_axes(axes)
@@ -118,8 +121,8 @@ def plot_ratios(results: ResultFile, file: str | Path) -> bool:
 
 
 def _draw(
-    axes: 'Axes', cells: Sequence[Mapping[str, Any]], norms: Sequence[str]
-) -> dict[str, 'Line2D']:
+    axes: Axes, cells: Sequence[Mapping[str, Any]], norms: Sequence[str]
+) -> dict[str, Line2D]:
     """Draw a panel; return its lines by their labels."""
     axes.set_visible(bool(cells))
     cells = sorted(cells, key=lambda cell: cell['batch'])
@@ -136,7 +139,7 @@ def _draw(
         if points:
             # A norm looks the same in every picture, whatever else is in it.
             color, marker, line = STYLES[list(NORMS).index(norm) % len(STYLES)]
-            x, y, low, high = zip(*points, strict=True)
+            x, y, low, high = zip_strict(*points)
             (lines[LABELS[norm]],) = axes.plot(
                 x, y, color=color, marker=marker, linestyle=line, markersize=4
             )

@@ -1,5 +1,7 @@
 """The finished cases, as a JSON file that grows while they are measured."""
 
+from __future__ import annotations
+
 import json
 import time
 from collections.abc import Mapping

@@ -1,5 +1,7 @@
 """All cases of a benchmark: what is missing is measured, then table and picture are written."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...figures.class_gallery import draw_gallery
 from ...figures.detections import draw_side_by_side
+from ...utils.python39 import zip_strict
 from ..groups import Group
 from .predictions import Pairs, Predictions
 from .results import SCORE_THR, ClassResults, ImageResults
@@ -102,7 +103,7 @@ def _draw_detections(
                 f'{label}{mean} {extremes.second[i]:.2f}',
             )
         ]
-        for i, row in zip(shown, rows, strict=True)
+        for i, row in zip_strict(shown, rows)
     ]
     draw_side_by_side(
         first.dataset, rows, {'first': first.found, 'second': second.found}, file, titles, SCORE_THR
@@ -198,7 +199,7 @@ def find_extremes(pairs: Sequence[tuple[ImageResults, ImageResults]], most: int)
         most (int): Images to each side.
     """
     first, second = (
-        np.mean([side.scores() for side in sides], axis=0) for sides in zip(*pairs, strict=True)
+        np.mean([side.scores() for side in sides], axis=0) for sides in zip_strict(*pairs)
     )
     margin = np.mean([b.margins() - a.margins() for a, b in pairs], axis=0)
     # Sums of other seeds in another order differ in the last bit: that is not a difference.

@@ -1,5 +1,7 @@
 """Intervals of a difference over the images it was measured on, and over seeds too."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """COCO's matches of detections and objects, kept by image, so that images can be weighted."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -7,6 +9,8 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ...utils.python39 import zip_strict
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO
@@ -101,7 +105,7 @@ class DetectionMatches:
                 + np.array(
                     [
                         _count(image[shown[place]], size)
-                        for place, image in zip(places, images, strict=True)
+                        for place, image in zip_strict(places, images)
                     ]
                 )
                 for before, places, images in (
@@ -114,7 +118,7 @@ class DetectionMatches:
 
 
 def match_detections(
-    coco: 'COCO',
+    coco: COCO,
     detections: Sequence[Mapping],
     categories: Mapping[int | str, str],
     area: str = 'all',

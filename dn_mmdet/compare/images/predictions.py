@@ -1,5 +1,7 @@
 """What runs predict for single images, where their folders have it, and what follows from it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

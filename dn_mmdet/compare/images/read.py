@@ -1,5 +1,7 @@
 """From a run's prediction file to results by image, or the reason why it cannot be used."""
 
+from __future__ import annotations
+
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -18,6 +20,7 @@ from ...engine.preflight.registries import config_scope
 from ...runs.predictions import PREDICTIONS, read_predictions
 from ...runs.run import Run
 from ...utils.errors import UserError
+from ...utils.python39 import zip_strict
 from ...utils.versions import installed_version
 from .matches import match_detections
 from .results import ClassResults, DetectionResults, ImageResults
@@ -222,8 +225,8 @@ def read_detections(
             bbox=[box[0], box[1], box[2] - box[0], box[3] - box[1]],
         )
         for image, boxes in found.items()
-        for box, label, score in zip(
-            *(boxes[key].tolist() for key in ('bboxes', 'labels', 'scores')), strict=True
+        for box, label, score in zip_strict(
+            *(boxes[key].tolist() for key in ('bboxes', 'labels', 'scores'))
         )
     ]
     # mmdet's mAP counts 100 detections of an image, its other figures the most it evaluates.
@@ -246,7 +249,7 @@ def coco_part(metric: str) -> dict[str, Any] | None:
 
 def _ground_truth(
     file: Path, coco_metric: Mapping[str, Any] | None, dataset: Any
-) -> tuple['CocoFile', list[tuple[int | str, str]]]:
+) -> tuple[CocoFile, list[tuple[int | str, str]]]:
     """The objects, and the id and name of each class in the order of its label."""
     from ...detection import CocoFile
 
@@ -263,7 +266,7 @@ def _ground_truth(
     return coco, [(i, coco.cats[i]['name']) for i in ids]
 
 
-def _annotations(dataset: Any) -> 'CocoFile':
+def _annotations(dataset: Any) -> CocoFile:
     """The boxes of a data set as CocoMetric takes them where it has no file, as from XML data."""
     from ...detection import CocoFile
 
@@ -299,7 +302,7 @@ def _annotations(dataset: Any) -> 'CocoFile':
 
 
 def _by_image(
-    file: Path, predictions: Sequence[Mapping], coco: 'CocoFile', classes: int
+    file: Path, predictions: Sequence[Mapping], coco: CocoFile, classes: int
 ) -> dict[int | str, Mapping]:
     """Image id to boxes, by id."""
     found = {}

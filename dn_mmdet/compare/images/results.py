@@ -1,5 +1,7 @@
 """What a run predicts for each image, so that images can be weighted and ranked."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 

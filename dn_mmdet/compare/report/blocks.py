@@ -1,5 +1,7 @@
 """What a report says and in which order, before it is HTML or Markdown."""
 
+from __future__ import annotations
+
 import shlex
 from collections.abc import Sequence
 from typing import NamedTuple

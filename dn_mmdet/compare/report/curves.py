@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import mean
 
 from ...figures.curves import plot_bands
+from ...utils.python39 import zip_strict
 from ..comparison import Comparison
 from ..metrics import short_name
 
@@ -24,7 +25,7 @@ def draw_metric(comparison: Comparison, file: Path) -> None:
         ]
         curves[group.label] = [
             (found, [run.value(comparison.metric, step) for step in found])
-            for run, found in zip(group.usable, steps, strict=True)
+            for run, found in zip_strict(group.usable, steps)
         ]
     plot_bands(curves, file, xlabel=comparison.unit, ylabel=short_name(comparison.metric))
 

@@ -1,5 +1,7 @@
 """A report as one HTML file, by a template and a style sheet that lie next to this file."""
 
+from __future__ import annotations
+
 import base64
 import re
 import struct
@@ -8,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from ...utils.python39 import zip_strict
 from .blocks import Block
 
 __all__ = ['render_html']
@@ -105,5 +108,5 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
         and any(cell[-1:].isdigit() or cell[:1].isdigit() for cell in cells)
         and all(NUMBER.fullmatch(cell) for cell in cells)
         else ''
-        for place, (_, *cells) in enumerate(zip(*rows, strict=True))
+        for place, (_, *cells) in enumerate(zip_strict(*rows))
     ]

@@ -1,5 +1,7 @@
 """What a report says of single images: intervals, classes and galleries."""
 
+from __future__ import annotations
+
 import csv
 import io
 from collections.abc import Sequence

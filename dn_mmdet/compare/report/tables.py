@@ -1,5 +1,7 @@
 """The tables of a report, as rows of texts with the header first."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 from statistics import median

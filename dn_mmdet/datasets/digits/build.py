@@ -1,5 +1,7 @@
 """Make the whole data set, or find that it is there."""
 
+from __future__ import annotations
+
 import json
 import platform
 from collections.abc import Callable, Iterator

@@ -1,5 +1,6 @@
 """COCO annotations of the scenes."""
 
+from ...utils.python39 import zip_strict
 from .photographs import PHOTOGRAPHS
 from .scenes import Scene
 
@@ -78,7 +79,7 @@ def add_scene(document: dict, scene: Scene, file_name: str) -> None:
             'photograph': scene.photograph,
         }
     )
-    for label, digit, box in zip(scene.labels, scene.digits, scene.boxes, strict=True):
+    for label, digit, box in zip_strict(scene.labels, scene.digits, scene.boxes):
         document['annotations'].append(
             {
                 'id': len(document['annotations']) + 1,

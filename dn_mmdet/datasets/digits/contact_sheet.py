@@ -1,5 +1,7 @@
 """A contact sheet: what is on disk, with its boxes, to look at."""
 
+from __future__ import annotations
+
 import json
 from io import BytesIO
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Scanned handwritten digits and their rendering at any size."""
 
+from __future__ import annotations
+
 import colorsys
 from dataclasses import dataclass
 from math import ceil, cos, radians, sin

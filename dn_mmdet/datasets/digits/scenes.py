@@ -1,5 +1,7 @@
 """Scenes: up to six digits on a darkened photograph, with their boxes."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Boxes that a data set gives and that training or evaluation cannot use: counted by reason."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -74,7 +76,7 @@ class UnusedBoxes:
             self._within_one += 1
 
     @classmethod
-    def of(cls, parts: Iterable['UnusedBoxes']) -> 'UnusedBoxes':
+    def of(cls, parts: Iterable[UnusedBoxes]) -> UnusedBoxes:
         """All boxes of several counts."""
         whole = cls()
         for part in parts:

@@ -1,5 +1,7 @@
 """A COCO annotation file: reading it, and telling what is wrong with it."""
 
+from __future__ import annotations
+
 import json
 import os
 import sys

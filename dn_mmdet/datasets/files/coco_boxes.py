@@ -1,5 +1,7 @@
 """The boxes of a COCO file: how many are used in training and in evaluation, and why not more."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
 """JSON files that labelling tools and evaluations write and that are no COCO annotation files."""
 
+from __future__ import annotations
+
 from typing import Any
 
 __all__ = ['lookalike']

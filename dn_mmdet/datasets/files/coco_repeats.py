@@ -1,5 +1,7 @@
 """Images and boxes that an annotation file has more than once."""
 
+from __future__ import annotations
+
 import os
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence

@@ -1,5 +1,7 @@
 """What a file is that is not what it should be: named by its first bytes, with what to do."""
 
+from __future__ import annotations
+
 import codecs
 import json
 import re

@@ -1,5 +1,7 @@
 """One image file: whether the library that loads it can, and its size as that library sees it."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -152,7 +154,7 @@ def _read_header(file: BinaryIO, kind: str) -> tuple[Size, bool] | None:
     return None if unclear or width * height > MANY_PIXELS else ((width, height), sideways)
 
 
-def _is_sideways(image: 'Image') -> bool:
+def _is_sideways(image: Image) -> bool:
     """Whether the EXIF orientation swaps the sides of an image that Pillow has opened."""
     from PIL import Image
 

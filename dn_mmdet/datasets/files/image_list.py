@@ -1,5 +1,7 @@
 """An annotation list of images, ``path label`` a line, and its list of classes: reading them."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping, Sequence
 

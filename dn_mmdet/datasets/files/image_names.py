@@ -1,5 +1,7 @@
 """Files that are missing by the name that is given, but are there by another."""
 
+from __future__ import annotations
+
 import os
 import re
 import unicodedata

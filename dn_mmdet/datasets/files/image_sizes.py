@@ -1,8 +1,11 @@
 """The sizes of images against those that an annotation file states, which its boxes fit."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ...utils.python39 import zip_strict
 from ...utils.text import first_few
 
 __all__ = ['SizeMismatch', 'mismatch_cause', 'mismatch_sentence']
@@ -48,7 +51,7 @@ def mismatch_cause(
         return None
     if stated == turned:
         return 'unturned' if turns else 'turned'
-    if all(abs(a - b) <= min(PIXELS, SHARE * b) for a, b in zip(stated, size, strict=True)):
+    if all(abs(a - b) <= min(PIXELS, SHARE * b) for a, b in zip_strict(stated, size)):
         return 'rounded'
     if stated == size[::-1]:
         return 'swapped'

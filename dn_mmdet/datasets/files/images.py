@@ -1,5 +1,7 @@
 """The images that a data set names: what is missing, broken, or of another size than is stated."""
 
+from __future__ import annotations
+
 import os
 import sys
 import warnings

@@ -1,5 +1,7 @@
 """Pascal VOC's XML files and the list that names them: read, and told what is wrong with them."""
 
+from __future__ import annotations
+
 import codecs
 import io
 import math
@@ -10,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ...utils.errors import UserError
+from ...utils.python39 import zip_strict
 from ...utils.text import first_few
 from .boxes import DIFFICULT, FEW, HUGE, UnusedBoxes, box_fault
 from .coco_boxes import CocoBoxes, FilteredImages
@@ -357,7 +360,7 @@ def _object(entry: ET.Element) -> VocObject:
         what = 'have more than one <bndbox>, of which mmdet reads the first'
         return VocObject(name, problem=(what, '', 'Write an object for each'))
     texts = [None if corners is None else corners.findtext(corner) for corner in CORNERS]
-    lacking = [corner for corner, text in zip(CORNERS, texts, strict=True) if text is None]
+    lacking = [corner for corner, text in zip_strict(CORNERS, texts) if text is None]
     if lacking:
         what = 'lack <bndbox>' if corners is None else f'lack <{lacking[0]}> in <bndbox>'
         others = [child.tag for child in entry if child.tag in ('robndbox', 'polygon')]

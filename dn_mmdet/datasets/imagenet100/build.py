@@ -1,5 +1,7 @@
 """Make the lists of ImageNet-100, or find that they are there."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import sys
@@ -11,6 +13,7 @@ from typing import Any
 
 from ...utils.errors import UserError
 from ...utils.files import remove_leftovers, write_json
+from ...utils.python39 import zip_strict
 from ...utils.text import first_few
 from ..files.images import THREADS, image_problem
 from .lists import FILES, SHIPPED, make_lists, read_synsets, write_lists
@@ -170,7 +173,7 @@ def find_bad_images(
                 before = done.get(key)
                 look = list(names if before is None else before['bad'])
                 found = pool.map(image_problem, [str(root / name) for name in look])
-                bad = {name: problem for name, problem in zip(look, found, strict=True) if problem}
+                bad = {name: problem for name, problem in zip_strict(look, found) if problem}
                 done[key] = {'names': digests[key], 'bad': bad}
                 if before is None:
                     bar.update(len(look))

@@ -1,10 +1,13 @@
 """Finding the images of some classes, and the labels of val, in an ILSVRC-2012 tree."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ...utils.errors import UserError
+from ...utils.python39 import zip_strict
 from ...utils.text import first_few
 from ..files.images import EXTENSIONS
 from .lists import ilsvrc2012_synsets
@@ -285,7 +288,7 @@ def read_devkit_synsets(ground_truth: Path) -> dict[str, str]:
         synsets = loadmat(path, squeeze_me=True)['synsets']
         return {
             str(int(number)): str(synset)
-            for number, synset in zip(synsets['ILSVRC2012_ID'], synsets['WNID'], strict=True)
+            for number, synset in zip_strict(synsets['ILSVRC2012_ID'], synsets['WNID'])
         }
     # loadmat raises what its readers happen to, IndexError and struct.error among them.
     except Exception as error:

@@ -1,5 +1,7 @@
 """A CheckpointHook that never leaves a run without a whole checkpoint."""
 
+from __future__ import annotations
+
 import math
 import os.path as osp
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from mmengine.runner import Runner
 
 from ...utils.errors import UserError
 from ...utils.files import remove_leftovers, write_text
+from ...utils.python39 import zip_strict
 from .divergence import diverged, non_finite_key, trained_keys
 
 __all__ = ['AtomicCheckpointHook']
@@ -117,7 +120,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _comparable(self, runner: Runner, metrics: dict) -> dict:
         """The metrics, where one that says nothing is the worst of its kind."""
-        for key, rule in zip(self.key_indicators, self.rules, strict=True):
+        for key, rule in zip_strict(self.key_indicators, self.rules):
             if key not in metrics:
                 raise UserError(
                     f'default_hooks.checkpoint.save_best names {key!r}, which the evaluation does '

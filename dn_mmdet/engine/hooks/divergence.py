@@ -1,5 +1,7 @@
 """Telling that a training run diverged: where, at which learning rate, and how to continue."""
 
+from __future__ import annotations
+
 import logging
 import math
 from collections.abc import Iterator, Mapping

@@ -6,6 +6,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ...utils.python39 import zip_strict
+
 __all__ = ['ResumeLRHook']
 
 
@@ -34,8 +36,8 @@ class ResumeLRHook(Hook):
         new = [group.get('initial_lr', group['lr']) for group in wanted]
         if old == new:
             return
-        factors = [b / a if a else 1.0 for a, b in zip(old, new, strict=True)]
-        for group, own, factor in zip(given, wanted, factors, strict=True):
+        factors = [b / a if a else 1.0 for a, b in zip_strict(old, new)]
+        for group, own, factor in zip_strict(given, wanted, factors):
             group['lr'] *= factor
             # Schedulers keep what they count from in the group: initial_lr, max_lr, min_lr.
             group.update({key: own[key] for key in group if key.endswith('_lr') and key in own})
@@ -53,5 +55,5 @@ def _scale(scheduler: dict, new: Sequence[float], factors: Sequence[float]) -> N
     scheduler['base_values'] = list(new)
     if '_last_value' in scheduler:
         scheduler['_last_value'] = [
-            value * factor for value, factor in zip(scheduler['_last_value'], factors, strict=True)
+            value * factor for value, factor in zip_strict(scheduler['_last_value'], factors)
         ]

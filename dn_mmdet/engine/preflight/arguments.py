@@ -3,6 +3,8 @@
 The Runner builds hooks, data sets, transforms and the like when its log folder exists.
 """
 
+from __future__ import annotations
+
 import ast
 import inspect
 import textwrap

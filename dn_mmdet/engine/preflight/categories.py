@@ -201,7 +201,7 @@ def _plain(name: str) -> str:
 def _check_order(
     run: PlannedRun, key: str, classes: Sequence[str], order: Sequence[str], path: str
 ) -> None:
-    differing = [i for i, pair in enumerate(zip(classes, order, strict=False)) if len({*pair}) > 1]
+    differing = [i for i, pair in enumerate(zip(classes, order)) if len({*pair}) > 1]
     if differing:
         first = differing[0]
         run.refuse(

@@ -1,5 +1,7 @@
 """One class list for a run: a label means the same in all its data sets, and in its checkpoint."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any

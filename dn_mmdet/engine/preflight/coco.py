@@ -1,5 +1,7 @@
 """Checking a COCO data set of a configuration: folder, annotations, classes, boxes, images."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any

@@ -1,5 +1,7 @@
 """Checking that COCO metrics are taken with the true boxes of the images that are evaluated."""
 
+from __future__ import annotations
+
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,7 @@
 """Checking what an evaluation measures, and that the best checkpoint is chosen by a part of it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from difflib import get_close_matches

@@ -1,5 +1,7 @@
 """Checking the image files of a data set, as its pipeline loads them."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Checking that the parts of a detector fit each other: levels and channels of its maps."""
 
+from __future__ import annotations
+
 import inspect
 import re
 import traceback

@@ -1,5 +1,7 @@
 """Checking the data loaders of a configuration: that torch builds them, and how many batches."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Mapping
 from typing import Any

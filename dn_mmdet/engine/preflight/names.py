@@ -4,6 +4,8 @@ Of a file that inherits, ``max_epochs = 5`` changes nothing where its base has `
 the base has used its own value while it was read.
 """
 
+from __future__ import annotations
+
 import ast
 from pathlib import Path
 

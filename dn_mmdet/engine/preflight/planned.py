@@ -1,5 +1,7 @@
 """What a check looks at: a run that has not begun, its data sets, and the files that it names."""
 
+from __future__ import annotations
+
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,7 +51,7 @@ class Switches:
     class_names: bool = True
 
     @classmethod
-    def of(cls, cfg: Config) -> 'Switches':
+    def of(cls, cfg: Config) -> Switches:
         """Read them from a configuration.
 
         Raises:
@@ -205,7 +207,7 @@ class PlannedRun:
     parts: Sequence[str] | None = None
     notes: list[str] = field(default_factory=list, init=False)
     errors: list[str] = field(default_factory=list, init=False)
-    contents: dict[str, 'DatasetContent'] = field(default_factory=dict, init=False)
+    contents: dict[str, DatasetContent] = field(default_factory=dict, init=False)
     class_list: ClassList | None = field(default=None, init=False)
     metainfo: dict[str, Mapping] = field(default_factory=dict, init=False)
     switches: Switches = field(init=False)
@@ -277,7 +279,7 @@ class PlannedRun:
             if isinstance(loader, Mapping):
                 yield part, loader
 
-    def datasets(self) -> Iterator['PlannedDataset']:
+    def datasets(self) -> Iterator[PlannedDataset]:
         """Every data set that the run reads; wrappers around data sets are looked through.
 
         Raises:
@@ -289,7 +291,7 @@ class PlannedRun:
             for key, dataset in _unwrapped(self._dataset(part), f'{part}_dataloader.dataset'):
                 yield PlannedDataset(self, key, dataset, labels)
 
-    def metrics(self) -> Iterator[tuple[str, Mapping, type | None, list['PlannedDataset']]]:
+    def metrics(self) -> Iterator[tuple[str, Mapping, type | None, list[PlannedDataset]]]:
         """Dotted key, configuration and class of every metric, and the data sets it is taken on."""
         for part in self.looked_at():
             if part == 'train':

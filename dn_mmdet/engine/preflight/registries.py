@@ -1,5 +1,7 @@
 """What the registries know of a configuration: its types, and whose mistake an exception is."""
 
+from __future__ import annotations
+
 import os
 import re
 import traceback

@@ -1,5 +1,7 @@
 """Checking how long a configuration trains and at which rate, by itself: without data or model."""
 
+from __future__ import annotations
+
 import inspect
 import math
 from collections.abc import Iterator, Mapping

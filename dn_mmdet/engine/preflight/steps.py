@@ -1,5 +1,7 @@
 """Checking that a run has something to train on and to evaluate: images, and batches of them."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

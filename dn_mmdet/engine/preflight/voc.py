@@ -1,5 +1,7 @@
 """Checking a data set in Pascal VOC's XML: list, XML files, classes, boxes, images, metrics."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator, Mapping, Sequence
 

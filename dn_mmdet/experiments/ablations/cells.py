@@ -1,5 +1,7 @@
 """What is trained: the cells of the paper's Tables 1, 2, 4, 6, 7 and 8, in small."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -124,7 +126,7 @@ class AblationCell:
         return self.module + (f' ({arguments})' if arguments else '')
 
     @property
-    def baseline(self) -> 'AblationCell':
+    def baseline(self) -> AblationCell:
         """BN at the same learning rate, batch size and seed."""
         return AblationCell(
             lr=self.lr, batch_size=self.batch_size, iterations=self.iterations, seed=self.seed

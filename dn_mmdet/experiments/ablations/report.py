@@ -1,5 +1,7 @@
 """The ablations' tables, in the shape of the paper's, and the verdict on its claims."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +13,7 @@ from ...analysis import count_complexity
 from ...compare.statistics import compare, summarize
 from ...figures.style import line_style, new_figure, plain_axes, save_figure
 from ...utils.files import write_text
+from ...utils.python39 import zip_strict
 from ...utils.text import markdown_table
 from .cells import BASE_BATCH, BASE_LR, CONFIG, TEST_BATCHES, AblationCell, Tables
 from .claims import paper_claims
@@ -181,7 +184,7 @@ def plot_robustness(results: AblationResults, tables: Tables, file: str | Path) 
     save_figure(figure, file)
 
 
-def _draw(axes: 'Axes', results: AblationResults, cells: Sequence[AblationCell], key: str) -> None:
+def _draw(axes: Axes, results: AblationResults, cells: Sequence[AblationCell], key: str) -> None:
     lines = {}
     for cell in cells:
         lines.setdefault(cell.label, {}).setdefault(getattr(cell, key), []).append(cell)
@@ -198,7 +201,7 @@ def _draw(axes: 'Axes', results: AblationResults, cells: Sequence[AblationCell],
                 )
         if not drawn:
             continue
-        x, low, mean, high = zip(*sorted(drawn), strict=True)
+        x, low, mean, high = zip_strict(*sorted(drawn))
         axes.plot(x, mean, label=label, color=color, marker=marker, linestyle=line)
         axes.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)
     axes.margins(x=0.08)

@@ -1,5 +1,7 @@
 """The finished cells, as a CSV file that grows while the cells are trained."""
 
+from __future__ import annotations
+
 import csv
 import hashlib
 import io

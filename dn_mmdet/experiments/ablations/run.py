@@ -1,5 +1,7 @@
 """All cells of the ablations: what is missing is trained, then the tables are written."""
 
+from __future__ import annotations
+
 import multiprocessing
 import os
 import shutil
@@ -126,7 +128,7 @@ class _CellJob(Job):
     pool: ProcessPoolExecutor
 
     @classmethod
-    def of(cls, cell: AblationCell, test_batches: Collection[int], *context: Any) -> '_CellJob':
+    def of(cls, cell: AblationCell, test_batches: Collection[int], *context: Any) -> _CellJob:
         """With its name, and the seconds that it takes on some machine."""
         name = f'{cell.label}, lr {cell.lr:g}, batch {cell.batch_size}, seed {cell.seed}'
         step = 0.025 + 0.0012 * cell.batch_size

@@ -6,9 +6,12 @@ float32 would lose the variance when the mean is large.
 What each function takes and returns: :class:`.kernels.Kernels`.
 """
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 
+from ...utils.python39 import zip_strict
 from ..sc import sc_backward, sc_forward
 from .kernels import widen
 
@@ -84,7 +87,7 @@ def plane_products(dy: Tensor, x: Tensor, mean: Tensor, gate: None = None) -> tu
         centered = x - mean[:, None, None]
         return dy.sum((2, 3)), centered.mul_(dy).sum((2, 3))
     pairs = [_products(dy[i : i + 1], x[i : i + 1], mean) for i in range(n)]
-    sums, products = zip(*pairs, strict=True)
+    sums, products = zip_strict(*pairs)
     return torch.stack(sums), torch.stack(products)
 
 
@@ -111,7 +114,7 @@ def _affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 def _centered_squares(planes: Tensor, centers: Tensor) -> Tensor:
     size = max(CHUNK // (planes.shape[2] * planes.shape[3]), 1)
     if planes.shape[1] > size:
-        chunks = zip(planes.split(size, dim=1), centers.split(size), strict=True)
+        chunks = zip_strict(planes.split(size, dim=1), centers.split(size))
         return torch.cat([_centered_squares(*chunk) for chunk in chunks])
     one = torch.ones_like(centers)
     centered, _, _ = torch.native_batch_norm(planes, None, None, centers, one, False, 0.0, 0.0)

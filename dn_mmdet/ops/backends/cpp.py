@@ -6,6 +6,8 @@ are float32, bfloat16 or float16, sums and numbers per sample and channel float3
 What each function takes and returns: :class:`.kernels.Kernels`.
 """
 
+from __future__ import annotations
+
 import logging
 import re
 from functools import cache

@@ -6,6 +6,8 @@ the exchanges, in the order in which they make theirs.
 What each function takes and returns: :class:`.kernels.Kernels`.
 """
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 

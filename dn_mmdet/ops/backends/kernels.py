@@ -5,6 +5,8 @@ Numbers per sample and channel are (N, C), those per channel (C,); all of one ca
 dtype, float32 or, with ``aten``, float64. Nothing that is passed is written to.
 """
 
+from __future__ import annotations
+
 from typing import Protocol
 
 import torch

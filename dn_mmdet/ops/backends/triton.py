@@ -11,6 +11,8 @@ that has run once.
 What each function takes and returns: :class:`.kernels.Kernels`.
 """
 
+from __future__ import annotations
+
 import math
 from typing import Any
 

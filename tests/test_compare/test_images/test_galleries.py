@@ -16,6 +16,7 @@ from dn_mmdet.compare.images import galleries
 from dn_mmdet.compare.images.galleries import find_extremes
 from dn_mmdet.figures.class_gallery import draw_gallery
 from dn_mmdet.figures.detections import PALETTE
+from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.predicted import classifiers, detectors
 
 
@@ -120,7 +121,7 @@ def said(tmp_path_factory):
         {
             (norm, seed): found
             for seed in (0, 1)
-            for norm, found in zip(('bn', 'dnb'), wrong, strict=True)
+            for norm, found in zip_strict(('bn', 'dnb'), wrong)
         },
         labels,
     )

@@ -27,6 +27,7 @@ from dn_mmdet.compare.report.tables import (
 from dn_mmdet.figures.curves import plot_bands
 from dn_mmdet.paths import tools_root
 from dn_mmdet.utils.errors import UserError
+from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.work_folders import BN, DNB
 
 FILES = [
@@ -95,10 +96,9 @@ def test_the_page_is_whole_escaped_and_asks_the_network_for_nothing(make_run, tm
     assert evil in told and '<img src=x' in told and folders[0] in told
     assert not re.search('https?://|url\\(|@import|49', ''.join(re.split('base64,[^"]*', text)))
     assert all(reference.startswith(('data:', '#')) for reference in page.references)
-    for name, reference in zip(
+    for name, reference in zip_strict(
         ('metric_vs_epoch', 'loss_vs_iteration'),
         (reference for reference in page.references if 'png' in reference),
-        strict=True,
     ):
         data = base64.b64decode(reference.split(',')[1])
         assert data == (tmp_path / f'out/{name}.png').read_bytes()

@@ -11,6 +11,7 @@ from mmengine.runner import load_checkpoint
 
 from dn_mmdet.engine import load_config, run_preflight
 from dn_mmdet.utils.errors import UserError
+from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.checkpoints import save
 from tests.helpers.tiny import write_config
 
@@ -183,7 +184,7 @@ def test_another_norm(norm, checkpoint, words, norms, refused):
     state = torch.load(norms / f'{norm}.pth', weights_only=True)['state_dict']
     keys = [key for key in state if not key.endswith('num_batches_tracked')]
     counts = [len(keys)] * 3 + [sum(key.startswith('backbone.') for key in keys)]
-    for arguments, count in zip(runs(norm, checkpoint), counts, strict=True):
+    for arguments, count in zip_strict(runs(norm, checkpoint), counts):
         sentence = refused(*arguments, folder=norms)
         for word in words:
             assert word in sentence
@@ -250,7 +251,7 @@ def test_bn_checkpoint_on_purpose(norms):
     save(norms / 'bn.pth', bn.state_dict())
     load_checkpoint(dnb, str(norms / 'bn.pth'))
     image = torch.rand(1, 3, 64, 64)
-    for ours, theirs in zip(dnb.backbone(image), bn.backbone(image), strict=True):
+    for ours, theirs in zip_strict(dnb.backbone(image), bn.backbone(image)):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 

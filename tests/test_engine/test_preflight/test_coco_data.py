@@ -15,6 +15,7 @@ from dn_mmdet.engine.preflight.coco import check_coco
 from dn_mmdet.engine.preflight.coco_metrics import check_coco_metrics
 from dn_mmdet.engine.preflight.data import check_datasets
 from dn_mmdet.engine.preflight.planned import PlannedDataset, PlannedRun
+from dn_mmdet.utils.python39 import zip_strict
 
 CLASSES = ['cat', 'dog']
 BOX = dict(bbox=[8, 8, 20, 20], area=400, iscrowd=0)
@@ -319,7 +320,7 @@ def test_a_survey_lists_all(folder):
     (folder / 'images' / '2.png').unlink()
     errors = surveyed(content).errors
     assert len(errors) == 3
-    for sentence, words in zip(errors, ('the area of 1', 'tree', '2.png'), strict=True):
+    for sentence, words in zip_strict(errors, ('the area of 1', 'tree', '2.png')):
         assert words in sentence
 
 

@@ -15,6 +15,7 @@ from dn_mmdet.experiments.ablations.cells import (
     plan,
 )
 from dn_mmdet.utils.errors import UserError
+from dn_mmdet.utils.python39 import zip_strict
 
 
 def test_every_table_of_the_paper_has_its_rows():
@@ -143,5 +144,5 @@ def test_smaller_batches_see_fewer_images_in_more_steps():
     sizes = sorted(ITERATIONS, reverse=True)
     steps = [ITERATIONS[size] for size in sizes]
     assert steps == sorted(steps)
-    images = [size * step for size, step in zip(sizes, steps, strict=True)]
+    images = [size * step for size, step in zip_strict(sizes, steps)]
     assert images == sorted(images, reverse=True)

@@ -10,6 +10,7 @@ from torch import nn
 
 from dn_mmdet.ops import choose_path, dynamic_batch_norm, use_path
 from dn_mmdet.ops.backends import cpp
+from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.library import NEEDS_LIBRARY
 from tests.helpers.tolerances import assert_near
 
@@ -70,7 +71,7 @@ def test_equals_float64(dtype, layout, training):
         actual = forward_backward('cpp', tensors, dy, training)
         # A small variance would magnify what float32 rounds.
         magnified = 1 / exact[3].min().item() if training else 1
-        for i, (found, expected) in enumerate(zip(actual, exact, strict=True)):
+        for i, (found, expected) in enumerate(zip_strict(actual, exact)):
             kind = dtype if i < 2 else torch.float32
             assert found.dtype == kind
             assert_near(found, expected, kind, magnified, f'{shape}, number {i}')
@@ -153,7 +154,7 @@ def test_half_precision_is_rounded_once(dtype, layout):
     half, full = (
         forward_backward('cpp', [given, *numbers(50)], given, True) for given in (x, x.float())
     )
-    for found, expected in zip(half, full, strict=True):
+    for found, expected in zip_strict(half, full):
         assert torch.equal(found, expected.to(found.dtype))
 
 
@@ -166,7 +167,7 @@ def test_input_and_gradient_of_any_strides(view):
     for training in (True, False):
         given = forward_backward('cpp', [x, *numbers(x.shape[1])], dy, training)
         dense = forward_backward('cpp', [x.contiguous(), *numbers(x.shape[1])], dy, training)
-        for found, expected in zip(given, dense, strict=True):
+        for found, expected in zip_strict(given, dense):
             torch.testing.assert_close(found, expected)
 
 
@@ -178,7 +179,7 @@ def test_gradient_of_another_layout(layout):
         forward_backward('cpp', tensors, maps((2, 6, 5, 4), layout=other, seed=2), True)
         for other in LAYOUTS
     ]
-    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+    assert all(torch.equal(*pair) for pair in zip_strict(*results))
 
 
 @NEEDS_LIBRARY
@@ -206,7 +207,7 @@ def test_same_bits_whatever_the_number_of_threads(layout, dtype, shape):
     finally:
         torch.set_num_threads(threads)
     for other in results[1:]:
-        assert all(torch.equal(*pair) for pair in zip(results[0], other, strict=True))
+        assert all(torch.equal(*pair) for pair in zip_strict(results[0], other))
 
 
 @NEEDS_LIBRARY

@@ -14,6 +14,7 @@ import torch
 
 from dn_mmdet.ops import choose_path, dispatch, use_path
 from dn_mmdet.ops.backends import triton, triton_launch
+from dn_mmdet.utils.python39 import zip_strict
 from tests.test_ops.test_backends.test_cpp import forward_backward, maps, numbers
 
 INTERPRETED = Path(__file__).with_name('triton_interpreted.py')
@@ -70,7 +71,7 @@ def _source(function, args, constants):
 
     types = {torch.float32: '*fp32', torch.bfloat16: '*bf16', int: 'i32', float: 'fp32'}
     names = [name for name in function.arg_names if name not in constants]
-    given = dict(zip(names, args, strict=True))
+    given = dict(zip_strict(names, args))
     kinds = {name: getattr(value, 'dtype', type(value)) for name, value in given.items()}
     signature = {
         name: 'constexpr' if name in constants else types[kinds[name]]

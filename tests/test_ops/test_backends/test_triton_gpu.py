@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dn_mmdet.ops import choose_path, dynamic_batch_norm, use_path
 from dn_mmdet.ops.backends import triton, triton_launch
+from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers import operator_cases as cases
 from tests.helpers.tolerances import assert_near
 from tests.test_ops.test_backends import test_paths
@@ -52,7 +53,7 @@ def test_larger_shapes(shape, dtype, layout, training):
     exact = forward_backward('reference', [t.double() for t in tensors], dy.double(), training)
     actual = forward_backward('triton', tensors, dy, training)
     magnified = 1 / exact[3].min().item() if training else 1
-    for i, (found, expected) in enumerate(zip(actual, exact, strict=True)):
+    for i, (found, expected) in enumerate(zip_strict(actual, exact)):
         kind = dtype if i < 2 else torch.float32
         assert found.dtype == kind
         assert_near(found, expected, kind, magnified, f'number {i}')
@@ -80,7 +81,7 @@ def test_same_bits_twice(layout):
     finally:
         torch.use_deterministic_algorithms(before)
     for other in runs[1:]:
-        assert all(torch.equal(*pair) for pair in zip(runs[0], other, strict=True))
+        assert all(torch.equal(*pair) for pair in zip_strict(runs[0], other))
 
 
 def test_cuda_graph():
@@ -109,7 +110,7 @@ def test_cuda_graph():
     graph.replay()
     found = recorded.detach().clone(), gradient.clone()
     expected = step().detach(), x.grad
-    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+    assert all(torch.equal(*pair) for pair in zip_strict(found, expected))
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)
@@ -138,4 +139,4 @@ def test_another_device_than_the_current_one():
         tensors = [tensor.to(device) for tensor in (maps((2, 8, 9, 9)), *numbers(8))]
         dy = maps((2, 8, 9, 9), seed=2).to(device)
         results.append(forward_backward('triton', tensors, dy, True))
-    assert all(torch.equal(a.cpu(), b.cpu()) for a, b in zip(*results, strict=True))
+    assert all(torch.equal(a.cpu(), b.cpu()) for a, b in zip_strict(*results))

@@ -18,6 +18,7 @@ from dn_mmdet.ops import choose_path, dynamic_batch_norm, sc, use_path
 from dn_mmdet.ops.activation import Gate
 from dn_mmdet.ops.backends import triton, triton_launch
 from dn_mmdet.ops.backends.triton_kernels import tiling
+from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers import operator_cases as cases
 from tests.test_ops.test_backends import test_paths
 from tests.test_ops.test_backends.test_cpp import forward_backward, maps, numbers
@@ -152,7 +153,7 @@ def test_no_program_needs_what_another_does(small_tiles, monkeypatch):
         set_index(backward[-1], y, z)
 
     monkeypatch.setattr(builder, 'set_grid_idx', from_the_last)
-    assert all(torch.equal(*pair) for pair in zip(forward, run(), strict=True))
+    assert all(torch.equal(*pair) for pair in zip_strict(forward, run()))
     assert backward[0] > 0 and 0 in backward
 
 
@@ -190,7 +191,7 @@ def test_sc_module_in_several_blocks(groups, form, monkeypatch):
     form = sc.SCForm(*form)
     given = means, mean, var, weights, 1e-5, form
     forward = sc.sc_forward(*given)
-    for found, expected in zip(triton.sc_forward(*given), forward, strict=True):
+    for found, expected in zip_strict(triton.sc_forward(*given), forward):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     rstd, hidden, scale, _ = forward
     sums = [torch.randn(n, c, generator=draw) for _ in range(2)]
