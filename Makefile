@@ -1,8 +1,11 @@
 # `make demo` and `make test` each set up all they need in .venv first; what is there is kept.
-# PYTHON=/path/to/python3.11 gives the interpreter, VENV=folder another environment.
+# STACK=classic or onedl takes other versions of torch and of the OpenMMLab packages, in an
+# environment of their own (docs/stacks.md). PYTHON=/path/to/python3.11 gives the interpreter,
+# VENV=folder another environment.
 
-VENV ?= .venv
-export VENV PYTHON
+STACK ?= default
+VENV ?= .venv$(addprefix -,$(filter-out default,$(STACK)))
+export STACK VENV PYTHON
 # See tools/train.py.
 export GOMP_SPINCOUNT ?= 2000
 PY = $(VENV)/bin/python
@@ -18,6 +21,7 @@ help:
 	@echo "make test       install, then run the tests"
 	@echo "make install    install only"
 	@echo "make lint       ruff's checks and its formatting"
+	@echo "STACK=classic or STACK=onedl behind any of them: other versions of torch and mmcv, see docs/stacks.md"
 
 install:
 	@requirements/install.sh
@@ -35,7 +39,7 @@ bench: install
 	@$(PY) tools/analysis_tools/benchmark.py --preset cpu $(ARGS)
 
 test: install
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 lint: install
 	@$(PY) -m ruff check .
