@@ -120,7 +120,8 @@ def _check_loop(run: PlannedRun, part: str) -> None:
     cls = loop_of(run.cfg, part)
     if cls is None:
         return
-    own = ('type', 'by_epoch') if part == 'train' else ('type',)
+    # mmengine marks what comes from a base of another package, as 'mmdet::...', with its scope.
+    own = {'type', '_scope_'} | ({'by_epoch'} if part == 'train' else set())
     arguments = {name: value for name, value in loop.items() if name not in own}
     try:
         inspect.signature(cls).bind(**dict.fromkeys(_given(cls)), **arguments)
