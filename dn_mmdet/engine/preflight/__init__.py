@@ -30,6 +30,7 @@ from .label_order import check_label_order
 from .levels import check_levels
 from .loaders import check_loaders
 from .names import check_names
+from .norms import check_norms
 from .planned import DatasetContent, PlannedDataset, PlannedRun
 from .registries import config_scope
 from .schedule import check_schedule
@@ -73,6 +74,7 @@ CHECKS: tuple[Callable[[PlannedRun], None], ...] = (
     check_levels,
     check_optimizer,
     check_checkpoints,
+    check_norms,
     *DATA_CHECKS,
 )
 
