@@ -17,6 +17,7 @@ FLOORS = [
     'utils',
     'ops',
     'layers',
+    'weights',
     'datasets',
     'backbones',
     'heads',

@@ -1,25 +1,11 @@
 # The COCO recipe on BCCD, 364 photographs of blood cells in Pascal VOC's XML: the paper's schedule
 # and 320 pixels, SGD and batches for 292 images, and a backbone with ImageNet's BN weights.
-_base_ = 'ssdlite_mbv2_coco.py'
+_base_ = 'ssdlite_mbv2_in1k_coco.py'
 
 data_root = 'data/bccd/'
 metainfo = dict(classes=('RBC', 'WBC', 'Platelets'))
 
-model = dict(
-    backbone=dict(
-        # MobileNetV2 1.0 of OpenMMLab, which has the pixels of the data preprocessor, RGB, and
-        # BN with eps=1e-5. Both arms start from it.
-        init_cfg=dict(
-            type='Pretrained',
-            checkpoint='https://download.openmmlab.com/mmclassification/v0/mobilenet_v2/'
-            'mobilenet_v2_batch256_imagenet_20200708-3b2dc3af.pth',
-            prefix='backbone.',
-        ),
-    ),
-    bbox_head=dict(num_classes=3),
-)
-# DN-B takes the BN weights: gamma and beta become the offsets of alpha and lambda.
-allow_bn_checkpoint = True
+model = dict(bbox_head=dict(num_classes=3))
 
 test_pipeline = [
     dict(type='LoadImageFromFile', backend_args=None),

@@ -1,5 +1,7 @@
 """What scale and shift do to given images: the picture and the table of one checkpoint."""
 
+from __future__ import annotations
+
 import csv
 import io
 from collections.abc import Mapping, Sequence
@@ -25,10 +27,11 @@ from ..layers.dynamic_norm import DynamicNorm
 from ..layers.inspect import AffineSummary, norm_layers, record_affine, summarize_affine
 from ..utils.errors import UserError
 from ..utils.files import check_output_folder, write_text
+from ..utils.python39 import zip_strict
 from ..utils.text import markdown_table
 from .model import load_model
 
-__all__ = ['find_images', 'visualize_affine']
+__all__ = ['find_images', 'image_pipeline', 'visualize_affine']
 
 Entries = Sequence[tuple[Tensor, Tensor, Tensor | None]]  # of one layer, as record_affine has them
 
@@ -67,7 +70,7 @@ def visualize_affine(
     check_output_folder(folder, '--out')
     groups = find_images(images, per_class)
     with config_scope(cfg):
-        model, pipeline = load_model(cfg, checkpoint), _pipeline(cfg)
+        model, pipeline = load_model(cfg, checkpoint), image_pipeline(cfg)
         _check_names(model, layers)
         order = []
         with torch.no_grad(), as_user_errors(cfg), record_affine(model) as records:
@@ -126,11 +129,7 @@ def find_images(images: Sequence[str], per_class: int = 10) -> dict[str, list[Pa
     return groups
 
 
-def _images(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in EXTENSIONS)
-
-
-def _pipeline(cfg: Config) -> Compose:
+def image_pipeline(cfg: Config) -> Compose:
     """The test pipeline, without what reads annotations; in the scope of the configuration."""
     dataset = next(iter(PlannedRun(cfg, 'test').datasets()))
     steps = [(step, find_type(TRANSFORMS, step.get('type'))) for step in dataset.cfg['pipeline']]
@@ -141,6 +140,10 @@ def _pipeline(cfg: Config) -> Compose:
             if not (isinstance(cls, type) and issubclass(cls, LoadAnnotations))
         ]
     )
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in EXTENSIONS)
 
 
 def _check_names(model: nn.Module, layers: Sequence[str]) -> None:
@@ -172,10 +175,10 @@ def _by_group(
             'has no single set of values: choose other --layers.'
         )
     groups = {}
-    for group, (alpha, shift, _) in zip(order, entries, strict=True):
+    for group, (alpha, shift, _) in zip_strict(order, entries):
         groups.setdefault(group, []).append((alpha, shift))
     return {
-        group: tuple(torch.cat(values) for values in zip(*pairs, strict=True))
+        group: tuple(torch.cat(values) for values in zip_strict(*pairs))
         for group, pairs in groups.items()
     }
 

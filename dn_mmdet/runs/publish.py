@@ -1,5 +1,7 @@
 """Publishing a checkpoint: weights and plain metadata in a file whose name carries its hash."""
 
+from __future__ import annotations
+
 import hashlib
 import io
 import json
@@ -21,7 +23,7 @@ from ..utils.files import atomic_write
 from ..utils.versions import installed_version
 from ..version import __version__
 
-__all__ = ['publish']
+__all__ = ['package_versions', 'publish']
 
 
 def publish(
@@ -111,6 +113,15 @@ def publish(
     return target
 
 
+def package_versions() -> dict[str, str | None]:
+    """Versions of the packages that a file of weights was written with, by name."""
+    return {
+        'dn_mmdet': __version__,
+        'torch': str(torch.__version__),
+        **{name: installed_version(name) for name in ('mmengine', 'mmcv', 'mmdet')},
+    }
+
+
 def _weights(content: Mapping, path: Path, backbone_only: bool, half: bool) -> OrderedDict:
     given = state_dict_of(content, str(path))
     prefix = 'backbone.' if backbone_only else ''
@@ -161,7 +172,8 @@ def _metadata(
     classes = (given.get('dataset_meta') or {}).get('classes')
     if classes is not None:
         meta['dataset_meta'] = {'classes': classes}
-    meta.update({key: given[key] for key in ('epoch', 'iter', 'seed', 'time') if key in given})
+    kept = ('epoch', 'iter', 'seed', 'time', 'training')
+    meta.update({key: given[key] for key in kept if key in given})
     # mmengine glues the revision of the repository to its own version.
     version = re.fullmatch(r'(.+?)([0-9a-f]{40})?', str(given.get('mmengine_version', '')))
     if version and version[2]:
@@ -169,11 +181,7 @@ def _metadata(
     meta['metrics'] = dict(_metrics(content, given, path) if metrics is None else metrics)
     if meta['metrics'] and (data := dataset or evaluation_data(meta['cfg'])):
         meta['evaluated_on'] = data if dataset else portable_path(data)
-    meta['versions'] = {
-        'dn_mmdet': __version__,
-        'torch': str(torch.__version__),
-        **{name: installed_version(name) for name in ('mmengine', 'mmcv', 'mmdet')},
-    }
+    meta['versions'] = package_versions()
     # Tuples, numpy's numbers and the like become what every reader has.
     return json.loads(json.dumps(meta, default=lambda value: value.item()))
 

@@ -1,5 +1,7 @@
 """Checking every checkpoint that a run will load: it must be there, harmless, and fit the model."""
 
+from __future__ import annotations
+
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -11,10 +13,13 @@ from mmengine.model.weight_init import PretrainedInit
 from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
+from ...layers.dynamic_norm import DynamicNorm
 from ...layers.state import TWINS, form_mismatch, norm_mismatch, norms_of, rekeyed
 from ...utils.errors import UserError
 from ...utils.text import first_few
+from ...weights.translate import foreign_names
 from ..checkpoint_file import read_checkpoint, state_dict_of
+from .pixels import training_notes
 from .planned import PlannedRun
 from .registries import is_type
 
@@ -175,6 +180,7 @@ def _check_load_from(run: PlannedRun) -> None:
         'Give a checkpoint of this model (preflight.checkpoint=False under --cfg-options loads '
         'what fits and keeps the initial values of the rest)',
     )
+    run.notes += training_notes(content, state, run.cfg, run.model, path)
     if heads:
         run.notes.append(
             f'load_from={path}: {len(heads)} weights of the head have a different shape and keep '
@@ -195,8 +201,11 @@ def _check_pretrained(run: PlannedRun) -> None:
                 f'{key}=None.'
             )
         content = run.files.checkpoint(path, key, _where_to_get(path, key))
+        given, prefix = state_dict_of(content, path), init.get('prefix')
         own = {child for child, _ in module.named_children()}
-        state = _without_prefix(state_dict_of(content, path), init.get('prefix'), own, path, key)
+        if prefix and not any(k.startswith(prefix) for k in given):
+            _own_names(module, given, path, run.cfg)
+        state = _without_prefix(given, prefix, own, path, key)
         if type(module).init_weights is not BaseModule.init_weights:
             continue  # it converts what it loads in its own way
         # mmengine leaves out what tells of the form where it takes a part of a file.
@@ -211,6 +220,7 @@ def _check_pretrained(run: PlannedRun) -> None:
             f'--cfg-options {key}=None',
             part=name,
         )
+        run.notes += training_notes(content, given, run.cfg, module, path)
 
 
 def _match(
@@ -227,6 +237,7 @@ def _match(
         raise UserError(
             f'{path} does not fit {count} norm layers of the model of {cfg.filename}: {reason}.'
         )
+    state = _own_names(model, state, path, cfg)
     other = norm_mismatch(model, state)
     match = match_state(model, state)
     if other and not (other[0] == 'BN' and cfg.get('allow_bn_checkpoint', False)):
@@ -245,6 +256,25 @@ def _match(
             f'configuration of the same norm{way}.'
         )
     return match
+
+
+def _own_names(
+    model: nn.Module, state: Mapping[str, Tensor], path: str, cfg: Config
+) -> Mapping[str, Tensor]:
+    """The weights under the names of the model, if it takes them under those that they have."""
+    found = foreign_names(state, model.state_dict())
+    if found is None:
+        return state
+    if match_state(model, state).missing:
+        first = next(key for key in state if key not in found.state)
+        dynamic = any(isinstance(module, DynamicNorm) for module in model.modules())
+        raise UserError(
+            f"{path} has {found.convention.owner}'s names of a {found.architecture} (as {first}), "
+            f"where the model of {cfg.filename} has mmdet's: convert it with `python "
+            f'tools/model_converters/bn_to_dnb.py {cfg.filename} {path}'
+            f'{"" if dynamic else " --keep-bn"}`, which says how to use what it writes.'
+        )
+    return {**found.state, **{key: state[key] for key in found.left_over}}
 
 
 def _check_twins(
