@@ -1,13 +1,15 @@
 """What DN-B and DN-C have in common: the inner BatchNorm, the SC-Module and the offsets."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..ops.precision import cast, compute_dtype
 from ..ops.sync import SharedMoments
+from .batchnorms import read_batchnorm
 from .inner_bn import SyncedBatchNorm2d, is_known, sharing_group_of, take_over
 from .sc_module import GAIN, PARAMETERIZATION, SCModule
 from .state import UNTOLD, adapt_form, dynamic_norm_from_bn_state, form_of, mark_norm
@@ -73,7 +75,7 @@ class DynamicNorm(nn.Module):
         parameterization: str = PARAMETERIZATION,
         gain: float | str = GAIN,
         sync: bool = False,
-        process_group: 'ProcessGroup | None' = None,
+        process_group: ProcessGroup | None = None,
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ):
@@ -111,38 +113,29 @@ class DynamicNorm(nn.Module):
             parameter.requires_grad = check_flag('requires_grad', requires_grad)
 
     @classmethod
-    def from_bn(cls, bn: _BatchNorm, **kwargs: Any) -> 'DynamicNorm':
+    def from_bn(cls, bn: nn.Module, **kwargs: Any) -> DynamicNorm:
         """A layer that computes what a trained BatchNorm does.
 
         Args:
-            bn (_BatchNorm): Gives the number of channels, eps, momentum, statistics, gamma, beta,
-                device, dtype and mode; ``nn.SyncBatchNorm`` also ``sync=True`` and the process
-                group.
+            bn (nn.Module): A BatchNorm of torch, ``mmcv.ops.SyncBatchNorm``, or torchvision's or
+                detectron2's ``FrozenBatchNorm2d``. Gives the number of channels, eps, momentum,
+                statistics, gamma, beta, device, dtype and mode; a SyncBN also ``sync=True`` and
+                the process group, and a frozen one statistics that stay in training too.
             **kwargs: Further arguments of the layer, as ``r`` and ``g``.
 
         Raises:
-            TypeError: ``bn`` is not a BatchNorm layer.
+            TypeError: ``bn`` is not such a layer, does more than that, or gives an argument that
+                is also in ``kwargs``.
+            ValueError: Its numbers are not there yet, are computed from others, or are out of
+                range.
         """
-        if not isinstance(bn, _BatchNorm):
-            raise TypeError(f'bn must be a BatchNorm layer, got {type(bn).__name__}')
-        state = bn.state_dict()
-        like = next(iter(state.values()), torch.empty(0))
-        options = {'device': like.device, 'dtype': like.dtype}
-        if not bn.affine:
-            state['weight'] = torch.ones(bn.num_features, **options)
-            state['bias'] = torch.zeros(bn.num_features, **options)
-        if isinstance(bn, nn.SyncBatchNorm) and 'sync' not in kwargs:
-            kwargs = {'sync': True, 'process_group': bn.process_group} | kwargs
-        layer = cls(
-            bn.num_features,
-            eps=bn.eps,
-            momentum=bn.momentum,
-            track_running_stats=bn.track_running_stats,
-            **options,
-            **kwargs,
-        )
-        layer.load_state_dict(state)
-        return layer.train(bn.training)
+        parts = read_batchnorm(bn)
+        if parts.after:
+            raise TypeError(
+                f'bn must be a BatchNorm layer alone, got {type(bn).__name__}, which also has '
+                f'{" and ".join(parts.after)}: convert_batchnorm converts both'
+            )
+        return parts.build(cls, **kwargs)
 
     def reset_parameters(self) -> None:
         """Back to the start: weights of the SC-Module, offsets and running statistics."""
@@ -162,7 +155,7 @@ class DynamicNorm(nn.Module):
         there; it could not run on a CPU, nor share the pass over the map with the rest.
         """
         if name == 'bn' and isinstance(module, nn.Module):
-            module = take_over(module, self.bn.training)
+            module = take_over(module, self.bn)
         super().add_module(name, module)
 
     def extra_repr(self) -> str:

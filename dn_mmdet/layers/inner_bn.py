@@ -1,5 +1,7 @@
 """The BatchNorm inside a dynamic norm, alone or with statistics of several processes."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
@@ -13,11 +15,13 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
 __all__ = [
+    'FrozenBatchNorm2d',
     'SyncedBatchNorm2d',
     'count_batch',
     'is_known',
     'running_statistics',
     'sharing_group_of',
+    'sync_options',
     'take_over',
 ]
 
@@ -33,9 +37,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         **kwargs: Further arguments of ``nn.BatchNorm2d``.
     """
 
-    def __init__(
-        self, num_features: int, process_group: 'ProcessGroup | None' = None, **kwargs: Any
-    ):
+    def __init__(self, num_features: int, process_group: ProcessGroup | None = None, **kwargs: Any):
         super().__init__(num_features, **kwargs | {'affine': False})
         self.process_group = process_group
 
@@ -53,30 +55,49 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         """The layer around it has checked; tracers, which do not know this class, cannot."""
 
 
-def take_over(bn: nn.Module, training: bool) -> nn.Module:
+class FrozenBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm that stays in evaluation, as torchvision's class of this name does."""
+
+    def train(self, mode: bool = True) -> FrozenBatchNorm2d:
+        """Stays in evaluation, whatever the mode."""
+        return super().train(False)
+
+
+def take_over(bn: nn.Module, before: nn.Module) -> nn.Module:
     """What stands for a BatchNorm that another tool puts into a layer.
 
     Args:
         bn (nn.Module): A SyncBN of torch or mmcv without affine is replaced, with its process
             group, eps, momentum and statistics; all others stay.
-        training (bool): Mode of the replacement; mmengine's conversion forgets it.
+        before (nn.Module): What was there. It stays if its statistics are frozen, and gives the
+            replacement its mode, which mmengine's conversion forgets.
     """
-    # By name, since mmcv need not be installed.
-    of_mmcv = (type(bn).__module__, type(bn).__name__) == ('mmcv.ops.sync_bn', 'SyncBatchNorm')
-    if not (of_mmcv or type(bn) is nn.SyncBatchNorm) or bn.affine:
+    options = sync_options(bn)
+    if options is None or type(bn).__name__ != 'SyncBatchNorm' or bn.affine:
         return bn
-    group = bn.group if of_mmcv else bn.process_group
+    if isinstance(before, FrozenBatchNorm2d):
+        return before
     made = SyncedBatchNorm2d(
         bn.num_features,
-        # mmcv names the group of all, which cannot be copied.
-        None if of_mmcv and group is dist.group.WORLD else group,
+        **options,
         eps=bn.eps,
         momentum=bn.momentum,
         track_running_stats=bn.track_running_stats,
     )
     for name in ('running_mean', 'running_var', 'num_batches_tracked'):
         setattr(made, name, getattr(bn, name))
-    return made.train(training)
+    return made.train(before.training)
+
+
+def sync_options(bn: nn.Module) -> dict[str, Any] | None:
+    """``process_group`` of a SyncBN of torch or mmcv; None if it is something else."""
+    # By name, since mmcv need not be installed.
+    if (type(bn).__module__, type(bn).__name__) == ('mmcv.ops.sync_bn', 'SyncBatchNorm'):
+        # It names the group of all, which cannot be copied.
+        return {'process_group': None if bn.group is dist.group.WORLD else bn.group}
+    if isinstance(bn, nn.SyncBatchNorm):
+        return {'process_group': bn.process_group}
+    return None
 
 
 def is_known(bn: nn.Module) -> bool:
@@ -87,7 +108,7 @@ def is_known(bn: nn.Module) -> bool:
     return type(bn).forward in (_BatchNorm.forward, SyncedBatchNorm2d.forward)
 
 
-def sharing_group_of(bn: nn.Module) -> 'ProcessGroup | None':
+def sharing_group_of(bn: nn.Module) -> ProcessGroup | None:
     """The group over which it takes the statistics of its next batch, None for this process."""
     if not (bn.training and isinstance(bn, SyncedBatchNorm2d)):
         return None
