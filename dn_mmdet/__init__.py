@@ -15,9 +15,9 @@ from .utils.versions import check_python, check_versions, installed_version
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .layers import DNB, DNC, SEBN, convert_batchnorm
+    from .layers import DNB, DNC, SEBN, convert_batchnorm, revert_to_batchnorm
 
-__all__ = ['DNB', 'DNC', 'SEBN', '__version__', 'convert_batchnorm']
+__all__ = ['DNB', 'DNC', 'SEBN', '__version__', 'convert_batchnorm', 'revert_to_batchnorm']
 
 check_python()
 check_versions()

@@ -25,7 +25,8 @@ def test_all_names_exist_and_are_documented(name):
 
 def test_the_face():
     assert dn_mmdet.__all__ == sorted(dn_mmdet.__all__)
-    assert {'DNB', 'DNC', 'SEBN', 'convert_batchnorm', '__version__'} == set(dn_mmdet.__all__)
+    functions = {'convert_batchnorm', 'revert_to_batchnorm'}
+    assert {'DNB', 'DNC', 'SEBN', '__version__'} | functions == set(dn_mmdet.__all__)
     assert set(dn_mmdet.__all__) <= set(dir(dn_mmdet))
     assert dn_mmdet.DNB is importlib.import_module('dn_mmdet.layers').DNB
     with pytest.raises(AttributeError, match="module 'dn_mmdet' has no attribute 'DNX'"):

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from ..engine.preflight import run_preflight
 from ..engine.run import build_runner
 from ..engine.run_errors import as_user_errors
 from ..engine.test import load_test_config
 from ..layers.dynamic_norm import DynamicNorm
-from ..layers.inspect import watch_affine
+from ..layers.inspect import AffineMeans, mean_affine
 from ..utils.errors import UserError
 from ..utils.files import check_output_file, write_json
-from ..utils.python39 import zip_strict
 from ..utils.text import markdown_table
 
-__all__ = ['StaticAffine', 'hold_affine', 'mean_affine', 'static_affine']
-
-Means = dict[DynamicNorm, tuple[Tensor, Tensor]]
+__all__ = ['StaticAffine', 'hold_affine', 'static_affine']
 
 
 @dataclass(frozen=True)
@@ -70,14 +65,19 @@ def static_affine(
     notes = run_preflight(cfg, 'test')
     with as_user_errors(cfg):
         runner = build_runner(cfg, notes)
-        if not any(isinstance(module, DynamicNorm) for module in runner.model.modules()):
+        layers = {
+            name: module
+            for name, module in runner.model.named_modules()
+            if isinstance(module, DynamicNorm)
+        }
+        if not layers:
             raise UserError(
                 f'{config} has no DN-B or DN-C layer whose scale and shift could be '
                 'held: give a configuration with norm_cfg.type DNB or DNC.'
             )
-        with mean_affine(runner.model) as means:
+        with mean_affine(layers) as means:
             dynamic = runner.test()
-        hold_affine(means)
+        hold_affine(layers, means)
         found = StaticAffine(dynamic, runner.test())
     if out is not None:
         write_json(out, vars(found))
@@ -85,45 +85,13 @@ def static_affine(
     return found
 
 
-@contextmanager
-def mean_affine(model: nn.Module) -> Iterator[Means]:
-    """Average alpha and lambda of the dynamic norms over the samples that pass in the block.
-
-    Args:
-        model (nn.Module): In evaluation.
-
-    Yields:
-        dict[DynamicNorm, tuple[Tensor, Tensor]]: Filled at the end of the block: layer to mean
-        alpha and mean lambda, float64 of shape (C,). A layer that no sample reached is not there.
-    """
-    layers = {
-        name: layer for name, layer in model.named_modules() if isinstance(layer, DynamicNorm)
-    }
-    sums, means = {}, {}
-
-    def add(name: str, alpha: Tensor, shift: Tensor, hidden: Tensor | None) -> None:
-        new = len(alpha), alpha.double().sum(0), shift.double().sum(0)
-        before = sums.get(name, (0, 0.0, 0.0))
-        sums[name] = [old + more for old, more in zip_strict(before, new)]
-
-    with watch_affine(layers, add):
-        yield means
-    means.update(
-        {
-            layers[name]: (alpha / count, shift / count)
-            for name, (count, alpha, shift) in sums.items()
-            if count
-        }
-    )
-
-
 @torch.no_grad()
-def hold_affine(means: Means) -> None:
+def hold_affine(layers: Mapping[str, DynamicNorm], means: Mapping[str, AffineMeans]) -> None:
     """Let layers give every sample the same alpha and lambda: the offsets, with W2 at 0."""
-    for layer, (alpha, shift) in means.items():
-        layer.alpha_offset.copy_(alpha)
-        layer.lambda_offset.copy_(shift)
-        layer.sc.fc2_weight.zero_()
+    for name, mean in means.items():
+        layers[name].alpha_offset.copy_(mean.alpha)
+        layers[name].lambda_offset.copy_(mean.shift)
+        layers[name].sc.fc2_weight.zero_()
 
 
 def _table(found: StaticAffine) -> str:

@@ -75,7 +75,9 @@ def convert_batchnorm(
             'activation would change what the model computes: leave it out (a timm layer keeps '
             'its own, and dn_mmdet.backbones.fold_activations folds those of ConvModules)'
         )
-    DNB(1, device='meta', **options)  # What is wrong with them is not the fault of a layer.
+    DNB(
+        **{**options, 'num_features': 1, 'device': 'meta'}
+    )  # What is wrong with them is not the fault of a layer.
     places = select_layers(places, where)
     # All are made before the first is put in place, since making one may fail.
     made = {}
@@ -92,14 +94,18 @@ def _converted(model: nn.Module, place: Place, options: Mapping[str, Any]) -> nn
         own = {'requires_grad': parts.trained, **options}
         if not parts.state:
             # It says nothing of where it is; the rest of the model does.
-            own |= _like(model)
+            own = {**_like(model), **own}
         drop, act = parts.after.get('drop'), parts.after.get('act')
         if drop is None and type(act) in FOLDED:
             return parts.build(DNB, activation=type(act).__name__, **own)
         layer = parts.build(DNB, **own)
     except (TypeError, ValueError) as error:
         raise type(error)(f'{place.path or "model"}: {error}') from error
-    return NormAct(layer, drop, act).train(parts.training) if parts.after else layer
+    if not parts.after:
+        return layer
+    composed = NormAct(layer, drop, act)
+    composed.training = parts.training
+    return composed
 
 
 FOLDED = tuple(getattr(nn, name) for name in ACTIVATIONS)

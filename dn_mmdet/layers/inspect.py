@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..utils.python39 import zip_strict
 from .dynamic_norm import DynamicNorm
 from .se_bn import SEBN
 
 __all__ = [
+    'AffineMeans',
     'AffineSummary',
     'Entry',
+    'mean_affine',
     'norm_layers',
     'record_affine',
     'summarize_affine',
@@ -61,6 +65,24 @@ class AffineSummary:
     saturated: int = 0
     dead: int = 0
     unit_spread: float = 0.0
+
+
+class AffineMeans(NamedTuple):
+    """alpha and lambda of a layer, averaged over samples; each of shape (C,).
+
+    Attributes:
+        samples (int): Number of maps that passed.
+        alpha (Tensor): Mean scale.
+        shift (Tensor): Mean lambda.
+        alpha_var (Tensor): Variance of the scale about its mean.
+        shift_var (Tensor): Variance of lambda.
+    """
+
+    samples: int
+    alpha: Tensor
+    shift: Tensor
+    alpha_var: Tensor
+    shift_var: Tensor
 
 
 def norm_layers(model: nn.Module) -> dict[str, nn.Module]:
@@ -142,6 +164,41 @@ def watch_affine(layers: Mapping[str, nn.Module], report: Callable[..., None]) -
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def mean_affine(
+    layers: Mapping[str, nn.Module],
+) -> Iterator[dict[str, AffineMeans]]:
+    """Average alpha and lambda over the samples that pass in the block.
+
+    Args:
+        layers (Mapping[str, nn.Module]): Name to dynamic norm.
+
+    Yields:
+        dict[str, AffineMeans]: Filled at the end of the block, float64. A layer that no sample
+        reached is not there.
+    """
+    sums, means = {}, {}
+
+    def add(name: str, alpha: Tensor, shift: Tensor, hidden: Tensor | None) -> None:
+        values = [alpha.double(), shift.double()]
+        new = [len(alpha), *(v.sum(0) for v in [*values, *(v.square() for v in values)])]
+        before = sums.get(name, [0.0] * len(new))
+        sums[name] = [old + more for old, more in zip_strict(before, new)]
+
+    with watch_affine(layers, add):
+        yield means
+    for name, (count, *totals) in sums.items():
+        if count:
+            alpha, shift, alpha_square, shift_square = (total / count for total in totals)
+            means[name] = AffineMeans(
+                int(count),
+                alpha,
+                shift,
+                (alpha_square - alpha.square()).clamp(min=0),
+                (shift_square - shift.square()).clamp(min=0),
+            )
 
 
 def summarize_affine(entries: Sequence[Entry]) -> AffineSummary:

@@ -10,9 +10,10 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import nn
 
-from dn_mmdet.analysis.static_affine import hold_affine, mean_affine, static_affine
+from dn_mmdet.analysis.static_affine import hold_affine, static_affine
 from dn_mmdet.engine import test as run_test
 from dn_mmdet.layers import DNB, DNC
+from dn_mmdet.layers.inspect import mean_affine
 from dn_mmdet.paths import configs_root, tools_root
 from dn_mmdet.utils.errors import UserError
 from dn_mmdet.utils.python39 import zip_strict
@@ -43,15 +44,19 @@ def network():
     return model.eval()
 
 
+def norms(model):
+    return {name: m for name, m in model.named_modules() if isinstance(m, (DNB, DNC))}
+
+
 def test_held_layers_do_the_mean_of_what_they_did_to_each_sample():
     model = network()
     images = torch.randn(6, 3, 9, 9)
-    with torch.no_grad(), mean_affine(model) as means:
+    with torch.no_grad(), mean_affine(norms(model)) as means:
         model(images[:4])
         model(images[4:])  # the last batch of a test may be smaller
     hidden = model[1](model[0](images))
     wanted = {1: model[1].affine(model[0](images)), 4: model[4].affine(model[3](model[2](hidden)))}
-    hold_affine(means)
+    hold_affine(norms(model), means)
     assert len(means) == 3
     for place, affine in wanted.items():
         assert affine.alpha.std(0).max() > 1e-3
@@ -63,9 +68,9 @@ def test_held_layers_do_the_mean_of_what_they_did_to_each_sample():
 def test_one_image_is_its_own_mean_and_no_hook_stays():
     model = network()
     image = torch.randn(1, 3, 9, 9)
-    with torch.no_grad(), mean_affine(model) as means:
+    with torch.no_grad(), mean_affine(norms(model)) as means:
         before = model(image)
-    hold_affine(means)
+    hold_affine(norms(model), means)
     torch.testing.assert_close(model(image), before, rtol=1e-4, atol=1e-4)
     assert not any(module._forward_hooks for module in model.modules())
 
