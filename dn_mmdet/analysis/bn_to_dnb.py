@@ -83,7 +83,7 @@ def bn_to_dnb(
     stem = Path(checkpoint).stem.removesuffix('.weights')
     target = Path(out or f'checkpoints/{stem}_{"bn" if keep_bn else "dnb"}.pth')
     _check_target(target, checkpoint)
-    files = [file for group in find_images(report or ()).values() for file in group]
+    files = [f for path in report or () for fs in find_images([path], None).values() for f in fs]
     with config_scope(cfg):
         model, twin = _build(cfg, keep_bn)
         content = read_keras(checkpoint) if _is_keras(checkpoint) else _read(checkpoint)

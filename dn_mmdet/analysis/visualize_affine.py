@@ -92,12 +92,12 @@ def visualize_affine(
     return folder
 
 
-def find_images(images: Sequence[str], per_class: int = 10) -> dict[str, list[Path]]:
+def find_images(images: Sequence[str], per_class: int | None = 10) -> dict[str, list[Path]]:
     """The files of each group: a class folder's first images, or one image.
 
     Args:
         images (Sequence[str]): As in :func:`visualize_affine`.
-        per_class (int): As there. Defaults to 10.
+        per_class (int, optional): As there; None takes all. Defaults to 10.
 
     Returns:
         dict[str, list[Path]]: Class or name of the image to its files.
