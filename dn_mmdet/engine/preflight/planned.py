@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, TypeVar
@@ -256,7 +257,8 @@ class PlannedRun:
             # As the Runner does.
             given = self.cfg.get('data_preprocessor')
             defaults = None if given is None else {'data_preprocessor': given}
-            return MODELS.build(self.cfg.model, default_args=defaults)
+            # A copy, since some of mmdet's heads write into their part of a configuration.
+            return MODELS.build(deepcopy(self.cfg.model), default_args=defaults)
 
     @property
     def checkpoint_gone_on_with(self) -> str | None:
