@@ -102,7 +102,8 @@ if ! $have_mmcv; then
     cache=()
   fi
   say "$mmcv with its operators: built from source with $jobs jobs, about 8 minutes on 2 cores, unless it was built here before"
-  (while sleep 60; do say "$mmcv: still building, $((SECONDS / 60)) min"; done) &
+  # A sleep that outlives the ticker holds neither a pipe behind this script nor the lock.
+  (while sleep 60 >/dev/null 2>&1; do say "$mmcv: still building, $((SECONDS / 60)) min"; done) 9>&- &
   ticker=$!
   trap 'kill $ticker 2>/dev/null' EXIT
   pip_install --no-build-isolation --force-reinstall --no-deps "${cache[@]}" "$mmcv"
