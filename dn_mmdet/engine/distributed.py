@@ -1,9 +1,13 @@
 """Starting a distributed run, on GPUs or, with gloo, on CPU, and ending it as one."""
 
+from __future__ import annotations
+
 import os
+import re
+import subprocess
 import warnings
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -12,12 +16,36 @@ from mmengine.dist import broadcast_object_list, init_dist
 from mmengine.utils.dl_utils import set_multi_processing
 
 from ..utils.errors import UserError, launched_rank
+from ..utils.python39 import zip_strict
 
 __all__ = ['launched_processes', 'on_rank_zero', 'start_process_group', 'use_cpu_model_wrapper']
 
 T = TypeVar('T')
-# Launcher to the variable in which it says how many processes it started.
-SIZES = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS', 'mpi': 'OMPI_COMM_WORLD_SIZE'}
+
+
+class Variables(NamedTuple):
+    """Names of the environment variables in which a launcher tells a process about the run."""
+
+    rank: str
+    size: str
+    local_rank: str
+    local_size: str
+
+
+LAUNCHERS = {
+    'pytorch': Variables('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE'),
+    'slurm': Variables('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID', 'SLURM_NTASKS_PER_NODE'),
+    'mpi': Variables(
+        *(f'OMPI_COMM_WORLD_{name}' for name in ('RANK', 'SIZE', 'LOCAL_RANK', 'LOCAL_SIZE'))
+    ),
+}
+STARTS = {
+    'pytorch': 'torchrun started: use tools/dist_train.sh CONFIG GPUS or tools/dist_test.sh '
+    'CONFIG CHECKPOINT GPUS',
+    'slurm': 'srun started: use tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR or '
+    'tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT',
+    'mpi': 'mpirun of Open MPI started: use it',
+}
 
 
 def on_rank_zero(cfg: Config, function: Callable[[], T]) -> T:
@@ -38,7 +66,7 @@ def on_rank_zero(cfg: Config, function: Callable[[], T]) -> T:
     """
     if cfg.get('launcher', 'none') == 'none':
         return function()
-    _check_devices(cfg['launcher'])
+    _check_launch(cfg['launcher'])
     outcome: list = [None, None]
     if launched_rank() == 0:
         try:
@@ -61,8 +89,7 @@ def launched_processes(launcher: str) -> int:
     Returns:
         int: 1 where it does not say.
     """
-    number = os.environ.get(SIZES.get(launcher, ''), '')
-    return max(int(number), 1) if number.isdigit() else 1
+    return _number(LAUNCHERS[launcher].size) if launcher in LAUNCHERS else 1
 
 
 def start_process_group(cfg: Config) -> None:
@@ -74,24 +101,29 @@ def start_process_group(cfg: Config) -> None:
         cfg (Config): Has ``launcher`` and ``env_cfg``.
 
     Raises:
-        UserError: Without a GPU, for a launcher other than torchrun.
+        UserError: It is not known where the first process is, or its port is taken.
     """
     if dist.is_initialized():
         return
     env = cfg.get('env_cfg') or {}
     # As in Runner.setup_env, and before init_dist, which would choose 'spawn' for the workers.
     set_multi_processing(**env.get('mp_cfg', {}), distributed=True)
-    if torch.cuda.is_available():
-        init_dist(cfg.launcher, **env.get('dist_cfg', {'backend': 'nccl'}))
-        return
-    if cfg.launcher != 'pytorch':
+    settings = dict(env.get('dist_cfg', {'backend': 'nccl'}))
+    _set_torchrun_variables(cfg.launcher, settings.get('port'))
+    try:
+        if torch.cuda.is_available():
+            init_dist(cfg.launcher, **settings)
+        else:
+            # mmengine's own argument; torch renamed it.
+            warnings.filterwarnings('ignore', message='`broadcast_buffers` is deprecated')
+            dist.init_process_group('gloo')
+    except RuntimeError as error:
+        if 'EADDRINUSE' not in str(error):
+            raise
         raise UserError(
-            f'without a GPU the launcher {cfg.launcher} is not supported: use '
-            'tools/dist_train.sh or tools/dist_test.sh.'
-        )
-    # mmengine's own argument; torch renamed it.
-    warnings.filterwarnings('ignore', message='`broadcast_buffers` is deprecated')
-    dist.init_process_group('gloo')
+            f'the port {os.environ["MASTER_PORT"]} of this machine is taken, perhaps by another '
+            'run: set MASTER_PORT to another one.'
+        ) from None
 
 
 def use_cpu_model_wrapper(cfg: Config) -> None:
@@ -115,17 +147,61 @@ def use_cpu_model_wrapper(cfg: Config) -> None:
     cfg.model_wrapper_cfg = wrapper
 
 
-def _check_devices(launcher: str) -> None:
-    if launcher == 'pytorch' and 'RANK' not in os.environ:
+def _check_launch(launcher: str) -> None:
+    variables = LAUNCHERS[launcher]
+    if variables.rank not in os.environ:
         raise UserError(
-            '--launcher pytorch is for processes that torchrun started: use '
-            'tools/dist_train.sh CONFIG GPUS or tools/dist_test.sh CONFIG CHECKPOINT '
-            'GPUS, or leave the option out.'
+            f'--launcher {launcher} is for processes that {STARTS[launcher]}, or leave the '
+            'option out.'
         )
-    wanted = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    wanted = _number(variables.local_size)
     if torch.cuda.is_available() and wanted > torch.cuda.device_count():
         raise UserError(
             f'{wanted} GPUs were requested, but this machine has '
             f'{torch.cuda.device_count()}: request fewer, or run on CPU with '
             'CUDA_VISIBLE_DEVICES=-1.'
         )
+
+
+def _number(variable: str) -> int:
+    text = os.environ.get(variable, '')
+    return max(int(text), 1) if text.isdigit() else 1
+
+
+def _set_torchrun_variables(launcher: str, port: int | None) -> None:
+    """Say as torchrun does what another launcher says in variables of its own."""
+    if launcher == 'pytorch':
+        return
+    # mmengine does this too, but on a GPU alone, and with one port for all runs of a machine.
+    for torchrun, own in zip_strict(LAUNCHERS['pytorch'], LAUNCHERS[launcher]):
+        if own in os.environ:
+            os.environ[torchrun] = os.environ[own]
+    if port is not None:
+        os.environ['MASTER_PORT'] = str(port)
+    if launcher == 'slurm':
+        job, step = (int(os.environ.get(f'SLURM_{name}_ID', 0)) for name in ('JOB', 'STEP'))
+        os.environ.setdefault('MASTER_PORT', str(10000 + (16 * job + step) % 20000))
+        if 'MASTER_ADDR' not in os.environ:
+            os.environ['MASTER_ADDR'] = _first_machine()
+    elif 'MASTER_ADDR' not in os.environ:
+        raise UserError(
+            f'--launcher {launcher} needs the environment variable MASTER_ADDR, the address of '
+            'the machine with the first process: set it to that (one machine: 127.0.0.1).'
+        )
+    os.environ.setdefault('MASTER_PORT', '29500')
+
+
+def _first_machine() -> str:
+    # The machines of this step may be some of the job's.
+    machines = os.environ.get('SLURM_STEP_NODELIST') or os.environ.get('SLURM_NODELIST', '')
+    if machines and not re.search(r'[\[,]', machines):
+        return machines
+    try:
+        return subprocess.run(
+            ['scontrol', 'show', 'hostnames', machines], capture_output=True, text=True, check=True
+        ).stdout.split()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        raise UserError(
+            f'scontrol could not tell which machine is the first of {machines!r}: set '
+            'MASTER_ADDR to its name.'
+        ) from None

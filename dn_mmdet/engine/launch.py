@@ -5,12 +5,15 @@ adds a traceback of itself to what the process said; here the process alone spea
 status is its own.
 """
 
+from __future__ import annotations
+
 import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
 
 import torch
+from torch.distributed import DistNetworkError
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import parse_args, run
@@ -35,10 +38,10 @@ def launch(processes: str, command: Sequence[str]) -> int:
         the signal that ended the run.
 
     Raises:
-        UserError: ``processes`` is not a positive integer.
+        UserError: ``processes`` or one of the variables is not what it must be, or the port is
+            taken.
     """
-    if not processes.isdigit() or int(processes) < 1:
-        raise UserError(f'the number of GPUs must be a positive integer, but it is {processes!r}.')
+    _check_number('the number of GPUs', processes, 1)
     args = parse_args([f'--nproc-per-node={processes}', *_rendezvous(os.environ), *command])
     if not torch.cuda.is_available():
         # On CPU the processes share the cores; with GPUs torchrun's own choice of 1 is right.
@@ -61,6 +64,13 @@ def launch(processes: str, command: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return 128 - failure.exitcode
+    except DistNetworkError as error:
+        if 'EADDRINUSE' not in str(error):
+            raise
+        raise UserError(
+            f'the port {args.master_port} of this machine is taken, perhaps by another run: set '
+            'PORT to another one, the same on all machines.'
+        ) from None
     except SignalException as error:
         return 128 + error.sigval
     finally:
@@ -70,14 +80,33 @@ def launch(processes: str, command: Sequence[str]) -> int:
 
 def _rendezvous(environ: Mapping[str, str]) -> list[str]:
     nodes, port = environ.get('NNODES', '1'), environ.get('PORT')
+    _check_number('NNODES, the number of machines,', nodes, 1)
+    if port is not None:
+        _check_number('PORT', port, 1, 65535)
     if nodes == '1' and port is None:
         return ['--rdzv-backend=c10d', '--rdzv-endpoint=127.0.0.1:0', '--local-addr=127.0.0.1']
+    node, address = environ.get('NODE_RANK'), environ.get('MASTER_ADDR')
+    if int(nodes) > 1:
+        if not address:
+            raise UserError(
+                f'NNODES is {nodes}, but MASTER_ADDR is not set: set it on all machines to the '
+                'address of the first, whose NODE_RANK is 0.'
+            )
+        _check_number('NODE_RANK, which numbers the machines,', node, 0, int(nodes) - 1)
     return [
         f'--nnodes={nodes}',
-        f'--node-rank={environ.get("NODE_RANK", "0")}',
-        f'--master-addr={environ.get("MASTER_ADDR", "127.0.0.1")}',
+        f'--node-rank={node or 0}',
+        f'--master-addr={address or "127.0.0.1"}',
         f'--master-port={port or 29500}',
     ]
+
+
+def _check_number(name: str, text: str | None, low: int, high: int | None = None) -> None:
+    if text and text.isdecimal() and low <= int(text) and (high is None or int(text) <= high):
+        return
+    wanted = f'an integer of at least {low}' if high is None else f'from {low} to {high}'
+    found = 'is not set' if text is None else f'is {text!r}'
+    raise UserError(f'{name} must be {wanted}, but it {found}.')
 
 
 if __name__ == '__main__':

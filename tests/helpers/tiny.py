@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image
 
 REPOSITORY = Path(__file__).parents[2]
+# After which a started tool hangs; a loaded machine takes a minute for what takes ten seconds.
+SECONDS = 300
 CLASSES = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
 
 # No random step in the pipeline, so that a resumed run sees what an uninterrupted one does.
@@ -154,5 +156,5 @@ def run_tool(name, *arguments, cwd, **more):
         env=environment(**more),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=SECONDS,
     )

@@ -8,8 +8,25 @@ from dn_mmdet.utils.errors import UserError
 
 @pytest.mark.parametrize('processes', ['0', '-1', 'two', ''])
 def test_number_of_processes(processes):
-    with pytest.raises(UserError, match='must be a positive integer'):
+    with pytest.raises(UserError, match='the number of GPUs must be an integer of at least 1, but'):
         launch(processes, ['script.py'])
+
+
+@pytest.mark.parametrize(
+    'variables, words',
+    [
+        (dict(NNODES='two'), "NNODES, the number of machines, must be .* 1, but it is 'two'"),
+        (dict(NNODES='2', NODE_RANK='0'), 'NNODES is 2, but MASTER_ADDR is not set'),
+        (dict(NNODES='2', MASTER_ADDR='a'), 'NODE_RANK, .* from 0 to 1, but it is not set'),
+        (dict(NNODES='2', MASTER_ADDR='a', NODE_RANK='2'), "from 0 to 1, but it is '2'"),
+        (dict(PORT='70000'), "PORT must be from 1 to 65535, but it is '70000'"),
+    ],
+)
+def test_machines(variables, words, monkeypatch):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=words):
+        launch('1', ['script.py'])
 
 
 def test_status_of_a_failed_process(tmp_path, capfd):
