@@ -10,6 +10,7 @@ from mmengine.config import Config
 from dn_mmdet.engine import load_config
 from dn_mmdet.engine.preflight import run_preflight
 from tests.helpers.bccd import BCCD, NEEDS_BCCD
+from tests.helpers.foreign import as_mmpretrain
 
 ROOT = Path(__file__).resolve().parents[2] / 'configs/bccd'
 CONFIGS = sorted(ROOT.glob('*.py'))
@@ -45,8 +46,8 @@ def test_the_recipe(path):
 def test_both_arms_take_the_same_bn_weights(norm, tmp_path):
     """And nothing is wrong with the data but two boxes of no size."""
     weights = tmp_path / 'weights.pth'
-    # As OpenMMLab publishes it: with a head, and the backbone under its name.
-    state = {f'backbone.{name}': value for name, value in MobileNetV2().state_dict().items()}
+    # As OpenMMLab publishes it: with a head, and mmpretrain's names.
+    state = as_mmpretrain(MobileNetV2().state_dict())
     torch.save(dict(state_dict=state | {'head.fc.weight': torch.zeros(2, 2)}, meta={}), weights)
     config = load_config(
         str(ROOT / f'ssdlite_mbv2_{norm}_bccd_160.py'),

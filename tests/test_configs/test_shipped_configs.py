@@ -111,6 +111,8 @@ def test_bn_and_dnb_differ_in_norm_and_checkpoint_alone(bn, dnb):
     [
         ('ssdlite_mbv2_bn_coco.py', 0),
         ('ssdlite_mbv2_dnb_coco.py', 52),
+        ('ssdlite_mbv2_bn_in1k_coco.py', 0),
+        ('ssdlite_mbv2_dnb_in1k_coco.py', 52),
     ],
 )
 def test_dnb_stands_in_every_norm_of_the_backbone_and_nowhere_else(name, norms):
@@ -149,6 +151,24 @@ def test_the_recipe_is_the_papers():
     assert config.train_dataloader.batch_size == 64
     assert config.auto_scale_lr.base_batch_size == 128
     assert config.test_dataloader.dataset.data_prefix.img == 'val2017/'
+
+
+@pytest.mark.parametrize('norm', ['bn', 'dnb'])
+def test_imagenet_1k_changes_the_start_and_its_eps_alone(norm):
+    """That its names load, tests/test_engine/test_preflight/test_foreign_names.py tries."""
+    a, b = (
+        flat(Config.fromfile(ROOT / f'ssdlite_mbv2_{norm}{start}_coco.py').to_dict())
+        for start in ('', '_in1k')
+    )
+    assert {key: b[key] for key in b if a.get(key) != b[key]} == {
+        '.model.backbone.norm_cfg.eps': '1e-05',
+        '.model.backbone.init_cfg.checkpoint': repr(
+            'https://download.openmmlab.com/mmclassification/v0/mobilenet_v2/'
+            'mobilenet_v2_batch256_imagenet_20200708-3b2dc3af.pth'
+        ),
+        '.allow_bn_checkpoint': 'True',
+    }
+    assert set(a) <= set(b)
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=ids)
