@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 # Before torch is imported: more threads than cores make the small models of the tests crawl.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -14,6 +15,30 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 # torch's launcher of processes takes them, and keeps them.
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+# Models whose parts were found to fit each other.
+FITTING = set()
+
+
+@pytest.fixture(autouse=True)
+def each_model_is_checked_once(monkeypatch):
+    """Send maps through each model once: it takes most of a preflight, of which tests do hundreds.
+
+    test_levels.py calls the check itself; what does not fit is checked each time.
+    """
+    preflight = sys.modules.get('dn_mmdet.engine.preflight')
+    if preflight is None:
+        return
+
+    def check_levels(run):
+        model = repr(run.cfg.model)
+        if model not in FITTING:
+            preflight.check_levels(run)
+            FITTING.add(model)
+
+    checks = (check_levels if c is preflight.check_levels else c for c in preflight.CHECKS)
+    monkeypatch.setattr(preflight, 'CHECKS', tuple(checks))
 
 
 @pytest.fixture(autouse=True)
