@@ -101,11 +101,7 @@ def _converted(model: nn.Module, place: Place, options: Mapping[str, Any]) -> nn
         layer = parts.build(DNB, **own)
     except (TypeError, ValueError) as error:
         raise type(error)(f'{place.path or "model"}: {error}') from error
-    if not parts.after:
-        return layer
-    composed = NormAct(layer, drop, act)
-    composed.training = parts.training
-    return composed
+    return NormAct(layer, drop, act) if parts.after else layer
 
 
 FOLDED = tuple(getattr(nn, name) for name in ACTIVATIONS)

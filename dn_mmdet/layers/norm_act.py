@@ -30,8 +30,9 @@ class NormAct(nn.Module):
     ):
         super().__init__()
         self.norm = norm
-        self.drop = nn.Identity() if drop is None else drop
-        self.act = nn.Identity() if act is None else act
+        self.drop = nn.Identity().train(norm.training) if drop is None else drop
+        self.act = nn.Identity().train(norm.training) if act is None else act
+        self.training = norm.training
         self._register_state_dict_hook(_flatten)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -205,12 +205,11 @@ def _keep_activations(places: list[Place], made: dict[nn.Module, nn.Module]) -> 
         name, parent = getattr(place.layer, 'activation', None), place.parent
         if name is None:
             continue
-        act = getattr(nn, name)()
+        act = getattr(nn, name)().train(place.layer.training)
         if _gave_activation(parent):
             parent.activate, parent.with_activation = act, True
         elif not isinstance(made[place.layer], NormAct):
             made[place.layer] = NormAct(made[place.layer], act=act)
-            made[place.layer].training = place.layer.training
 
 
 def _gave_activation(parent: nn.Module) -> bool:
