@@ -160,7 +160,7 @@ def _usage_table(usages: Mapping[str, Usage], boxes: Mapping[str, int | None]) -
     for name, usage in usages.items():
         numbers = [usage.images_given, usage.images]
         if usage.detection:
-            numbers += [boxes[name], usage.labels.total(), usage.ignored]
+            numbers += [boxes[name], sum(usage.labels.values()), usage.ignored]
         texts = ['' if number is None else f'{number:,}' for number in numbers]
         rows.append([name, *texts, *[''] * (5 - len(texts))])
     return markdown_table(rows)

@@ -90,7 +90,7 @@ def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[La
         args.device = usable_device(args.device or 'cpu')
         cases = [
             LayerCase(
-                shape,
+                shape=shape,
                 mode=mode,
                 layout=layout,
                 dtype=dtype,

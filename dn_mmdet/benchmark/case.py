@@ -14,9 +14,9 @@ MODES = ('train', 'eval')
 DTYPES = ('float32', 'bfloat16', 'float16')
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Case:
-    """How norms are run that take turns, and how often.
+    """How norms are run that take turns, and how often; all by keyword.
 
     Attributes:
         mode (str): 'train' for forward and backward, 'eval' for the forward pass in evaluation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import torch
@@ -33,8 +33,7 @@ class LayerCase(Case):
     The dtype is that of the input; the layer's own numbers are float32.
     """
 
-    shape: tuple[int, ...]
-    _: KW_ONLY
+    shape: tuple[int, ...] = ()
     activation: str | None = None
     device: str = 'cpu'
     repeats: int = 15

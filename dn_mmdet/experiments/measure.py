@@ -180,14 +180,20 @@ def _name(detector: Measured) -> str:
     return f'measure {detector.training.name.removeprefix("train ")}'
 
 
-@dataclass(eq=False)
 class _Measurement(ToolJob):
     """The tests of one trained detector, and its row."""
 
-    detector: Measured
-    identity: Mapping[str, Any]
-    rows: Rows
-    cache: Path | None
+    def __init__(
+        self,
+        name: str,
+        detector: Measured,
+        identity: Mapping[str, Any],
+        rows: Rows,
+        cache: Path | None,
+        **job: Any,
+    ):
+        super().__init__(name, **job)
+        self.detector, self.identity, self.rows, self.cache = detector, identity, rows, cache
 
     def run(self, report: Report, threads: int | None = None) -> str:
         """Test what is not tested yet, and add the row."""

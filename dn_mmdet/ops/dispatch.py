@@ -12,6 +12,7 @@ from torch.autograd import forward_ad
 
 from .backends import KERNELS, cpp, triton_launch
 from .backends.kernels import DTYPES
+from .torch_versions import is_compiling
 
 __all__ = ['PATHS', 'choose_path', 'eager_path', 'runs_eagerly', 'use_path']
 
@@ -75,7 +76,7 @@ def use_path(name: str) -> Iterator[None]:
 def runs_eagerly(x: Tensor) -> bool:
     """Whether ``x`` is an ordinary tensor and nothing records or transforms the computation."""
     return (
-        not torch.compiler.is_compiling()
+        not is_compiling()
         and not torch.jit.is_tracing()
         and type(x) in (Tensor, torch.nn.Parameter)
         and not torch._C._are_functorch_transforms_active()

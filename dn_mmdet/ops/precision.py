@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.fx import Proxy
 
+from .torch_versions import autocast_enabled
+
 __all__ = ['cast', 'compute_dtype', 'to_dense', 'without_autocast']
 
 
@@ -34,7 +36,7 @@ def without_autocast(x: Tensor) -> Any:
     if isinstance(x, Tensor):
         device = x.device.type
         # There is no autocast of what has no numbers, and asking for it is an error.
-        if device != 'meta' and torch.is_autocast_enabled(device):
+        if device != 'meta' and autocast_enabled(device):
             return torch.autocast(device, enabled=False)
     return nullcontext()
 

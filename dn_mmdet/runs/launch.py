@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -44,12 +43,13 @@ ITERATION = re.compile(
 METRIC = re.compile(r'(?:Epoch|Iter)\(val\)\s.*?(coco/bbox_mAP|accuracy/top1): ([\d.]+)')
 
 
-@dataclass(eq=False)
 class ToolJob(Job):
     """A job that is one of the command-line tools, in its own process."""
 
-    _process: subprocess.Popen | None = field(default=None, init=False, repr=False)
-    _stopped: bool = field(default=False, init=False, repr=False)
+    def __init__(self, name: str, **job: Any):
+        super().__init__(name, **job)
+        self._process: subprocess.Popen | None = None
+        self._stopped = False
 
     def stop(self, grace: float | None = None) -> None:
         """End the process, also from another thread than the one in :meth:`run`.
@@ -113,7 +113,6 @@ class ToolJob(Job):
         return status, lines[-1].removeprefix('error: ')
 
 
-@dataclass(eq=False)
 class Training(ToolJob):
     """A run of ``tools/train.py``.
 
@@ -122,18 +121,26 @@ class Training(ToolJob):
         config (Path): Configuration file.
         work_dir (Path): The run's own folder.
         seed (int): Of ``randomness``.
-        after (Sequence[Training]): The run whose checkpoint the backbone starts from. Defaults to
-            ().
-        cost (float): Expected seconds; the proportions count. Defaults to 1.0.
-        options (Mapping[str, Any]): Further settings, dotted key to value. Defaults to {}.
+        options (Mapping[str, Any], optional): Further settings, dotted key to value. Defaults to
+            None, for none.
+        **job: ``after`` (the run whose checkpoint the backbone starts from) and ``cost`` of
+            :class:`Job`.
     """
 
-    config: Path
-    work_dir: Path
-    seed: int
-    _: KW_ONLY
-    options: Mapping[str, Any] = field(default_factory=dict)
-    _loaded: tuple[Any, Config] | None = field(default=None, init=False, repr=False)
+    def __init__(
+        self,
+        name: str,
+        config: Path,
+        work_dir: Path,
+        seed: int,
+        *,
+        options: Mapping[str, Any] | None = None,
+        **job: Any,
+    ):
+        super().__init__(name, **job)
+        self.config, self.work_dir, self.seed = config, work_dir, seed
+        self.options = options or {}
+        self._loaded: tuple[Any, Config] | None = None
 
     @property
     def checkpoint(self) -> Path:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from mmengine.config import Config
 
@@ -53,7 +52,6 @@ def make_predictions(runs: Sequence[Run]) -> list[str]:
         raise KeyboardInterrupt('the same command continues with the runs not yet tested') from None
 
 
-@dataclass(eq=False)
 class Testing(ToolJob):
     """A run of ``tools/test.py``.
 
@@ -63,12 +61,14 @@ class Testing(ToolJob):
         checkpoint (Path): Checkpoint file.
         work_dir (Path): Folder of its logs.
         out (Path): File of the predictions.
+        **job: ``after`` and ``cost`` of :class:`Job`.
     """
 
-    config: Path
-    checkpoint: Path
-    work_dir: Path
-    out: Path
+    def __init__(
+        self, name: str, config: Path, checkpoint: Path, work_dir: Path, out: Path, **job: Any
+    ):
+        super().__init__(name, **job)
+        self.config, self.checkpoint, self.work_dir, self.out = config, checkpoint, work_dir, out
 
     @property
     def output(self) -> Path:
@@ -97,7 +97,6 @@ class Testing(ToolJob):
         return None
 
 
-@dataclass(eq=False)
 class _ValTesting(Testing):
     """The test of a run's last checkpoint on its val data."""
 
@@ -111,14 +110,15 @@ class _ValTesting(Testing):
         choose_resume(config, 'auto')
         if not config.load_from:
             raise UserError(f'{run.work_dir} has no last_checkpoint.')
-        return cls(
+        testing = cls(
             f'test {run.work_dir}',
             folder / 'test' / 'config.py',
             Path(config.load_from),
             folder / 'test',
             folder / PREDICTIONS,
-            run,
         )
+        testing.trained = run
+        return testing
 
     @property
     def done(self) -> bool:

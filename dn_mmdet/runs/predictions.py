@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..engine.checkpoint_file import SAFE_GLOBALS
+from ..engine.weights_only import NotAllowed, encode, named
 from ..utils.errors import UserError
 
 __all__ = ['PREDICTIONS', 'read_predictions']
@@ -40,10 +41,10 @@ def read_predictions(path: str | os.PathLike) -> list[dict]:
     try:
         with open(path, 'rb') as file:
             content = _Unpickler(file).load()
-    except _NotAllowed as error:
+    except NotAllowed as error:
         raise UserError(
             f'{path} is refused and none of it was run: besides predictions it contains '
-            f'{error}, which could run code when loaded.'
+            f'{error.name}, which could run code when loaded.'
         ) from error
     except OSError as error:
         raise UserError(f'{path} cannot be read ({error.strerror}).') from error
@@ -62,16 +63,12 @@ def read_predictions(path: str | os.PathLike) -> list[dict]:
     return content
 
 
-class _NotAllowed(pickle.UnpicklingError):
-    """The name in a pickle that is not on the list."""
-
-
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """The function or class of a name that the file holds."""
         found = _ALLOWED.get(f'{module}.{name}')
         if found is None:
-            raise _NotAllowed(f'{module}.{name}')
+            raise NotAllowed(f'{module}.{name}')
         return found
 
 
@@ -86,25 +83,13 @@ def _storage(data: bytes) -> Any:
     return torch.load(io.BytesIO(data), weights_only=True)
 
 
-def _encode(text: str, encoding: str) -> bytes:
-    """The bytes in a pickle of protocol 2; a codec may be code, latin-1 is not."""
-    if encoding != 'latin1':
-        raise _NotAllowed(f'_codecs.encode to {encoding}')
-    return text.encode('latin1')
-
-
 # The functions and classes that a file may name.
 _ALLOWED = {
     'torch._utils._rebuild_tensor_v2': torch._utils._rebuild_tensor_v2,
     'torch.storage._load_from_bytes': _storage,
-    '_codecs.encode': _encode,
+    '_codecs.encode': encode,
     'collections.OrderedDict': OrderedDict,
-    **{item[1]: item[0] for item in SAFE_GLOBALS if isinstance(item, tuple)},
-    **{
-        f'{item.__module__}.{item.__qualname__}': item
-        for item in SAFE_GLOBALS
-        if not isinstance(item, tuple)
-    },
+    **named(SAFE_GLOBALS),
 }
 # The stand-in for getattr is for checkpoints; predictions call none.
 del _ALLOWED['builtins.getattr']

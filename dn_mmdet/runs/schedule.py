@@ -6,8 +6,8 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,7 +20,6 @@ __all__ = ['Call', 'Job', 'Report', 'run_all', 'threads_each']
 Report = Callable[[float, str], None]
 
 
-@dataclass(eq=False)
 class Job:
     """What :func:`run_all` asks of a job: subclasses say how it runs, and what else is theirs.
 
@@ -30,10 +29,8 @@ class Job:
         cost (float): Expected seconds on some machine; the proportions count. Defaults to 1.0.
     """
 
-    name: str
-    _: KW_ONLY
-    after: Sequence[Job] = ()
-    cost: float = 1.0
+    def __init__(self, name: str, *, after: Sequence[Job] = (), cost: float = 1.0):
+        self.name, self.after, self.cost = name, after, cost
 
     @property
     def done(self) -> bool:
@@ -80,15 +77,18 @@ class Job:
         """
 
 
-@dataclass(eq=False)
 class Call(Job):
     """A function that this process calls; it cannot be stopped from another thread.
 
     Args:
+        name (str): As in :class:`Job`.
         function (Callable[[Report], str | None]): As :meth:`Job.run`.
+        **job: ``after`` and ``cost`` of :class:`Job`.
     """
 
-    function: Callable[[Report], str | None]
+    def __init__(self, name: str, function: Callable[[Report], str | None], **job: Any):
+        super().__init__(name, **job)
+        self.function = function
 
     def run(self, report: Report, threads: int | None = None) -> str | None:
         """Call it."""

@@ -69,7 +69,7 @@ def kept(model):
         graph += [following for following, _ in node.next_functions]
         for name in dir(node):
             saved = getattr(node, name) if name.startswith('_raw_saved_') else ()
-            for each in saved if isinstance(saved, list | tuple) else [saved]:
+            for each in saved if isinstance(saved, (list, tuple)) else [saved]:
                 tensor = getattr(each.data, 'x', each.data)  # What an output is made anew from.
                 if isinstance(tensor, torch.Tensor):
                     storage = tensor.untyped_storage()

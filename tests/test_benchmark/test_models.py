@@ -297,21 +297,27 @@ def test_what_a_norm_means(norm, fold, path, monkeypatch):
 def test_a_detector_trains_on_boxes_and_an_optimizer_may_step():
     config = str(configs_root() / 'digits/ssdlite_mbv2_dnb_digits.py')
     for optimizer in (False, True):
-        subject = build_subject(ModelCase(config, batch=2, size=64, optimizer=optimizer), 'BN', CPU)
+        subject = build_subject(
+            ModelCase(model=config, batch=2, size=64, optimizer=optimizer), 'BN', CPU
+        )
         loss = subject.forward()
         assert loss.requires_grad and 1 < loss.item() < 1000
         subject.step()
-    outputs = build_subject(ModelCase(config, mode='eval', batch=2, size=64), 'SEBN', CPU).forward()
+    outputs = build_subject(
+        ModelCase(model=config, mode='eval', batch=2, size=64), 'SEBN', CPU
+    ).forward()
     assert len(outputs) == 2 and not outputs[0][0].requires_grad
 
 
 def test_models_that_cannot_be_measured(tmp_path):
     def config(text):
         (tmp_path / 'config.py').write_text(text)
-        return ModelCase(str(tmp_path / 'config.py'), batch=1, size=32, norms=('DNB-recompute',))
+        return ModelCase(
+            model=str(tmp_path / 'config.py'), batch=1, size=32, norms=('DNB-recompute',)
+        )
 
     with pytest.raises(UserError, match='there is no configuration file'):
-        measure_case(ModelCase('missing.py'), CPU)
+        measure_case(ModelCase(model='missing.py'), CPU)
     with pytest.raises(UserError, match='no model.backbone'):
         measure_case(config("model = dict(type='ImageClassifier')"), CPU)
     resnet = "dict(type='ResNetDN', depth=18, base_channels=4, out_indices=(3, ))"
@@ -322,7 +328,9 @@ def test_models_that_cannot_be_measured(tmp_path):
     with pytest.raises(UserError, match='batch 1 at 32.*does not run .*more than 1 value'):
         measure_case(cell, CPU)
     found = measure_case(
-        ModelCase(cell.model, mode='eval', batch=1, size=32, norms=cell.norms, repeats=1, warmup=0),
+        ModelCase(
+            model=cell.model, mode='eval', batch=1, size=32, norms=cell.norms, repeats=1, warmup=0
+        ),
         CPU,
     )
     assert found['left_out'] == {'DNB-recompute': 'ResNetDN folds no activation into its norms'}

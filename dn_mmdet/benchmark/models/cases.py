@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import product
 
 from ...utils.python39 import zip_strict
@@ -80,7 +80,6 @@ class ModelCase(Case):
     """
 
     model: str = MOBILENET
-    _: KW_ONLY
     batch: int = 8
     size: int = 224
     norms: tuple[str, ...] = tuple(NORMS)

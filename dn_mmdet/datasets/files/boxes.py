@@ -87,7 +87,7 @@ class UnusedBoxes:
         return whole
 
     def __len__(self) -> int:
-        return self.counts.total()
+        return sum(self.counts.values())
 
     def __str__(self) -> str:
         known = [reason for reason in REASONS if reason in self.counts]

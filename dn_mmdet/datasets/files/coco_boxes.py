@@ -49,7 +49,7 @@ class CocoBoxes:
 
     def errors(self) -> Iterator[str]:
         """Yield a sentence if nothing is left of the boxes, or nothing of those of a class."""
-        total = self.given.total()
+        total = sum(self.given.values())
         if not total:
             yield (
                 f'{self.path} lists {self.images} images and no annotation of the classes, so '
@@ -77,7 +77,7 @@ class CocoBoxes:
 
     def parts_lost(self) -> Iterator[str]:
         """Yield a note on boxes that do not count."""
-        total = self.given.total()
+        total = sum(self.given.values())
         lost = 'cannot be found, and lower mAP' if self.coco_eval else 'are not used'
         for boxes, what in ((self.unused, lost), (self.left_out, 'are left out of the evaluation')):
             if boxes:

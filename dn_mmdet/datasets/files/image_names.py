@@ -65,7 +65,7 @@ def find_misnamed(folder: str, missing: Sequence[str], every: bool = False) -> s
     advice, count = counts.most_common(1)[0]
     name, found = examples[advice]
     more = f' (and so for {count - 1} more)' if count > 1 else ''
-    rest = '; the others are not there' if counts.total() < len(missing) else ''
+    rest = '; the others are not there' if sum(counts.values()) < len(missing) else ''
     return f'{name!r} is missing, but {found!r} is there{more}: {advice}{rest}'
 
 

@@ -223,7 +223,7 @@ def judge_voc_boxes(
             counts = boxes.unused, boxes.unused_of.setdefault(name, UnusedBoxes())
             for lost in (boxes.left_out,) if harmless else counts:
                 lost.add(reason, f'in {image.id}.xml', entry.written)
-    total = boxes.given.total()
+    total = sum(boxes.given.values())
     if len(outside) > FEW * total:
         boxes.notes.append(
             f'{len(outside)} of {total} boxes in {path} reach out of their image (the first in '

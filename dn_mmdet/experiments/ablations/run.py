@@ -10,7 +10,6 @@ import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -117,15 +116,22 @@ def _end(pool: ProcessPoolExecutor) -> None:
         child.terminate()
 
 
-@dataclass(eq=False)
 class _CellJob(Job):
     """A cell that one of the worker processes trains."""
 
-    cell: AblationCell
-    test_batches: Collection[int]
-    results: AblationResults
-    out: Path
-    pool: ProcessPoolExecutor
+    def __init__(
+        self,
+        name: str,
+        cell: AblationCell,
+        test_batches: Collection[int],
+        results: AblationResults,
+        out: Path,
+        pool: ProcessPoolExecutor,
+        **job: Any,
+    ):
+        super().__init__(name, **job)
+        self.cell, self.test_batches, self.results = cell, test_batches, results
+        self.out, self.pool = out, pool
 
     @classmethod
     def of(cls, cell: AblationCell, test_batches: Collection[int], *context: Any) -> _CellJob:
