@@ -1,5 +1,7 @@
 """MobileNetV2 for dynamic norms: paper Sec. 4.1 (classification) and 4.3 (SSDLite's backbone)."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -12,6 +14,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ..ops import recompute_outputs
+from ..ops.torch_versions import is_compiling
+from ..utils.python39 import zip_strict
 from .arguments import (
     check_expansion_indices,
     check_int,
@@ -106,8 +110,8 @@ class MobileNetV2DN(MobileNetV2):
         # What the inherited constructor builds: expansion, channels, blocks, stride of a stage.
         self.arch_settings = [
             [expansion, channels, blocks, stride]
-            for (expansion, channels, _, _), blocks, stride in zip(
-                MobileNetV2.arch_settings, num_blocks, strides, strict=True
+            for (expansion, channels, _, _), blocks, stride in zip_strict(
+                MobileNetV2.arch_settings, num_blocks, strides
             )
         ]
         super().__init__(
@@ -145,7 +149,7 @@ class MobileNetV2DN(MobileNetV2):
             self.fold_activation == 'recompute'
             and not self.with_cp
             and torch.is_grad_enabled()
-            and not torch.compiler.is_compiling()
+            and not is_compiling()
         )
         with recompute_outputs() if recompute else nullcontext():
             return self._forward(x)
@@ -165,7 +169,7 @@ class MobileNetV2DN(MobileNetV2):
                     outs.append(x)
         return tuple(outs)
 
-    def train(self, mode: bool = True) -> 'MobileNetV2DN':
+    def train(self, mode: bool = True) -> MobileNetV2DN:
         """Set the mode, keep what is frozen in evaluation, and return the module."""
         super().train(mode)
         return self  # mmdet's returns None, and so would eval()

@@ -1,5 +1,7 @@
 """Reading a checkpoint file that nobody vouches for: its tensors, and none of its code."""
 
+from __future__ import annotations
+
 import os
 import pickletools
 import re
@@ -14,11 +16,11 @@ import numpy as np
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.runner import CheckpointLoader, checkpoint
-from numpy.dtypes import Float32DType, Float64DType, Int64DType
 from torch import Tensor
 
 from ..layers.state import rekeyed
 from ..utils.errors import UserError
+from .weights_only import allow_globals
 
 try:
     from numpy._core.multiarray import _reconstruct, scalar
@@ -60,9 +62,7 @@ SAFE_GLOBALS = [
     (_statistics_method, 'builtins.getattr'),
     np.ndarray,
     np.dtype,
-    Float32DType,
-    Float64DType,
-    Int64DType,
+    *(type(np.dtype(name)) for name in ('float32', 'float64', 'int64')),
     (_reconstruct, 'numpy._core.multiarray._reconstruct'),
     (_reconstruct, 'numpy.core.multiarray._reconstruct'),
     (scalar, 'numpy._core.multiarray.scalar'),
@@ -145,7 +145,11 @@ def register_safe_globals() -> None:
     replaced: it would allow the real ``getattr``, take its list away from torch's afterwards, and
     load without ``weights_only`` what the list does not cover.
     """
-    torch.serialization.add_safe_globals(SAFE_GLOBALS)
+    # torch 2.4 and 2.5 have a list, without names.
+    if hasattr(torch.serialization, 'get_unsafe_globals_in_checkpoint'):
+        torch.serialization.add_safe_globals(SAFE_GLOBALS)
+    else:
+        allow_globals(SAFE_GLOBALS)
     if hasattr(checkpoint, '_safe_torch_load'):
         checkpoint._safe_torch_load = _load
 
