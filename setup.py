@@ -77,7 +77,7 @@ def _operators():
     return {
         'ext_modules': [extension],
         'cmdclass': {'build_ext': BuildOperators},
-        'options': {'bdist_wheel': {'py_limited_api': 'cp310'}},
+        'options': {'bdist_wheel': {'py_limited_api': 'cp39'}},
     }
 
 

@@ -1,6 +1,7 @@
-"""Which Python and which OpenMMLab packages dn_mmdet runs on, checked when it is imported.
+"""Which Python, torch and OpenMMLab packages dn_mmdet runs on, checked when it is imported.
 
-The ranges are those of the extras `mmdet` and `fork` in setup.cfg; a test holds the two together.
+The ranges are those of setup.cfg, the packages' of its extras `mmdet` and `fork`; a test holds the
+two together.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ __all__ = [
 
 ROOT = Path(__file__).resolve().parents[2]
 
-SUPPORTED_PYTHON = '>=3.10,<3.13'
+SUPPORTED_PYTHON = '>=3.9,<3.13'
 
 # Import name -> supported ranges: OpenMMLab's own releases first, then those of the maintained
 # fork (onedl-*), which keeps the import names.
 SUPPORTED_VERSIONS = {
+    'torch': ('>=2.1',),
     'mmengine': ('>=0.10.3,<0.11',),
     'mmcv': ('>=2.0.0,<2.2.0', '>=2.3.6,<2.4.0'),
     'mmdet': ('>=3.3.0,<3.4.0', '>=3.5.1,<3.6.0'),
@@ -55,7 +57,7 @@ def check_python(version: str | None = None) -> None:
 
 
 def check_versions(versions: Mapping[str, str | None] | None = None) -> None:
-    """Refuse an OpenMMLab package of an unsupported version.
+    """Refuse torch or an OpenMMLab package of an unsupported version.
 
     A package that is not installed is not an error here: the layers work with torch alone.
 
@@ -78,7 +80,7 @@ def check_versions(versions: Mapping[str, str | None] | None = None) -> None:
 
 
 def installed_version(name: str) -> str | None:
-    """The version of an OpenMMLab package, or None where it is not installed.
+    """The version of torch or an OpenMMLab package, or None where it is not installed.
 
     Read as text from its version.py: importing mmdet next to a wrong mmcv fails before we could
     say what to do.

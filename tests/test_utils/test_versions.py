@@ -17,14 +17,14 @@ from dn_mmdet.utils.versions import (
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize('version', ['3.9.18', '3.13.0', '2.7.18'])
+@pytest.mark.parametrize('version', ['3.8.18', '3.13.0', '2.7.18'])
 def test_wrong_python_is_refused_in_one_sentence(version):
     words = rf'needs Python .*, but this is {re.escape(version)}: create'
     with pytest.raises(ImportError, match=words):
         check_python(version)
 
 
-@pytest.mark.parametrize('version', ['3.10.0', '3.11.7', '3.12.1'])
+@pytest.mark.parametrize('version', ['3.9.2', '3.10.0', '3.11.7', '3.12.1'])
 def test_supported_python_passes(version):
     check_python(version)
 
@@ -32,6 +32,7 @@ def test_supported_python_passes(version):
 @pytest.mark.parametrize(
     'name, version',
     [
+        ('torch', '2.0.1'),
         ('mmcv', '2.2.0'),
         ('mmcv', '1.7.2'),
         ('mmdet', '2.28.2'),
@@ -52,7 +53,7 @@ def test_unsupported_package_is_named_with_a_remedy(name, version):
 @pytest.mark.parametrize(
     'versions',
     [
-        dict(mmengine='0.10.7', mmcv='2.1.0', mmdet='3.3.0'),
+        dict(torch='2.1.2+cu121', mmengine='0.10.7', mmcv='2.1.0', mmdet='3.3.0'),
         dict(mmengine='0.10.12', mmcv='2.3.6', mmdet='3.5.1'),
         dict(mmengine='0.10.7', mmcv=None, mmdet=None),
     ],
@@ -85,6 +86,7 @@ def test_setup_cfg_and_the_code_name_the_same_ranges():
     config.read(ROOT / 'setup.cfg')
     assert config['options']['python_requires'] == SUPPORTED_PYTHON
     extras = config['options.extras_require']
+    needed = config['options']['install_requires'].split()
     official = dict(re.match(r'(\w+)(.*)', line).groups() for line in extras['mmdet'].split())
     fork = dict(
         re.match(r'onedl-(\w+)(.*)', line).groups()
@@ -92,16 +94,24 @@ def test_setup_cfg_and_the_code_name_the_same_ranges():
         if line.startswith('onedl')
     )
     fork['mmdet'] = fork.pop('mmdetection')
+    torch, *_ = (line for line in needed if line.startswith('torch'))
+    assert torch == f'torch{SUPPORTED_VERSIONS["torch"][0]}'
     for name, ranges in SUPPORTED_VERSIONS.items():
+        if name == 'torch':
+            continue
         assert ranges[0] == official[name]
         # The fork's mmengine keeps to the same line of versions.
         assert fork[name] in ranges or name == 'mmengine'
 
 
-def test_import_with_an_unsupported_mmcv_says_what_to_do(tmp_path):
-    (tmp_path / 'mmcv').mkdir()
-    (tmp_path / 'mmcv' / '__init__.py').write_text('')
-    (tmp_path / 'mmcv' / 'version.py').write_text("__version__ = '1.7.0'\n")
+@pytest.mark.parametrize(
+    ('name', 'version', 'supported'),
+    [('mmcv', '1.7.0', '>=2.0.0,<2.2.0'), ('torch', '2.0.1+cpu', '>=2.1')],
+)
+def test_import_with_an_unsupported_package_says_what_to_do(name, version, supported, tmp_path):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / '__init__.py').write_text('raise SystemError("imported")')
+    (tmp_path / name / 'version.py').write_text(f'__version__ = {version!r}\n')
     ended = subprocess.run(
         [sys.executable, '-c', 'import dn_mmdet'],
         capture_output=True,
@@ -111,7 +121,8 @@ def test_import_with_an_unsupported_mmcv_says_what_to_do(tmp_path):
         check=False,
     )
     assert ended.returncode != 0
-    assert 'ImportError: dn_mmdet supports mmcv >=2.0.0,<2.2.0' in ended.stderr.splitlines()[-1]
+    sentence = f'ImportError: dn_mmdet supports {name} {supported}'
+    assert sentence in ended.stderr.splitlines()[-1]
 
 
 def test_layers_need_torch_alone():
