@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import torch
 from mmcv.transforms import LoadAnnotations
@@ -33,7 +33,9 @@ from .model import load_model
 
 __all__ = ['find_images', 'image_pipeline', 'visualize_affine']
 
-Entries = Sequence[tuple[Tensor, Tensor, Tensor | None]]  # of one layer, as record_affine has them
+Entries = Sequence[
+    tuple[Tensor, Tensor, Optional[Tensor]]
+]  # of one layer, as record_affine has them
 
 
 def visualize_affine(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 # alpha and lambda of a forward pass, each (N, C), and hidden units, (N, H), if there are any.
-Entry = tuple[Tensor, Tensor, Tensor | None]
+Entry = tuple[Tensor, Tensor, Optional[Tensor]]
 
 # A unit of the SC-Module this near 0 or 1 has hardly a gradient; one whose values over the images
 # differ by less than this says the same of every image.

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from .precision import cast
+from .torch_versions import all_gather_single
 
 __all__ = [
     'SharedMoments',
@@ -59,7 +60,7 @@ def merge_moments(
     own = torch.cat((mean, var, mean.new_full((1,), count))) if count else mean.new_zeros(2 * c + 1)
     world = dist.get_world_size(group)
     every = own.new_empty(world * (2 * c + 1))
-    _all_gather(every, own, group=group)
+    all_gather_single(every, own, group)
     means, variances, counts = every.view(world, -1).double().split((c, c, 1), dim=1)
     total = counts.sum()
     # With more values in this process there is no need to ask, which would wait for the device.
@@ -175,9 +176,3 @@ class _SumOver(torch.autograd.Function):
     @staticmethod
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
         return _SumOver.apply(gradient, ctx.group), None
-
-
-def _all_gather(every: Tensor, own: Tensor, group: dist.ProcessGroup) -> None:
-    # The newer name of the same; the older one warns where both exist.
-    gather = getattr(dist, 'all_gather_single', None) or dist.all_gather_into_tensor
-    gather(every, own, group=group)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import torch
+import torch.distributed as dist
+from torch import Tensor
 
-__all__ = ['autocast_enabled', 'is_compiling']
+__all__ = ['all_gather_single', 'autocast_enabled', 'is_compiling']
 
 if hasattr(torch.compiler, 'is_compiling'):
     is_compiling = torch.compiler.is_compiling
@@ -22,3 +24,13 @@ if hasattr(torch, 'get_autocast_dtype'):
     autocast_enabled = torch.is_autocast_enabled
 else:  # before 2.4, where it takes no argument
     autocast_enabled = _autocast_enabled
+
+
+def all_gather_single(every: Tensor, own: Tensor, group: dist.ProcessGroup) -> None:
+    """Fill ``every``, of one dimension, with the ``own`` of all processes of a group."""
+    if hasattr(dist, 'all_gather_single'):
+        dist.all_gather_single(every, own, group=group)
+    elif dist.get_backend(group) == 'gloo':  # Before 2.4 it cannot do the other.
+        dist.all_gather(list(every.chunk(dist.get_world_size(group))), own, group=group)
+    else:
+        dist.all_gather_into_tensor(every, own, group=group)

@@ -8,7 +8,7 @@ from .planned import DatasetContent, PlannedDataset, PlannedRun
 
 __all__ = ['DatasetCheck', 'check_dataset', 'check_datasets', 'register_dataset_check']
 
-DatasetCheck = Callable[[PlannedDataset], DatasetContent | None]
+DatasetCheck = Callable[[PlannedDataset], Optional[DatasetContent]]
 _CHECKS: dict[str, list[DatasetCheck]] = {}
 
 
