@@ -1,6 +1,7 @@
 """The checks of data sets: where one is registered, and how they are run."""
 
 from collections.abc import Callable, Sequence
+from typing import Optional
 
 from ...utils.errors import UserError
 from .class_list import check_class_list
