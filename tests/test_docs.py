@@ -14,7 +14,7 @@ from dn_mmdet.engine import load_config
 from dn_mmdet.engine.preflight import run_preflight
 from dn_mmdet.engine.preflight.registries import config_scope
 from dn_mmdet.engine.run import prepare_process
-from dn_mmdet.layers import DNB
+from dn_mmdet.layers import DNB, convert_batchnorm
 from tests.helpers.layouts import write_layout
 
 ROOT = Path(__file__).parents[1]
@@ -63,6 +63,26 @@ def test_plain_torch_of_the_layers_page():
     exec(block, scope)
     assert type(scope['model'][1]).__name__ == 'DNB'
     assert scope['layer'](torch.randn(2, 64, 4, 4)).shape == (2, 64, 4, 4)
+
+
+def test_conversion_and_back_of_the_layers_page():
+    there, back = (
+        next(code for code in code_blocks(ROOT / 'docs/layers.md') if text in code)
+        for text in ('where=', 'revert_to')
+    )
+    norms = {name: torch.nn.BatchNorm2d(8) for name in ('bn', 'norm')}
+    neck = torch.nn.ModuleDict({'level': torch.nn.ModuleDict(norms)})
+    backbone = torch.nn.Sequential(torch.nn.BatchNorm2d(8))
+    scope = {'model': torch.nn.ModuleDict({'backbone': backbone, 'neck': neck})}
+    scope |= {'convert_batchnorm': convert_batchnorm, 'images': []}
+    exec(there, scope)
+    assert [type(layer) for layer in (backbone[0], *neck['level'].values())] == [
+        DNB,
+        DNB,
+        torch.nn.BatchNorm2d,
+    ]
+    exec(back, scope)
+    assert {m.error for m in scope['movement'].values()} == {0.0}
 
 
 def test_second_derivative_of_the_layers_page():

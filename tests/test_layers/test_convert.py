@@ -518,10 +518,14 @@ def test_frozen_batch_norm_of_torchvision():
 
 
 @pytest.mark.parametrize('name', ['mobilenetv2_050', 'efficientnet_b0'])
-def test_models_of_timm(name):
+@pytest.mark.parametrize('frozen', [False, True])
+def test_models_of_timm(name, frozen):
     timm = pytest.importorskip('timm')
     model = randomize(timm.create_model(name, num_classes=3, drop_rate=0.0))
-    assert_converted_and_back(model, timm.layers.BatchNormAct2d)
+    kind = timm.layers.BatchNormAct2d
+    if frozen:
+        model, kind = timm.layers.freeze_batch_norm_2d(model), timm.layers.FrozenBatchNormAct2d
+    assert_converted_and_back(model, kind)
 
 
 def assert_converted_and_back(model, kind):
