@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..ops import recompute_outputs
 from ..ops.torch_versions import is_compiling
 from ..utils.python39 import zip_strict
+from ..weights.translate import places
 from .arguments import (
     check_expansion_indices,
     check_int,
@@ -43,7 +44,8 @@ class MobileNetV2DN(MobileNetV2):
     expansion of its first block, ``frozen_stages`` puts the stem in evaluation too, reaches the
     last convolution and holds from the start, what lies behind the last output is not run, the
     image may have other channels than 3, strides and depths of the stages may be chosen, DN-B does
-    the activation behind it, and bad arguments raise errors that name them.
+    the activation behind it, weights with mmpretrain's names of the blocks load too, and bad
+    arguments raise errors that name them.
 
     Args:
         widen_factor (float): Multiplies every width; the last convolution keeps 1280 channels
@@ -173,6 +175,16 @@ class MobileNetV2DN(MobileNetV2):
         """Set the mode, keep what is frozen in evaluation, and return the module."""
         super().train(mode)
         return self  # mmdet's returns None, and so would eval()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        # mmpretrain, whose ImageNet weights runs start from, numbers the convolutions of a block.
+        if any(key.startswith(f'{prefix}layer1.0.conv.') for key in state_dict):
+            known = places('mmpretrain', self.state_dict())
+            for key in list(state_dict):
+                place, _, name = key.removeprefix(prefix).rpartition('.')
+                if key.startswith(prefix) and place in known:
+                    state_dict[f'{prefix}{known[place]}.{name}'] = state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _freeze_stages(self) -> None:
         # mmdet takes the stem's gradients away but leaves its running statistics moving, and it

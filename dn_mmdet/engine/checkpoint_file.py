@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..layers.state import rekeyed
 from ..utils.errors import UserError
+from ..weights.keras_files import SUFFIXES
 from .weights_only import allow_globals
 
 try:
@@ -97,6 +98,12 @@ def read_checkpoint(path: str, source: str, remedy: str = 'check the path') -> M
     if not os.path.isfile(local):
         what = 'is a folder' if os.path.isdir(local) else 'does not exist'
         raise UserError(f'the checkpoint {path} of {source} {what}: {remedy}.')
+    if local.lower().endswith(SUFFIXES):
+        raise UserError(
+            f'{path} of {source} is not a checkpoint of torch: if it holds weights of Keras, '
+            'convert it with `python tools/model_converters/bn_to_dnb.py CONFIG '
+            f'{path}`, which says how to use what it writes.'
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
