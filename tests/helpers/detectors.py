@@ -15,7 +15,7 @@ from mmengine.registry import init_default_scope
 
 import dn_mmdet  # noqa: F401
 
-DNB = dict(type='DNB', r=16, g='oup')
+DNB_16 = dict(type='DNB', r=16, g='oup')
 BATCH_NORMS = ('BN', 'BN2d', 'SyncBN', 'MMSyncBN')
 CONFIGS = os.path.join(os.path.dirname(mmdet.__file__), '.mim', 'configs')
 
@@ -27,7 +27,7 @@ def _config(name):
     return Config.fromfile(os.path.join(CONFIGS, name))
 
 
-def model_config(name, norm=DNB):
+def model_config(name, norm=DNB_16):
     """The model of a configuration without pretrained weights, with a norm for its BatchNorms."""
     model = deepcopy(_config(name).model)
     exchange(model, norm)
