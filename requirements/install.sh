@@ -10,14 +10,14 @@ cd "$(dirname "$0")/.."
 fail() { echo "error: $*" >&2; exit 1; }
 say() { echo "[install] $*"; }
 
-# --- The stacks: the Pythons that each takes, the most tried first; its mmcv; its extra in
+# --- The stacks: the Pythons on which each was tried, the first choice first; its mmcv; its extra in
 # setup.cfg; what its tests can use besides.
 STACK=${STACK:-default}
 more=()
 case $STACK in
   default) pythons=(3.11) mmcv=mmcv extra=mmdet ;;
-  classic) pythons=(3.11 3.10 3.9) mmcv=mmcv extra=mmdet more=(torchvision timm mmpretrain) ;;
-  onedl) pythons=(3.11 3.12) mmcv=onedl-mmcv extra=fork ;;
+  classic) pythons=(3.11) mmcv=mmcv extra=mmdet more=(torchvision timm mmpretrain) ;;
+  onedl) pythons=(3.11) mmcv=onedl-mmcv extra=fork ;;
   *) fail "there is no stack '$STACK': set STACK to default, classic or onedl." ;;
 esac
 [ "$STACK" = default ] && own= || own=-$STACK
