@@ -21,7 +21,7 @@ from torch import Tensor
 from ..layers.state import rekeyed
 from ..utils.errors import UserError
 from ..weights.keras_files import SUFFIXES
-from .weights_only import allow_globals
+from .weights_only import allow_globals, named
 
 try:
     from numpy._core.multiarray import _reconstruct, scalar
@@ -69,6 +69,8 @@ SAFE_GLOBALS = [
     (scalar, 'numpy._core.multiarray.scalar'),
     (scalar, 'numpy.core.multiarray.scalar'),
 ]
+# Their names, and those that a pickle of protocol 2 has for them.
+SAFE_NAMES = {*named(SAFE_GLOBALS), '__builtin__.getattr', '_codecs.encode'}
 
 # Names that every file of tensors has; torch's own list of them is not public.
 OF_TENSORS = re.compile(
@@ -250,7 +252,7 @@ def _foreign_names(path: str) -> list[str]:
                 found.append(arg.replace(' ', '.'))
             elif op.name == 'STACK_GLOBAL':
                 found.append('.'.join(texts[-2:]))
-    return [name for name in found if not OF_TENSORS.fullmatch(name)]
+    return [name for name in found if not OF_TENSORS.fullmatch(name) and name not in SAFE_NAMES]
 
 
 def _load(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:

@@ -11,6 +11,7 @@ import functools
 import os
 import pickle
 import tarfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
@@ -72,7 +73,6 @@ def encode(text: str, encoding: str) -> bytes:
 # Dtypes and classes of tensors that torch 2.1 leaves out of its list.
 _allowed: dict[str, Any] = {
     '_codecs.encode': encode,
-    '__builtin__.set': set,
     'builtins.set': set,
     'torch.device': torch.device,
     **{str(value): value for value in vars(torch).values() if isinstance(value, torch.dtype)},
@@ -92,6 +92,9 @@ class _Unpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """The function or class of a name that the file holds."""
         known = {**_get_allowed_globals(), **_allowed}
+        if self.proto < 3:  # The names are those of Python 2.
+            module, name = NAME_MAPPING.get((module, name), (module, name))
+            module = IMPORT_MAPPING.get(module, module)
         if f'{module}.{name}' not in known:
             raise NotAllowed(f'{module}.{name}')
         return known[f'{module}.{name}']
