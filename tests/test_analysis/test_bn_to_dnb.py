@@ -11,6 +11,7 @@ from mmengine.runner import load_checkpoint
 
 from dn_mmdet.analysis.bn_to_dnb import bn_to_dnb
 from dn_mmdet.engine import load_config, run_preflight
+from dn_mmdet.runs import publish
 from tests.helpers.foreign import as_keras, as_mmpretrain, as_torchvision, randomized
 from tests.helpers.tiny import CLASSES, write_classifier, write_config
 from tests.helpers.tool_runs import place, refused  # noqa: F401
@@ -100,10 +101,13 @@ def test_backbone_of_a_detector(name, here, weights, capsys):
 
 def test_whole_classifier_and_the_same_bytes(here):
     out = bn_to_dnb('classifier.py', 'torchvision.pth', 'a/one.pth')
+    torch.rand(1)  # the process may have drawn numbers
     again = bn_to_dnb('classifier.py', 'torchvision.pth', 'two.pth')
     assert out.read_bytes() == again.read_bytes()
     given, state = torch.load('torchvision.pth'), loaded(out)['state_dict']
     assert torch.equal(state['fc.weight'], given['classifier.1.weight'])
+    # What is known of the training stays when it is published.
+    assert loaded(publish(again, 'published'))['meta']['training']['eps'] == 1e-5
     assert set(state) == set(MODELS.build(load_config('classifier.py').model).state_dict())
 
 
