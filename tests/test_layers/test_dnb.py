@@ -12,6 +12,7 @@ from tests.helpers import equations
 from tests.helpers.layer_maps import assert_equals_equations, random_maps, randomize, trained_bn
 from tests.helpers.library import NEEDS_LIBRARY
 from tests.helpers.tolerances import assert_near
+from tests.helpers.torch_versions import FLOAT16
 
 SHAPES = [(4, 24, 5, 7), (3, 32, 1, 1), (1, 16, 6, 6), (3, 40, 33, 32)]
 
@@ -212,7 +213,7 @@ def test_autocast_contract(training):
     assert layer.sc.fc1_weight.grad.dtype == torch.float32
 
 
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('dtype', [FLOAT16, torch.bfloat16])
 @pytest.mark.parametrize('training', [True, False])
 def test_layer_converted_to_half_precision(training, dtype, path):
     layer = randomize(DNB(24, r=4)).train(training).to(dtype)

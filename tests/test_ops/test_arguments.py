@@ -9,6 +9,7 @@ from dn_mmdet.ops import dynamic_batch_norm, use_path
 from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.layer_maps import random_maps
 from tests.helpers.library import NEEDS_LIBRARY
+from tests.helpers.torch_versions import VERSION
 
 C = 6
 PATHS = ['reference', 'aten', pytest.param('cpp', marks=NEEDS_LIBRARY)]
@@ -66,6 +67,8 @@ def test_words_of_batch_norm(changed, training):
     except (RuntimeError, ValueError) as error:
         expected = type(error), str(error)
     else:
+        if [*changed.values()] == [None] and VERSION < (2, 6):
+            pytest.skip(f'torch {torch.__version__} takes one running statistic alone')
         dynamic_batch_norm(**given, training=training)
         return
     if given['x'].shape[1] != C:
