@@ -8,6 +8,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from dn_mmdet.ops.backends import cpp
 from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.library import NEEDS_LIBRARY
+from tests.helpers.torch_versions import needs_torch
 
 pytestmark = NEEDS_LIBRARY
 
@@ -84,6 +85,7 @@ def test_another_signature_is_another_interface():
 
 
 @pytest.mark.filterwarnings('ignore::DeprecationWarning')
+@needs_torch((2, 4), 'has no opcheck')
 @pytest.mark.parametrize('number', range(len(calls())))
 def test_opcheck(number):
     for dtype, layout in [(torch.float32, LAYOUTS[0]), (torch.bfloat16, LAYOUTS[1])]:

@@ -13,6 +13,7 @@ from dn_mmdet.ops.backends import cpp
 from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.library import NEEDS_LIBRARY
 from tests.helpers.tolerances import assert_near
+from tests.helpers.torch_versions import needs_torch
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 # Blocks of 4096 places or 256 rows, vectors of 4 to 32 numbers, and what is left of each.
@@ -134,7 +135,7 @@ def test_what_is_not_finite_propagates_as_in_the_reference(value, training, layo
 @pytest.mark.parametrize('dtype', cpp.DTYPES[1:])
 def test_conversions_of_half_precision(dtype):
     # Every number there is, through float32 and back; adding 0 makes +0 of -0.
-    x = torch.arange(2**16, dtype=torch.int32).to(torch.uint16).view(dtype).view(1, 256, 16, 16)
+    x = torch.arange(-(2**15), 2**15, dtype=torch.int16).view(dtype).view(1, 256, 16, 16)
     one, zero = torch.ones(1, 256), torch.zeros(1, 256)
     torch.testing.assert_close(
         cpp.plane_affine(x, one, zero), x + 0, rtol=0, atol=0, equal_nan=True
@@ -235,6 +236,7 @@ def test_inplace_activation_behind(layout):
 
 
 @NEEDS_LIBRARY
+@needs_torch((2, 4), 'has no opcheck')
 @pytest.mark.filterwarnings('ignore::DeprecationWarning')
 def test_fake_tensors_and_schemas():
     x, dy = maps((2, 3, 4, 5)), maps((2, 3, 4, 5), seed=2)
