@@ -34,14 +34,14 @@ Tensor shape_of_affine(const Tensor& x, const Tensor&, const Tensor&, const Rang
 }
 
 std::tuple<Tensor, Tensor> shapes_of_products(
-    const Tensor&, const Tensor& x, const Tensor&, const std::optional<Tensor>&,
-    const std::optional<Tensor>&, const Range&) {
+    const Tensor&, const Tensor& x, const Tensor&, const Optional<Tensor>&,
+    const Optional<Tensor>&, const Range&) {
   return {shape_per_plane(x), shape_per_plane(x)};
 }
 
 Tensor shape_of_gradient(
     const Tensor&, const Tensor& x, const Tensor&, const Tensor&, const Tensor&,
-    const std::optional<Tensor>&, const Range&) {
+    const Optional<Tensor>&, const Range&) {
   return at::empty_like(x);
 }
 

@@ -5,11 +5,24 @@
 #include <tuple>
 
 #include <ATen/core/Tensor.h>
+#include <torch/version.h>
+
+#if TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR < 5
+#include <c10/util/Optional.h>
+#endif
 
 namespace dn_mmdet {
 
 using at::Tensor;
-using Range = std::optional<at::ArrayRef<double>>;
+// The class that the signatures of operators may have; it has become the standard library's.
+#if TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR < 5
+template <class T>
+using Optional = c10::optional<T>;
+#else
+template <class T>
+using Optional = std::optional<T>;
+#endif
+using Range = Optional<at::ArrayRef<double>>;
 
 Tensor plane_means(const Tensor& x);
 
@@ -19,12 +32,12 @@ Tensor plane_affine(
     const Tensor& x, const Tensor& scale, const Tensor& shift, const Range& bounds);
 
 std::tuple<Tensor, Tensor> plane_products(
-    const Tensor& dy, const Tensor& x, const Tensor& mean, const std::optional<Tensor>& scale,
-    const std::optional<Tensor>& shift, const Range& bounds);
+    const Tensor& dy, const Tensor& x, const Tensor& mean, const Optional<Tensor>& scale,
+    const Optional<Tensor>& shift, const Range& bounds);
 
 Tensor plane_gradient(
     const Tensor& dy, const Tensor& x, const Tensor& scale, const Tensor& slope,
-    const Tensor& offset, const std::optional<Tensor>& shift, const Range& bounds);
+    const Tensor& offset, const Optional<Tensor>& shift, const Range& bounds);
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> sc_forward(
     const Tensor& means, const Tensor& mean, const Tensor& var, const Tensor& fc1_weight,

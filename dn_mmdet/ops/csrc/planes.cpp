@@ -13,7 +13,7 @@ namespace {
 class Gates {
  public:
   Gates(
-      const Tensor& x, const std::optional<Tensor>& scale, const std::optional<Tensor>& shift,
+      const Tensor& x, const Optional<Tensor>& scale, const Optional<Tensor>& shift,
       const Range& bounds)
       : bounds_(bounds) {
     if (!bounds) return;
@@ -209,8 +209,8 @@ Tensor plane_affine(
 }
 
 std::tuple<Tensor, Tensor> plane_products(
-    const Tensor& dy, const Tensor& x, const Tensor& mean, const std::optional<Tensor>& scale,
-    const std::optional<Tensor>& shift, const Range& bounds) {
+    const Tensor& dy, const Tensor& x, const Tensor& mean, const Optional<Tensor>& scale,
+    const Optional<Tensor>& shift, const Range& bounds) {
   const Layout layout(x);
   check_alike(dy, x);
   const Tensor centers = numbers(mean, x, false, "mean");
@@ -248,7 +248,7 @@ std::tuple<Tensor, Tensor> plane_products(
 
 Tensor plane_gradient(
     const Tensor& dy, const Tensor& x, const Tensor& scale, const Tensor& slope,
-    const Tensor& offset, const std::optional<Tensor>& shift, const Range& bounds) {
+    const Tensor& offset, const Optional<Tensor>& shift, const Range& bounds) {
   const Layout layout(x);
   check_alike(dy, x);
   const Tensor scales = numbers(scale, x, true, "scale");
