@@ -13,7 +13,6 @@ import sys
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch.distributed import DistNetworkError
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import parse_args, run
@@ -64,8 +63,8 @@ def launch(processes: str, command: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return 128 - failure.exitcode
-    except DistNetworkError as error:
-        if 'EADDRINUSE' not in str(error):
+    except RuntimeError as error:
+        if 'address already in use' not in str(error).lower():
             raise
         raise UserError(
             f'the port {args.master_port} of this machine is taken, perhaps by another run: set '
