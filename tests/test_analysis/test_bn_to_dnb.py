@@ -12,6 +12,7 @@ from mmengine.runner import load_checkpoint
 from dn_mmdet.analysis.bn_to_dnb import bn_to_dnb
 from dn_mmdet.engine import load_config, run_preflight
 from dn_mmdet.runs import publish
+from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.foreign import as_keras, as_mmpretrain, as_torchvision, randomized
 from tests.helpers.tiny import CLASSES, write_classifier, write_config
 from tests.helpers.tool_runs import place, refused  # noqa: F401
@@ -145,7 +146,7 @@ def test_a_checkpoint_of_this_package_and_its_metadata(here, capsys):
     load_checkpoint(dnb, 'dnb.pth', strict=True)
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        for ours, theirs in zip(dnb(image), model(image), strict=True):
+        for ours, theirs in zip_strict(dnb(image), model(image)):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 

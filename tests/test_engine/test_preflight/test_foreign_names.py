@@ -152,12 +152,11 @@ class Part(BaseModule):
         (3, None),
     ],
 )
-def test_what_a_checkpoint_says_of_its_pixels(meta, words, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_what_a_checkpoint_says_of_its_pixels(meta, words, place):
     config = load_config(f'{REPOSITORY}/configs/digits/mbv2_dnb_digits.py')
     if words is None and isinstance(meta, dict) and len(meta) == 1:
         config.model.data_preprocessor = dict(mean=[0, 1], std=[1, 1], bgr_to_rgb=True)
     notes = training_notes(dict(meta=meta), {'w': torch.zeros(1)}, config, Part(), 'a.pth')
     assert len(notes) == (words is not None)
     assert not words or words in notes[0]
-    assert not list(tmp_path.iterdir())
+    assert not (place / 'hacked').exists()
