@@ -16,7 +16,8 @@ __all__ = ['cast', 'compute_dtype', 'to_dense', 'without_autocast']
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
     """float32 for half precision, the dtype itself otherwise."""
-    return torch.promote_types(dtype, torch.float32)
+    # torch.promote_types cannot be traced by torch.compile before 2.2, nor given a symbol of fx.
+    return torch.float32 if dtype is torch.float16 or dtype is torch.bfloat16 else dtype
 
 
 def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
