@@ -123,7 +123,10 @@ def check_input(x: Tensor, num_features: int, dtype: torch.dtype, batch_statisti
     if not isinstance(x, Tensor):
         raise TypeError(f'expected a Tensor of shape (N, C, H, W), got {type(x).__name__}')
     if x.dim() != 4:
-        raise ValueError(f'expected 4D input (got {x.dim()}D input of size {tuple(x.shape)})')
+        raise ValueError(
+            f'expected 4D input (got {x.dim()}D input of size {tuple(x.shape)}): the layer is for '
+            'maps (N, C, H, W), other inputs keep their own norm'
+        )
     if x.shape[1] != num_features:
         raise ValueError(
             f'expected input with num_features={num_features} channels, '
