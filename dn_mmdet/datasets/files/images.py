@@ -165,10 +165,12 @@ def _silence() -> Iterator[None]:
     """Keep to ourselves what the libraries say of a file; it is told in a sentence."""
     import cv2
 
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # OpenCV 4.11 and 4.13 have it in different places.
+    set_level = cv2.setLogLevel if hasattr(cv2, 'setLogLevel') else cv2.utils.logging.setLogLevel
+    level = set_level(0)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             yield
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        set_level(level)
