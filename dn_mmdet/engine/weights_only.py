@@ -149,25 +149,27 @@ class _WeightsOnly:
 def _refusing_archives(load: Any) -> Any:
     @functools.wraps(load)
     def checked(f: Any, *args: Any, weights_only: bool | None = None, **options: Any) -> Any:
-        weights_only = bool(weights_only)
         forced = os.getenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '0').lower() in FORCED
-        if weights_only or forced:
-            _check_archive(f)
-        return load(f, *args, weights_only=weights_only, **options)
+        if not (weights_only or forced):
+            return load(f, *args, weights_only=False, **options)
+        with torch.serialization._open_file_like(f, 'rb') as file:
+            _check_archive(file)
+            # Only a name can be mapped.
+            given = f if options.get('mmap') else file
+            return load(given, *args, weights_only=True, **options)
 
     return checked
 
 
-def _check_archive(f: Any) -> None:
+def _check_archive(file: Any) -> None:
     """Refuse what torch does not read with its unpickler, or unpacks to disk."""
     module = torch.serialization
-    with module._open_file_like(f, 'rb') as file:
-        start, what = file.tell(), ''
-        if module._is_zipfile(file):
-            with module._open_zipfile_reader(file) as archive:
-                what = 'TorchScript' if module._is_torchscript_zip(archive) else ''
-        elif tarfile.is_tarfile(file):
-            what = 'tar'
-        file.seek(start)
+    start, what = file.tell(), ''
+    if module._is_zipfile(file):
+        with module._open_zipfile_reader(file) as archive:
+            what = 'TorchScript' if module._is_torchscript_zip(archive) else ''
+    elif tarfile.is_tarfile(file):
+        what = 'tar'
+    file.seek(start)
     if what:
         raise pickle.UnpicklingError(f'weights_only does not read {what} archives')
