@@ -5,6 +5,7 @@ operators are built in C++ where torch and a compiler are there. Without either 
 installs all the same, and its operators run on PyTorch's own.
 """
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 try:
+    import torch
     from torch.utils.cpp_extension import BuildExtension, CppExtension
 except ImportError as error:
     BuildExtension, no_torch = build_ext, error
@@ -59,7 +61,8 @@ def _operators():
         _tell(no_torch)
         return {}
     extension = CppExtension(
-        'dn_mmdet.ops.backends._cpp',
+        # Environments of several versions of torch may share this tree.
+        'dn_mmdet.ops.backends._cpp_' + '_'.join(re.findall('[0-9]+', torch.__version__)[:3]),
         [f'{SOURCES}/{name}.cpp' for name in ('evaluate', 'library', 'planes', 'sc')],
         depends=[
             f'{SOURCES}/{name}.h' for name in ('kernels', 'maps', 'numbers', 'operators', 'sc')

@@ -45,7 +45,10 @@ GATES_FROM_OUTPUT = False
 # Of the library's names and signatures; csrc/library.cpp has the same number.
 INTERFACE = 2
 
-LIBRARY = Path(__file__).with_name('_cpp.so')
+# One per torch, as setup.py names it: environments that share a source tree keep theirs.
+LIBRARY = Path(__file__).with_name(
+    f'_cpp_{"_".join(re.findall("[0-9]+", torch.__version__)[:3])}.so'
+)
 HOW_TO_BUILD = (
     "install a C++ compiler and run, in the repository of dn_mmdet, 'make install' (after removing "
     ".venv/.installed) or 'pip install --no-build-isolation --no-deps .', with '-e .' where it is "

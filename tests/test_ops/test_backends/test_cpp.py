@@ -2,6 +2,7 @@
 
 import logging
 import random
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -325,6 +326,20 @@ def test_without_the_library_aten_serves_and_is_told_of_once(
     with pytest.raises(RuntimeError, match='pip install --no-build-isolation'):
         choose_path(x)
     assert len(caplog.records) == 1
+
+
+def test_each_torch_has_a_library_of_its_own_in_a_shared_tree(monkeypatch):
+    root = Path(__file__).parents[3]
+    monkeypatch.chdir(root)
+    # setuptools brings it where Python has it no more.
+    pytest.importorskip('setuptools')
+    from distutils.core import run_setup
+
+    (extension,) = run_setup('setup.py', stop_after='init').ext_modules
+    assert root.joinpath(*extension.name.split('.')).with_suffix('.so') == cpp.LIBRARY
+    monkeypatch.setattr(torch, '__version__', '2.6.0+cpu')
+    (other,) = run_setup('setup.py', stop_after='init').ext_modules
+    assert other.name.endswith('_2_6_0') and other.name != extension.name
 
 
 @NEEDS_LIBRARY
