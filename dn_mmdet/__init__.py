@@ -1,8 +1,8 @@
 """Dynamic Normalization for MMDetection.
 
-Importing the package registers what it holds: the norm layers `DNB`, `DNC` and `SEBN` in
-mmengine's root registry, so that `norm_cfg=dict(type='DNB')` is found from every OpenMMLab
-repository, and, where mmdet is installed, the backbones, heads, classifiers, hooks and data sets.
+Importing the package registers what it holds: the norm layers `DNB`, `DNC`, `DNGN`, `DNIN`,
+`DNLN` and `SEBN` in mmengine's root registry, so that `norm_cfg=dict(type='DNB')` is found from
+every OpenMMLab repository, and, where mmdet is installed, the backbones, heads, classifiers, hooks and data sets.
 In a configuration file: `custom_imports = dict(imports=['dn_mmdet'])`.
 
 Without any OpenMMLab package the layers and their operators (`dn_mmdet.ops`) work with torch
@@ -15,9 +15,28 @@ from .utils.versions import check_python, check_versions, installed_version
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .layers import DNB, DNC, SEBN, convert_batchnorm, revert_to_batchnorm
+    from .layers import (
+        DNB,
+        DNC,
+        DNGN,
+        DNIN,
+        DNLN,
+        SEBN,
+        convert_batchnorm,
+        revert_to_batchnorm,
+    )
 
-__all__ = ['DNB', 'DNC', 'SEBN', '__version__', 'convert_batchnorm', 'revert_to_batchnorm']
+__all__ = [
+    'DNB',
+    'DNC',
+    'DNGN',
+    'DNIN',
+    'DNLN',
+    'SEBN',
+    '__version__',
+    'convert_batchnorm',
+    'revert_to_batchnorm',
+]
 
 check_python()
 check_versions()

@@ -3,14 +3,14 @@
 from mmengine.registry import MODELS
 
 from .engine.checkpoint_file import register_safe_globals
-from .layers import DNB, DNC, SEBN
+from .layers import DNB, DNC, DNGN, DNIN, DNLN, SEBN
 from .utils.versions import installed_version
 
 __all__ = []
 
 # The root registry: children (mmdet, mmpretrain, mmseg ...) fall back to it, so that one name
 # serves all of them. mmcv's build_norm_layer looks there too.
-for layer in (DNB, DNC, SEBN):
+for layer in (DNB, DNC, DNGN, DNIN, DNLN, SEBN):
     MODELS.register_module(name=layer.__name__, module=layer)
 
 register_safe_globals()

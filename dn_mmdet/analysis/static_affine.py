@@ -43,11 +43,11 @@ def static_affine(
 ) -> StaticAffine:
     """Test a checkpoint as it is, then with each layer's mean alpha and lambda for every image.
 
-    The means are those over the tested images. The second network is a BatchNorm network: what
+    The means are those over the tested images. The second network is one of plain norms: what
     it loses is what alpha and lambda owe to being made for each sample.
 
     Args:
-        config (str): Configuration file of a detector or classifier with DN-B or DN-C.
+        config (str): Configuration file of a detector or classifier with a dynamic norm.
         checkpoint (str): Its weights.
         work_dir (str, optional): Where logs go, as in :func:`dn_mmdet.engine.test`.
         out (str, optional): JSON file for both sets of metrics.
@@ -72,8 +72,8 @@ def static_affine(
         }
         if not layers:
             raise UserError(
-                f'{config} has no DN-B or DN-C layer whose scale and shift could be '
-                'held: give a configuration with norm_cfg.type DNB or DNC.'
+                f'{config} has no dynamic norm whose scale and shift could be held: give a '
+                'configuration with norm_cfg.type DNB, DNC, DNGN, DNIN or DNLN.'
             )
         with mean_affine(layers) as means:
             dynamic = runner.test()

@@ -4,7 +4,18 @@ from .convert import convert_batchnorm
 from .dnb import DNB
 from .dnc import DNC
 from .revert import revert_to_batchnorm
+from .sample_norms import DNGN, DNIN, DNLN
 from .sc_module import SCModule
 from .se_bn import SEBN
 
-__all__ = ['DNB', 'DNC', 'SEBN', 'SCModule', 'convert_batchnorm', 'revert_to_batchnorm']
+__all__ = [
+    'DNB',
+    'DNC',
+    'DNGN',
+    'DNIN',
+    'DNLN',
+    'SEBN',
+    'SCModule',
+    'convert_batchnorm',
+    'revert_to_batchnorm',
+]

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..ops.activation import activate, bounds_of
+from ..ops.activation import bounds_of
 from ..ops.arguments import check_device
 from ..ops.dispatch import runs_eagerly
 from ..ops.functional import run_unchecked
 from ..ops.precision import cast, without_autocast
-from ..ops.reference import modulate
 from ..ops.sc import SC_INPUTS, SCForm, SCWeights
-from .dynamic_norm import Affine, DynamicNorm
+from .dynamic_batch_norm import DynamicBatchNorm
+from .dynamic_norm import Affine
 from .inner_bn import count_batch, is_known, running_statistics, sharing_group_of
 from .sc_module import GAIN, PARAMETERIZATION
 from .validation import check_choice, check_flag
@@ -28,7 +28,7 @@ __all__ = ['DEFAULT_SC_INPUTS', 'DNB']
 DEFAULT_SC_INPUTS = {'paper': 'raw', 'conditioned': 'normalized'}
 
 
-class DNB(DynamicNorm):
+class DNB(DynamicBatchNorm):
     """Dynamic Normalization, batch- and channel-wise (DN-B; equations 6 and 7 of the paper).
 
     ``Y = (X - E[X]) / sqrt(Var[X] + eps) * alpha + lambda`` over (N, C, H, W), where alpha and
@@ -150,7 +150,7 @@ class DNB(DynamicNorm):
         self._check_input(x)
         if self._uses_operator(x):
             return self._operate(x)
-        return self._compose(x)
+        return self._compose(x, self.sc, self.sc_input, self.detach_gap, self.activation)
 
     def affine(self, x: Tensor) -> Affine:
         """Scale and shift that :meth:`forward` gives a batch (the paper's Figure 5).
@@ -169,9 +169,7 @@ class DNB(DynamicNorm):
             if self.sc_input == 'normalized':
                 mean, var = self._mean_and_var(work)
                 context = (context - mean) * torch.rsqrt(var + self.bn.eps)
-            hidden = self.sc.fc1(context).sigmoid()
-            alpha, shift = self.sc.fc2(hidden)
-            return self._with_offsets(alpha, shift, hidden)
+            return self._affine_of(context)
 
     def _uses_operator(self, x: Tensor) -> bool:
         # A foreign BatchNorm normalizes otherwise, hooks and tracers look at the members.
@@ -199,20 +197,6 @@ class DNB(DynamicNorm):
             sharing_group_of(bn),
             eager=True,  # _uses_operator has asked.
         )
-
-    def _compose(self, x: Tensor) -> Tensor:
-        with without_autocast(x):
-            work = cast(x, self._compute_dtype)
-            y = modulate(
-                work,
-                self._normalize(work),
-                self.sc,
-                cast(self.alpha_offset, self._compute_dtype),
-                cast(self.lambda_offset, self._compute_dtype),
-                self.sc_input,
-                self.detach_gap,
-            )
-            return cast(activate(y, self.activation), x.dtype)
 
     def extra_repr(self) -> str:
         """Arguments that the members do not show."""

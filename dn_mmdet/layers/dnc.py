@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ..ops.precision import cast, without_autocast
-from .dynamic_norm import Affine, DynamicNorm
+from .dynamic_batch_norm import DynamicBatchNorm
+from .dynamic_norm import Affine
 from .sc_module import GAIN, PARAMETERIZATION
 from .validation import check_choice
 
@@ -20,7 +21,7 @@ __all__ = ['DNC']
 FUSIONS = ('fc1', 'fc2')
 
 
-class DNC(DynamicNorm):
+class DNC(DynamicBatchNorm):
     """Dynamic Normalization, batch-shared and channel-wise (DN-C; section 3 of the paper).
 
     As :class:`DNB`, but alpha and lambda, of shape (C,), are made from E[X] and Std[X], both

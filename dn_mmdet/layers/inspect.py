@@ -100,7 +100,7 @@ def norm_layers(model: nn.Module) -> dict[str, nn.Module]:
     found, inner = {}, set()
     for name, module in model.named_modules():
         if isinstance(module, (DynamicNorm, SEBN)):
-            inner.add(id(module.bn))
+            inner.add(id(getattr(module, 'bn', None)))
             found[name] = module
         elif isinstance(module, _BatchNorm) and module.affine and id(module) not in inner:
             found[name] = module

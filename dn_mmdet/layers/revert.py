@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..utils.text import first_few
 from .dnc import DNC
-from .dynamic_norm import DynamicNorm
+from .dynamic_batch_norm import DynamicBatchNorm
 from .inner_bn import FrozenBatchNorm2d
 from .inspect import AffineMeans, mean_affine
 from .norm_act import NormAct
@@ -93,7 +93,7 @@ def revert_to_batchnorm(
             wrapped in ``DistributedDataParallel``, or a layer normalizes by something else than a
             BatchNorm without affine. The model has not been changed then.
     """
-    top, places = find_layers(model, lambda layer: isinstance(layer, DynamicNorm), 'DN-B or DN-C')
+    top, places = find_layers(model, lambda layer: isinstance(layer, DynamicBatchNorm), 'DN-B or DN-C')
     places = select_layers(places, where)
     if batches is not None and (isinstance(batches, str) or not isinstance(batches, Iterable)):
         raise TypeError(f'batches must be an iterable of inputs, got {type(batches).__name__}')
@@ -129,7 +129,7 @@ def _in_evaluation(model: nn.Module) -> Iterator[None]:
 
 
 def _means(
-    layers: Mapping[str, DynamicNorm],
+    layers: Mapping[str, DynamicBatchNorm],
     batches: Iterable[Any] | None,
     run: Callable[[Any], Any],
 ) -> dict[str, AffineMeans]:
@@ -153,7 +153,7 @@ def _means(
     return {path: means.get(path) or _standing(layer) for path, layer in layers.items()}
 
 
-def _moves(layer: DynamicNorm) -> bool:
+def _moves(layer: DynamicBatchNorm) -> bool:
     """Whether alpha and lambda depend on the images, by the weights."""
     # DN-C sees the running statistics where there are any.
     return _reads_input(layer.sc) and (not isinstance(layer, DNC) or layer._uses_batch_statistics)
@@ -166,7 +166,7 @@ def _reads_input(sc: SCModule) -> bool:
     return bool((used & (sc.fc1_weight != 0).any(dim=1)).any())
 
 
-def _standing(layer: DynamicNorm) -> AffineMeans:
+def _standing(layer: DynamicBatchNorm) -> AffineMeans:
     offset = layer.alpha_offset
     # Any image will do; two values, since there may be no running statistics.
     affine = layer.affine(offset.new_zeros(2, len(offset), 1, 1))
@@ -175,7 +175,7 @@ def _standing(layer: DynamicNorm) -> AffineMeans:
 
 
 @torch.no_grad()
-def _batchnorm(layer: DynamicNorm, mean: AffineMeans) -> nn.Module:
+def _batchnorm(layer: DynamicBatchNorm, mean: AffineMeans) -> nn.Module:
     bn, kind, options = layer.bn, nn.BatchNorm2d, {}
     if layer.sync:
         kind, options = nn.SyncBatchNorm, {'process_group': bn.process_group}

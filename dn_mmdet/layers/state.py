@@ -23,10 +23,11 @@ from ..ops.sc import SC_INPUTS
 from ..utils.python39 import zip_strict
 
 __all__ = [
+    'PLAIN',
     'TWINS',
     'UNTOLD',
     'adapt_form',
-    'dynamic_norm_from_bn_state',
+    'dynamic_norm_from_plain_state',
     'form_mismatch',
     'form_of',
     'inner_bn_from_bn_state',
@@ -36,29 +37,37 @@ __all__ = [
     'rekeyed',
 ]
 
-# Kinds with the same keys, and what a state without metadata is called that has them.
-TWINS = ('DNB', 'DNC')
-UNTOLD = 'DNB or DNC'
+# Kinds with the same keys, and what a state without metadata is called that has them, with
+# statistics or without.
+TWINS, SAMPLE_NORMS = ('DNB', 'DNC'), ('DNGN', 'DNIN', 'DNLN')
+UNTOLD, UNTOLD_SAMPLE = 'DNB or DNC', 'DNGN, DNIN or DNLN'
+# BatchNorms without statistics are untold as well.
+DYNAMIC = {*TWINS, *SAMPLE_NORMS}
+MEANINGS = {UNTOLD: {*TWINS}, UNTOLD_SAMPLE: DYNAMIC}
+# What only has gamma and beta.
+PLAIN = 'GN, IN or LN'
 FORM = ('sc_input', 'fc1_scale', 'fc2_scale')
 STATISTICS = ('running_mean', 'running_var', 'num_batches_tracked')
 
 
-def dynamic_norm_from_bn_state(layer: nn.Module, state: dict[str, Any], prefix: str) -> bool:
-    """Rewrite the state of a BatchNorm as that of a layer with offsets and an SC-Module.
+def dynamic_norm_from_plain_state(layer: nn.Module, state: dict[str, Any], prefix: str) -> bool:
+    """Rewrite the state of a plain norm as that of a layer with offsets and an SC-Module.
 
-    The statistics go to ``layer.bn``, gamma and beta (1 and 0 where the BatchNorm had none) to
-    the offsets, and the last weight of the SC-Module becomes 0, so the layer then computes what
-    the BatchNorm did. A state that is not a BatchNorm's is left alone.
+    Gamma and beta (1 and 0 where the norm had none) go to the offsets, statistics to ``layer.bn``,
+    and the last weight of the SC-Module becomes 0, so the layer then computes what the plain norm
+    did. What is no state of one, or has statistics where the layer has no BatchNorm, is left alone.
 
     Args:
-        layer (nn.Module): Has ``bn``, ``sc``, ``alpha_offset`` and ``lambda_offset``.
+        layer (nn.Module): Has ``sc``, ``alpha_offset`` and ``lambda_offset``, and ``bn`` where its
+            norm is a BatchNorm.
         state (dict): Changed in place.
         prefix (str): What the keys of this layer start with.
 
     Returns:
-        bool: Whether it was a BatchNorm's.
+        bool: Whether it was a plain norm's.
     """
-    if not _is_bn_state(state, prefix):
+    foreign = not hasattr(layer, 'bn') and f'{prefix}running_mean' in state
+    if foreign or not _is_plain_state(state, prefix):
         return False
     _move(state, prefix, STATISTICS, 'bn.')
     scale = state.pop(f'{prefix}weight', None)
@@ -84,7 +93,7 @@ def inner_bn_from_bn_state(layer: nn.Module, state: dict[str, Any], prefix: str)
         state (dict): Changed in place.
         prefix (str): What the keys of this layer start with.
     """
-    if not _is_bn_state(state, prefix):
+    if not _is_plain_state(state, prefix):
         return
     _move(state, prefix, ('weight', 'bias', *STATISTICS), 'bn.')
     for name, value in layer.state_dict().items():
@@ -148,7 +157,7 @@ def form_mismatch(
     kinds, reasons = norms_of(state), []
     for place, kind in norms_of(own).items():
         given = _told_form(metadata.get(place))
-        if given is None or not {kind, kinds.get(place)} <= {UNTOLD, *TWINS}:
+        if given is None or not _meanings(kind) & _meanings(kinds.get(place)) & DYNAMIC:
             continue
         wanted = _told_form(own._metadata[place])
         reason = _why_inconvertible(given, wanted)
@@ -174,7 +183,7 @@ def mark_norm(
         state (dict): What ``state_dict`` is filling. Torch and mmengine put metadata next to
             it before a layer saves its keys; others that do not get none.
         prefix (str): What the keys of the layer start with.
-        kind (str): 'DNB', 'DNC' or 'SEBN'.
+        kind (str): 'DNB', 'DNC', 'DNGN', 'DNIN', 'DNLN' or 'SEBN'.
         form (Mapping, optional): From :func:`form_of`. Defaults to None, without an SC-Module.
     """
     metadata = getattr(state, '_metadata', None)
@@ -187,19 +196,22 @@ def norms_of(state: Mapping[str, Tensor]) -> dict[str, str]:
 
     Args:
         state (Mapping[str, Tensor]): Key to weights, with or without metadata. All that is taken
-            from the metadata is which of DN-B and DN-C a layer is.
+            from the metadata is which of the dynamic norms a layer is.
 
     Returns:
-        dict[str, str]: Place of each layer to its kind: 'BN' (with statistics), 'DNB', 'DNC',
-        'SEBN', or :data:`UNTOLD`, 'DNB or DNC', where the metadata does not say.
+        dict[str, str]: Place of each layer to its kind: 'BN' (with statistics), :data:`PLAIN`
+        (without), 'DNB', 'DNC', 'DNGN', 'DNIN', 'DNLN', 'SEBN', or :data:`UNTOLD` or
+        :data:`UNTOLD_SAMPLE`, where the metadata does not say which.
     """
     metadata = _as_mapping(getattr(state, '_metadata', None))
     kinds = {}
-    for key in state:
+    for key, value in state.items():
         place, _, name = key.rpartition('.')
+        prefix = f'{place}.' if place else ''
         if name == 'alpha_offset':
             kind = _as_mapping(metadata.get(place)).get('norm')
-            kinds[place] = kind if isinstance(kind, str) and kind in TWINS else UNTOLD
+            untold = UNTOLD if f'{prefix}bn.running_mean' in state else UNTOLD_SAMPLE
+            kinds[place] = kind if isinstance(kind, str) and kind in DYNAMIC else untold
         elif name == 'running_mean':
             outer, _, member = place.rpartition('.')
             beside = f'{outer}.' if outer else ''
@@ -207,6 +219,11 @@ def norms_of(state: Mapping[str, Tensor]) -> dict[str, str]:
                 kinds[outer] = 'SEBN'
             elif not (member == 'bn' and f'{beside}alpha_offset' in state):
                 kinds[place] = 'BN'
+        elif name == 'weight':
+            shape = getattr(state.get(f'{prefix}bias'), 'shape', ())
+            alike = len(shape) == 1 and getattr(value, 'shape', None) == shape
+            if alike and f'{prefix}running_mean' not in state:
+                kinds[place] = PLAIN
     return kinds
 
 
@@ -251,9 +268,11 @@ def norm_mismatch(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[str, s
 
 
 def _differ(kind: str, other: str) -> bool:
-    if UNTOLD in (kind, other):
-        return not {kind, other} <= {UNTOLD, *TWINS}
-    return kind != other
+    return not _meanings(kind) & _meanings(other)
+
+
+def _meanings(kind: str | None) -> set[str | None]:
+    return MEANINGS.get(kind, {kind})
 
 
 def _told_form(metadata: Any) -> dict[str, Any] | None:
@@ -295,7 +314,7 @@ def _as_mapping(value: Any) -> Mapping:
     return value if isinstance(value, Mapping) else {}
 
 
-def _is_bn_state(state: dict[str, Any], prefix: str) -> bool:
+def _is_plain_state(state: dict[str, Any], prefix: str) -> bool:
     return f'{prefix}weight' in state or f'{prefix}running_mean' in state
 
 

@@ -103,20 +103,28 @@ def check_process_group(process_group: object, sync: bool) -> None:
         raise ValueError('process_group must be None without sync=True')
 
 
-def check_input(x: Tensor, num_features: int, dtype: torch.dtype, batch_statistics: bool) -> None:
+def check_input(
+    x: Tensor,
+    num_features: int,
+    dtype: torch.dtype,
+    batch_statistics: bool = False,
+    num_groups: int | None = None,
+) -> None:
     """Refuse what the layer cannot normalize.
 
     Args:
         x (Tensor): The input of the layer.
         num_features (int): Number of channels of the layer.
         dtype (torch.dtype): Dtype of the layer's own numbers.
-        batch_statistics (bool): Whether this batch is to give the statistics.
+        batch_statistics (bool): Whether this batch is to give the statistics. Defaults to False.
+        num_groups (int, optional): Groups of channels, each of which has statistics of its own in
+            each sample. Defaults to None.
 
     Raises:
         TypeError: ``x`` is not a tensor, is not of a real floating dtype, or is float64 while
             the layer is not.
         ValueError: ``x`` is not 4-D, has another number of channels, or has one value per
-            channel while statistics are to be taken from it.
+            channel, or per group of a sample, while statistics are to be taken from it.
     """
     if isinstance(x, Proxy) or torch.jit.is_tracing():
         return  # Sizes and dtypes are symbols then.
@@ -142,6 +150,11 @@ def check_input(x: Tensor, num_features: int, dtype: torch.dtype, batch_statisti
     if batch_statistics and x.shape[0] * x.shape[2] * x.shape[3] == 1:
         raise ValueError(
             f'Expected more than 1 value per channel when training, got input size {tuple(x.shape)}'
+        )
+    if num_groups is not None and x.shape[2] * x.shape[3] * num_features == num_groups:
+        raise ValueError(
+            'Expected more than 1 value per sample and group of channels, '
+            f'got input size {tuple(x.shape)} with {num_groups} groups'
         )
 
 

@@ -126,7 +126,7 @@ def test_a_model_without_such_layers_is_refused(place):
         dict(state_dict=MODELS.build(Config.fromfile(config).model).state_dict(), meta={}),
         place / 'bn.pth',
     )
-    with pytest.raises(UserError, match='bn.py has no DN-B or DN-C layer'):
+    with pytest.raises(UserError, match='bn.py has no dynamic norm'):
         static_affine('bn.py', 'bn.pth')
     with pytest.raises(UserError, match='gone.pth'):
         static_affine('run.py', 'gone.pth')

@@ -6,7 +6,15 @@ import torch
 from torch import nn
 
 from dn_mmdet.layers import DNB, DNC, SEBN
-from dn_mmdet.layers.state import UNTOLD, form_mismatch, norm_mismatch, norms_of, rekeyed
+from dn_mmdet.layers.state import (
+    PLAIN,
+    UNTOLD,
+    UNTOLD_SAMPLE,
+    form_mismatch,
+    norm_mismatch,
+    norms_of,
+    rekeyed,
+)
 from tests.helpers.layer_maps import random_maps, randomize, trained_bn
 
 SHAPE = (4, 24, 5, 7)
@@ -117,7 +125,7 @@ def all_norms(first=DNB, second=DNC):
     )
 
 
-KINDS = {'1.0': 'DNB', '1.1': 'DNC', '2': 'SEBN', '3': 'BN', '4': 'BN'}
+KINDS = {'1.0': 'DNB', '1.1': 'DNC', '2': 'SEBN', '3': 'BN', '4': 'BN', '5': PLAIN}
 
 
 def without_metadata(state):
@@ -139,7 +147,7 @@ def test_a_state_says_what_its_norms_are():
 )
 def test_a_norm_alone(layer, kind):
     assert norms_of(layer(24).state_dict()) == {'': kind}
-    statistics = {} if kind in ('BN', 'SEBN') else {'': kind}
+    statistics = {'BN': {'': PLAIN}, 'SEBN': {'bn': PLAIN}}.get(kind, {'': kind})
     assert norms_of(layer(24, track_running_stats=False).state_dict()) == statistics
 
 

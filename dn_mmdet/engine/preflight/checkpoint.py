@@ -14,7 +14,7 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
 from ...layers.dynamic_norm import DynamicNorm
-from ...layers.state import TWINS, form_mismatch, norm_mismatch, norms_of, rekeyed
+from ...layers.state import PLAIN, TWINS, form_mismatch, norm_mismatch, norms_of, rekeyed
 from ...utils.errors import UserError
 from ...utils.text import first_few
 from ...weights.translate import foreign_names
@@ -240,12 +240,12 @@ def _match(
     state = _own_names(model, state, path, cfg)
     other = norm_mismatch(model, state)
     match = match_state(model, state)
-    if other and not (other[0] == 'BN' and cfg.get('allow_bn_checkpoint', False)):
+    if other and not (other[0] in ('BN', PLAIN) and cfg.get('allow_bn_checkpoint', False)):
         given, wanted, count = other
         way = (
-            f'; to start {wanted} from the weights of BN, add --cfg-options '
+            f'; to start {wanted} from the weights of {given}, add --cfg-options '
             'allow_bn_checkpoint=True'
-            if given == 'BN'
+            if given in ('BN', PLAIN) and not _lacks_norms(model, match)
             else ''
         )
         # The layers take over a BN state silently, so say what would match without that.
@@ -298,6 +298,12 @@ def _check_twins(
             f'{own.pop()}, which has the same keys and computes something else. Use a '
             'checkpoint and a configuration of the same norm.'
         )
+
+
+def _lacks_norms(model: nn.Module, match: StateMatch) -> bool:
+    """Whether a layer cannot be what the plain norm of the checkpoint is, as DNB and a GN."""
+    norms = norms_of(model.state_dict())
+    return any(key.startswith(tuple(f'{place}.' for place in norms)) for key in match.missing)
 
 
 def _plain_match(model: nn.Module, state: Mapping[str, Tensor]) -> StateMatch:
