@@ -25,8 +25,9 @@ def test_all_names_exist_and_are_documented(name):
 
 def test_the_face():
     assert dn_mmdet.__all__ == sorted(dn_mmdet.__all__)
+    layers = {'DNB', 'DNC', 'DNGN', 'DNIN', 'DNLN', 'SEBN'}
     functions = {'convert_batchnorm', 'revert_to_batchnorm'}
-    assert {'DNB', 'DNC', 'SEBN', '__version__'} | functions == set(dn_mmdet.__all__)
+    assert layers | functions | {'__version__'} == set(dn_mmdet.__all__)
     assert set(dn_mmdet.__all__) <= set(dir(dn_mmdet))
     assert dn_mmdet.DNB is importlib.import_module('dn_mmdet.layers').DNB
     with pytest.raises(AttributeError, match="module 'dn_mmdet' has no attribute 'DNX'"):
@@ -42,6 +43,9 @@ def test_registered_names_are_found_from_every_scope():
     for name in (
         'DNB',
         'DNC',
+        'DNGN',
+        'DNIN',
+        'DNLN',
         'SEBN',
         'MobileNetV2DN',
         'ResNetDN',

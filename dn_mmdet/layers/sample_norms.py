@@ -122,7 +122,8 @@ class SampleNorm(DynamicNorm):
         )
 
     def _normalize(self, x: Tensor) -> Tensor:
-        return F.group_norm(x, self.num_groups, eps=self.eps)
+        # The one of torch.nn.functional checks sizes again, as numbers in a trace.
+        return torch.group_norm(x, self.num_groups, eps=self.eps)
 
     def _sc_of_means(self, means: Tensor) -> tuple[Tensor, Tensor]:
         return self.sc(self._context(means))

@@ -82,6 +82,29 @@ def dnc(x, numbers, batch=True, fuse='fc1', parameterization='paper', gain=1.0):
     return normalized * alpha[:, None, None] + shift[:, None, None]
 
 
+def sample_norm(
+    x, numbers, batch, groups, sc_input='raw', detach_gap=False, parameterization='paper', gain=1.0
+):
+    n, c, h, w = x.shape
+    normalized = torch.empty_like(x)
+    for channels in torch.arange(c).chunk(groups):
+        count = len(channels) * h * w
+        mean = x[:, channels].sum((1, 2, 3), keepdim=True) / count
+        var = ((x[:, channels] - mean) ** 2).sum((1, 2, 3), keepdim=True) / count
+        normalized[:, channels] = (x[:, channels] - mean) / torch.sqrt(var + EPS)
+    context = x.sum((2, 3)) / (h * w)
+    if detach_gap:
+        context = context.detach()
+    if sc_input == 'normalized':
+        mean = context.sum(1, keepdim=True) / c
+        var = ((context - mean) ** 2).sum(1, keepdim=True) / c
+        context = (context - mean) / torch.sqrt(var + EPS)
+    delta = gain * sigmoid(first_layer(context, numbers, parameterization)) @ dense_fc2(numbers).T
+    alpha = delta[:, :c] + numbers['alpha_offset']
+    shift = delta[:, c:] + numbers['lambda_offset']
+    return normalized * alpha[:, :, None, None] + shift[:, :, None, None]
+
+
 def se_bn(x, numbers, batch=True):
     g = x.sum((2, 3)) / (x.shape[2] * x.shape[3])
     hidden = (g @ numbers['fc1_weight'].T + numbers['fc1_bias']).clamp(min=0)

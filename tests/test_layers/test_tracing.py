@@ -5,7 +5,7 @@ import torch
 from torch import fx, nn
 from torch.autograd import forward_ad
 
-from dn_mmdet.layers import DNB, DNC, SEBN
+from dn_mmdet.layers import DNB, DNC, DNGN, DNIN, SEBN
 from tests.helpers.layer_maps import random_maps, randomize
 from tests.helpers.torch_versions import needs_torch
 
@@ -17,6 +17,8 @@ LAYERS = [
     DNC(24, r=4, fuse='fc2', parameterization='conditioned', gain='bn'),
     DNB(24, r=4, sync=True),
     SEBN(24, r=4),
+    DNGN(24, num_groups=8, r=4, activation='ReLU6'),
+    DNIN(24, r=4, parameterization='conditioned', gain='bn'),
 ]
 SHAPE = (4, 24, 5, 7)
 
