@@ -51,8 +51,8 @@ def parse_args() -> dict[str, Any]:
     parser.add_argument(
         '--extra',
         action='store_true',
-        help='afterwards, also train BN and DN-B at four times the learning rate and at batch size '
-        '2, seed 0',
+        help='afterwards, also train BN and DN-B at four times the learning rate and, with GN and '
+        'DN-GN, at batch size 2, seed 0',
     )
     parser.add_argument(
         '--variants',
@@ -66,7 +66,7 @@ def parse_args() -> dict[str, Any]:
         '--arms',
         nargs='+',
         metavar='NAME',
-        help='what is compared first (default: bn dnb dnb_g1 sebn gn)',
+        help='what is compared first (default: bn dnb dnb_g1 sebn gn; also dngn)',
     )
     parser.add_argument(
         '--measure',

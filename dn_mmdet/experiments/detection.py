@@ -1,4 +1,4 @@
-"""The embedded benchmark: BN, DN-B, SE + BN and GN as detectors of the embedded digits."""
+"""The embedded benchmark: BN, DN-B, SE + BN, GN and DN-GN as detectors of the embedded digits."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ ARMS = {
     'dnb_g1': (225, 520),
     'sebn': (235, 540),
     'gn': (190, 450),
+    'dngn': (260, 600),
 }
 
 NAMES = {
@@ -56,7 +57,11 @@ NAMES = {
     'dnb_g1': 'DN-B (16, 1)',
     'sebn': 'SE + BN',
     'gn': 'GN',
+    'dngn': 'DN-GN (16, oup)',
 }
+
+# What is compared unless arms are named.
+DEFAULT_ARMS = tuple(arm for arm in ARMS if arm != 'dngn')
 
 PREFIX = {'pretrain': '', 'train': 'ssdlite_'}
 
@@ -87,7 +92,9 @@ EXTRAS = {
     },
 }
 
-EXTRA_ARMS, EXTRA_SEED = ('bn', 'dnb'), 0
+# GN is made for small batches.
+EXTRA_ARMS = {'lr_x4': ('bn', 'dnb'), 'batch_2': ('bn', 'dnb', 'gn', 'dngn')}
+EXTRA_SEED = 0
 
 NORMALIZED = {'model.backbone.norm_cfg.sc_input': 'normalized'}
 
@@ -137,7 +144,7 @@ def compare_embedded(
     variants: bool | Sequence[str] = False,
     out: str | os.PathLike | None = None,
     cfg_options: Mapping[str, Any] | None = None,
-    arms: Sequence[str] = tuple(ARMS),
+    arms: Sequence[str] = DEFAULT_ARMS,
     measure: bool = False,
     **report: Any,
 ) -> Comparison | None:
@@ -154,8 +161,9 @@ def compare_embedded(
         seeds (Sequence[int]): Seeds of every arm. Defaults to (0, 1, 2).
         workers (int, optional): Runs at a time. Defaults to one for each core, with a GPU to 1.
         extra (bool): Then also compare BN and DN-B (16, oup), seed 0, at four times the learning
-            rate and at batch size 2, in ``lr_x4/`` and ``batch_2/`` of ``out``; with variants that
-            are named, these too, and all with all seeds. Defaults to False.
+            rate and, with GN and DN-GN, at batch size 2, in ``lr_x4/`` and ``batch_2/`` of
+            ``out``; with variants that are named, these too, and all with all seeds. Defaults to
+            False.
         variants (bool | Sequence[str]): Then also compare BN and DN-B with the latter's
             :data:`dn_mmdet.experiments.detection.VARIANTS`, or with those named of them and of
             :data:`dn_mmdet.experiments.detection.FORMS`, with all seeds, in ``variants/`` of
@@ -163,7 +171,7 @@ def compare_embedded(
         out (str | PathLike, optional): Folder of the report. Defaults to ``work_root``.
         cfg_options (Mapping[str, Any], optional): Settings of every run, dotted key to value.
         arms (Sequence[str]): Which of :data:`dn_mmdet.experiments.detection.ARMS` are compared
-            first. Defaults to all.
+            first. Defaults to all but DN-GN.
         measure (bool): Also measure each detector as soon as it is trained: on corrupted images,
             and with alpha and lambda held at their means. It then has a row in ``detectors.csv``
             of ``out``, of which ``detectors.md`` is the report, and one that has is not trained
@@ -235,7 +243,7 @@ def _further(
     for setting in EXTRAS if extra else ():
         plans[setting] = plan = new_plan()
         for seed in seeds if named else (EXTRA_SEED,):
-            plan.add_all(seed, dict.fromkeys([*EXTRA_ARMS, *_arms(named)]), named, setting)
+            plan.add_all(seed, dict.fromkeys([*EXTRA_ARMS[setting], *_arms(named)]), named, setting)
     if variants:
         plans['variants'] = plan = new_plan()
         for seed in seeds:

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import dn_mmdet  # noqa: F401
 from dn_mmdet.analysis import config_complexity, count_complexity, print_config_complexity
 from dn_mmdet.analysis.config_complexity import find_input_shape
-from dn_mmdet.layers import DNB, DNC, SEBN
+from dn_mmdet.layers import DNB, DNC, DNGN, SEBN
 from dn_mmdet.ops.dispatch import use_path
 from dn_mmdet.paths import configs_root
 from dn_mmdet.utils.errors import UserError
@@ -75,9 +75,10 @@ def sc(layer, first=1, second=1):
         (DNB(96, r=4, g='oup', parameterization='conditioned', gain='bn'), sc),
         (DNC(96, fuse='fc1'), lambda layer: sc(layer, first=2)),
         (DNC(96, fuse='fc2'), lambda layer: sc(layer, first=2, second=2)),
+        (DNGN(96, g='oup', sc_input='normalized'), sc),
         (SEBN(96), lambda layer: layer.fc1_weight.numel() + layer.fc2_weight.numel()),
     ],
-    ids=['DNB', 'DNB-4', 'DNB-oup', 'DNB-conditioned', 'DNC-fc1', 'DNC-fc2', 'SEBN'],
+    ids=['DNB', 'DNB-4', 'DNB-oup', 'DNB-conditioned', 'DNC-fc1', 'DNC-fc2', 'DNGN', 'SEBN'],
 )
 def test_both_layers_of_the_sc_module_are_counted_whatever_operator_runs(layer, expected, path):
     with use_path(path):

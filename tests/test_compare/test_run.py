@@ -25,9 +25,10 @@ NORM = {
     'dnb_g1': "dict(eps=0.001, g=1, r=16, type='DNB')",
     'sebn': "dict(eps=0.001, r=16, type='SEBN')",
     'gn': "dict(eps=0.001, num_groups=8, type='GN')",
+    'dngn': "dict(eps=0.001, g='oup', num_groups=8, r=16, type='DNGN')",
 }
 # mAP of an arm with seed 0; each further seed adds a tenth.
-VALUE = {'bn': 0.2, 'dnb': 0.3, 'dnb_g1': 0.25, 'sebn': 0.22, 'gn': 0.1}
+VALUE = {'bn': 0.2, 'dnb': 0.3, 'dnb_g1': 0.25, 'sebn': 0.22, 'gn': 0.1, 'dngn': 0.12}
 DIVERGED = '2026/01/01 00:00:09 - mmengine - ERROR - the loss is nan at iteration 7 (epoch 1)\n'
 
 
@@ -177,9 +178,13 @@ def test_the_embedded_benchmark_is_trained_seed_by_seed(benchmark, monkeypatch):
     # A rate and a batch size of their own, from the same pretrained backbones.
     compare_embedded(seeds=[0], workers=1, extra=True, out='x', cfg_options=options)
     assert benchmark[20:] == [
-        f'train {arm}, {name}, seed 0'
-        for name in ('lr_x4', 'batch_2')
-        for arm in ('BN', 'DN-B (16, oup)')
+        'train BN, lr_x4, seed 0',
+        'train DN-B (16, oup), lr_x4, seed 0',
+        'train BN, batch_2, seed 0',
+        'train DN-B (16, oup), batch_2, seed 0',
+        'train GN, batch_2, seed 0',
+        'pretrain DN-GN (16, oup), seed 0',
+        'train DN-GN (16, oup), batch_2, seed 0',
     ]
     assert list(found) == ['x', 'x/lr_x4', 'x/batch_2']
     assert [run.work_dir for run in found['x/lr_x4'].runs] == [
@@ -243,12 +248,17 @@ def test_named_variants_stand_in_the_extra_settings_too(benchmark, monkeypatch):
     names = ['conditioned_bn', 'g1_conditioned']
     compare_embedded(seeds=[0, 1], workers=1, extra=True, variants=names, out='x')
     assert list(found) == ['x', 'x/lr_x4', 'x/batch_2', 'x/variants']
-    arms = ['bn_digits', 'dnb_digits', 'dnb_g1_digits', 'dnb_digits_conditioned_bn']
-    arms += ['dnb_g1_digits_g1_conditioned']
-    for place, end in (('lr_x4', '_lr_x4'), ('batch_2', '_batch_2'), ('variants', '')):
+    few = ['bn_digits', 'dnb_digits']
+    more = ['dnb_g1_digits', 'dnb_digits_conditioned_bn', 'dnb_g1_digits_g1_conditioned']
+    for place, end, groups in (
+        ('lr_x4', '_lr_x4', []),
+        ('batch_2', '_batch_2', ['gn_digits', 'dngn_digits']),
+        ('variants', '', []),
+    ):
+        arms = [*few, *groups, *more]
         assert found[f'x/{place}'] == [f'ssdlite_mbv2_{arm}{end}' for arm in arms] * 2
     # Each backbone is pretrained once, whatever the detector's rate.
-    assert len(benchmark) == len(set(benchmark)) == 2 * (2 * 5 + 2 + 2 + 2 * 5)
+    assert len(benchmark) == len(set(benchmark)) == 2 * (2 * 5 + 2 + 2 + 2 * 5 + 3)
     assert 'train DN-B (16, oup), conditioned_bn_lr_x4, seed 1' in benchmark
     with pytest.raises(UserError, match="no variant 'best' .*conditioned_bn"):
         compare_embedded(variants=['best'])

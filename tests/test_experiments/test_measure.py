@@ -231,6 +231,10 @@ def test_the_digits_are_measured_alike_and_not_pretrained_for_nothing(place, mon
         'ssdlite_mbv2_dnb_digits_lr_x4',
         'ssdlite_mbv2_bn_digits_batch_2',
         'ssdlite_mbv2_dnb_digits_batch_2',
+        'mbv2_gn_digits',
+        'ssdlite_mbv2_gn_digits_batch_2',
+        'mbv2_dngn_digits',
+        'ssdlite_mbv2_dngn_digits_batch_2',
     ]
     rows = Rows('kept/detectors.csv', measure.KEY).read()
     assert [(row['lr'], row['batch_size'], row['epochs']) for row in rows[2::2]] == [

@@ -245,7 +245,7 @@ def _match(
         way = (
             f'; to start {wanted} from the weights of {given}, add --cfg-options '
             'allow_bn_checkpoint=True'
-            if given in ('BN', PLAIN) and not _lacks_norms(model, match)
+            if given in ('BN', PLAIN)
             else ''
         )
         # The layers take over a BN state silently, so say what would match without that.
@@ -298,12 +298,6 @@ def _check_twins(
             f'{own.pop()}, which has the same keys and computes something else. Use a '
             'checkpoint and a configuration of the same norm.'
         )
-
-
-def _lacks_norms(model: nn.Module, match: StateMatch) -> bool:
-    """Whether a layer cannot be what the plain norm of the checkpoint is, as DNB and a GN."""
-    norms = norms_of(model.state_dict())
-    return any(key.startswith(tuple(f'{place}.' for place in norms)) for key in match.missing)
 
 
 def _plain_match(model: nn.Module, state: Mapping[str, Tensor]) -> StateMatch:

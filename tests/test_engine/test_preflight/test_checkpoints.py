@@ -255,6 +255,24 @@ def test_bn_checkpoint_on_purpose(norms):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
+def test_weights_of_gn_for_dn_over_gn(norms):
+    """They are asked for as those of BN are; BN's have another name and are of another network."""
+    for norm in ('gn', 'dngn'):
+        write_config(norms, norm, name=f'{norm}.py')
+        save(norms / f'{norm}.pth', build(norms / f'{norm}.py').state_dict())
+    asked = 'to start DNGN from the weights of GN, IN or LN, add --cfg-options allow_bn_checkpoint='
+    for model, file, words in (
+        ('dngn', 'gn', f'has GN, IN or LN where .* has DNGN, in 52 norm layers.*{asked}'),
+        ('gn', 'dngn', 'has DNGN where .* has GN, IN or LN, .* configuration of the same norm[.]$'),
+        ('dngn', 'bn', 'does not have the architecture'),
+        ('dnb', 'gn', 'does not have the architecture'),
+    ):
+        with pytest.raises(UserError, match=f'{file}.pth {words}'):
+            run_preflight(load_config(f'{model}.py', {'load_from': f'{file}.pth'}), 'train')
+    options = {'load_from': 'gn.pth', 'allow_bn_checkpoint': True}
+    assert run_preflight(load_config('dngn.py', options), 'train') == []
+
+
 def test_the_other_way_stays_refused(norms, refused):
     sentence = refused(
         'train.py',
