@@ -1,6 +1,7 @@
-# The detector of the paper's Table 5 with DN over GroupNorm in the backbone, whose statistics do not
-# depend on the batch; it is not in the paper (its section 5, future work). 8 groups divide every
-# width of the network. The backbone starts at random: there are no weights for it.
+# The detector of the paper's Table 5 with DN over GroupNorm in the backbone, whose statistics do
+# not depend on the batch. It is not in the paper, which names it as future work (section 5).
+# 8 groups divide every width of the network. The backbone starts at random: nobody has trained
+# weights for it.
 _base_ = '_base_/ssdlite_mbv2_coco.py'
 
 model = dict(

@@ -2,8 +2,8 @@
 
 Importing the package registers what it holds: the norm layers `DNB`, `DNC`, `DNGN`, `DNIN`,
 `DNLN` and `SEBN` in mmengine's root registry, so that `norm_cfg=dict(type='DNB')` is found from
-every OpenMMLab repository, and, where mmdet is installed, the backbones, heads, classifiers, hooks and data sets.
-In a configuration file: `custom_imports = dict(imports=['dn_mmdet'])`.
+every OpenMMLab repository, and, where mmdet is installed, the backbones, heads, classifiers, hooks
+and data sets. In a configuration file: `custom_imports = dict(imports=['dn_mmdet'])`.
 
 Without any OpenMMLab package the layers and their operators (`dn_mmdet.ops`) work with torch
 alone, which is imported when the first of them is asked for.

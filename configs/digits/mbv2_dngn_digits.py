@@ -3,7 +3,5 @@
 _base_ = '../_base_/mbv2_digits.py'
 
 model = dict(
-    backbone=dict(
-        norm_cfg=dict(_delete_=True, type='DNGN', num_groups=8, r=16, g='oup', eps=1e-3)
-    )
+    backbone=dict(norm_cfg=dict(_delete_=True, type='DNGN', num_groups=8, r=16, g='oup', eps=1e-3))
 )

@@ -93,7 +93,9 @@ def revert_to_batchnorm(
             wrapped in ``DistributedDataParallel``, or a layer normalizes by something else than a
             BatchNorm without affine. The model has not been changed then.
     """
-    top, places = find_layers(model, lambda layer: isinstance(layer, DynamicBatchNorm), 'DN-B or DN-C')
+    top, places = find_layers(
+        model, lambda layer: isinstance(layer, DynamicBatchNorm), 'DN-B or DN-C'
+    )
     places = select_layers(places, where)
     if batches is not None and (isinstance(batches, str) or not isinstance(batches, Iterable)):
         raise TypeError(f'batches must be an iterable of inputs, got {type(batches).__name__}')

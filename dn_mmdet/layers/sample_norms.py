@@ -117,9 +117,7 @@ class SampleNorm(DynamicNorm):
         )
 
     def _check_input(self, x: Tensor) -> None:
-        check_input(
-            x, self.num_features, self.alpha_offset.dtype, num_groups=self.num_groups
-        )
+        check_input(x, self.num_features, self.alpha_offset.dtype, num_groups=self.num_groups)
 
     def _normalize(self, x: Tensor) -> Tensor:
         # The one of torch.nn.functional checks sizes again, as numbers in a trace.
@@ -201,7 +199,9 @@ class DNGN(SampleNorm):
         )
         self.num_groups = check_positive_int('num_groups', num_groups)
         if num_features % num_groups:
-            raise ValueError(f'num_groups must divide num_features={num_features}, got {num_groups}')
+            raise ValueError(
+                f'num_groups must divide num_features={num_features}, got {num_groups}'
+            )
 
 
 class DNLN(SampleNorm):

@@ -51,9 +51,7 @@ def test_equations_of_options(form, sc_input, detach_gap, layer):
     options = {'sc_input': sc_input, 'detach_gap': detach_gap, **form}
     norm = randomize(make(layer, g=2, **options))
     x = random_maps(SHAPES[0])
-    assert_equals_equations(
-        norm, equations.sample_norm, x, True, groups=LAYERS[layer], **options
-    )
+    assert_equals_equations(norm, equations.sample_norm, x, True, groups=LAYERS[layer], **options)
 
 
 @EACH

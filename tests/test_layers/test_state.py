@@ -9,7 +9,6 @@ from dn_mmdet.layers import DNB, DNC, SEBN
 from dn_mmdet.layers.state import (
     PLAIN,
     UNTOLD,
-    UNTOLD_SAMPLE,
     form_mismatch,
     norm_mismatch,
     norms_of,

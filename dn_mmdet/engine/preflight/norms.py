@@ -1,4 +1,4 @@
-"""Telling which dynamic norms of a training are held where they start, as BatchNorms."""
+"""Telling which dynamic norms of a training are held where they start, as plain norms."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ['check_norms']
 
 
 def check_norms(run: PlannedRun) -> None:
-    """Note the DN-Bs and DN-Cs that do the same to every image, and are not trained to do else.
+    """Note the dynamic norms that do the same to every image, and are not trained to do else.
 
     Their SC-Module is frozen, by ``frozen_stages`` or ``requires_grad=False`` as many
     configurations have it for BatchNorms, and its last layer is 0, as at start and in converted
@@ -29,7 +29,7 @@ def check_norms(run: PlannedRun) -> None:
     if still:
         run.note(
             f'{len(still)} of {len(norms)} dynamic norms are not trained and do the same to every '
-            f'image, so they stay the BatchNorms that they start as ({first_few(still)}): to train '
+            f'image, so they stay the plain norms that they start as ({first_few(still)}): to train '
             'them, set frozen_stages=-1 and requires_grad=True in norm_cfg.'
         )
 
