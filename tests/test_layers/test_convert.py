@@ -387,7 +387,7 @@ def test_synced_batch_norm_of_mmcv(monkeypatch):
     monkeypatch.setattr(sync_bn, 'dist', SimpleNamespace(get_world_size=lambda group: 1))
     bn = sync_bn.SyncBatchNorm(24, eps=1e-3, group=group).eval()
     bn.load_state_dict(trained_bn().state_dict())
-    monkeypatch.setattr('dn_mmdet.layers.dynamic_norm.check_process_group', lambda *_: None)
+    monkeypatch.setattr('dn_mmdet.layers.dynamic_batch_norm.check_process_group', lambda *_: None)
     layer = convert_batchnorm(nn.Sequential(bn))[0]
     x = random_maps((2, 24, 3, 3))
     torch.testing.assert_close(layer(x), bn(x), rtol=1e-5, atol=1e-5)

@@ -29,7 +29,7 @@ def check_norms(run: PlannedRun) -> None:
     if still:
         run.note(
             f'{len(still)} of {len(norms)} dynamic norms are not trained and do the same to every '
-            f'image, so they stay the plain norms that they start as ({first_few(still)}): to train '
+            f'image, so they stay the norms that they start as ({first_few(still)}): to train '
             'them, set frozen_stages=-1 and requires_grad=True in norm_cfg.'
         )
 
