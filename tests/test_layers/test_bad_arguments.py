@@ -73,7 +73,11 @@ def test_arguments_of_the_sc_module():
 @pytest.mark.parametrize(
     ('x', 'error', 'message'),
     [
-        (torch.zeros(2, 24), ValueError, r'expected 4D input \(got 2D input.* is for maps \(N, C, H, W\)'),
+        (
+            torch.zeros(2, 24),
+            ValueError,
+            r'expected 4D input \(got 2D input.* is for maps \(N, C, H, W\)',
+        ),
         (torch.zeros(24, 5, 5), ValueError, r'expected 4D input \(got 3D input'),
         (torch.zeros(2, 24, 5, 5, 5), ValueError, r'expected 4D input \(got 5D input'),
         (torch.zeros(2, 5, 5, 24), ValueError, 'num_features=24 channels, got 5 in'),
