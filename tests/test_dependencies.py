@@ -15,7 +15,12 @@ pytestmark = pytest.mark.skipif(
 CONFIG = configparser.ConfigParser()
 CONFIG.read(PACKAGE.parent / 'setup.cfg')
 # Import name to the distribution that brings it, where the names differ.
-DISTRIBUTIONS = {'PIL': 'pillow', 'skimage': 'scikit-image', 'sklearn': 'scikit-learn'}
+DISTRIBUTIONS = {
+    'PIL': 'pillow',
+    'imagecorruptions': 'imagecorruptions-imaug',
+    'skimage': 'scikit-image',
+    'sklearn': 'scikit-learn',
+}
 # mmcv brings OpenCV, in the build that suits the machine; jinja2 brings markupsafe.
 BROUGHT = {'cv2': 'mmcv', 'markupsafe': 'jinja2'}
 # Room to what it may import beside the standard library; the fewer, the lighter to use.

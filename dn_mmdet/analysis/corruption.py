@@ -179,7 +179,7 @@ def check_corruptions(
 
 
 class SeededCorrupt(BaseTransform):
-    """mmdet's ``Corrupt``, which gives one image always the same noise.
+    """mmdet's ``Corrupt``, which the fork no longer has, with always the same noise for one image.
 
     Required and modified key: ``img``, an array of shape (H, W, 3), of 8 bits in what comes out.
 
@@ -190,14 +190,15 @@ class SeededCorrupt(BaseTransform):
     """
 
     def __init__(self, corruption: str, severity: int, cache: str | None = None):
-        from mmdet.datasets.transforms.transforms import Corrupt
+        from imagecorruptions import corrupt
 
-        self.corrupt, self.cache = Corrupt(corruption, severity), cache
+        self.corrupt, self.cache = corrupt, cache
+        self.settings = dict(corruption_name=corruption, severity=severity)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Corrupt ``results['img']``."""
         image = np.ascontiguousarray(results['img'], dtype=np.uint8)
-        key = hashlib.blake2b(f'{self.corrupt}'.encode() + image.tobytes(), digest_size=16)
+        key = hashlib.blake2b(f'{self}'.encode() + image.tobytes(), digest_size=16)
         file = None if self.cache is None else Path(self.cache) / f'{key.hexdigest()}.png'
         if file is not None and file.is_file():
             results['img'] = cv2.imread(str(file))
@@ -205,7 +206,7 @@ class SeededCorrupt(BaseTransform):
         state = np.random.get_state()
         np.random.seed(int.from_bytes(key.digest()[:4], 'big'))
         try:
-            results = self.corrupt.transform(dict(results, img=image))
+            results = dict(results, img=self.corrupt(image, **self.settings))
         finally:
             np.random.set_state(state)
         if file is not None:
@@ -216,7 +217,9 @@ class SeededCorrupt(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return f'SeededCorrupt({self.corrupt})'
+        # The noise follows from this text, so that it stays as it is.
+        corruption, severity = self.settings.values()
+        return f'Corrupt(corruption={corruption}, severity={severity})'
 
 
 def _corrupted_loader(cfg: Config, kind: str, severity: int, cache: str | None) -> dict[str, Any]:

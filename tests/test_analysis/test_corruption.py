@@ -3,6 +3,7 @@
 import json
 import runpy
 import sys
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -16,7 +17,6 @@ from dn_mmdet.analysis.corruption import KINDS, Corrupted, SeededCorrupt, check_
 from dn_mmdet.paths import configs_root, tools_root
 from dn_mmdet.utils.errors import UserError
 
-CORRUPT = 'mmdet.datasets.transforms.transforms.corrupt'
 CONFIG = """
 _base_ = '{configs}/digits/mbv2_ablation_digits.py'
 model = dict(num_classes=2, backbone=dict(norm_cfg=dict(_delete_=True, type='BN')))
@@ -36,7 +36,7 @@ def noisy(monkeypatch):
         asked.append((corruption_name, severity))
         return np.uint8(np.clip(image + severity * np.random.normal(size=image.shape), 0, 255))
 
-    monkeypatch.setattr(CORRUPT, corrupt)
+    monkeypatch.setitem(sys.modules, 'imagecorruptions', SimpleNamespace(corrupt=corrupt))
     monkeypatch.setattr(corruption, 'find_spec', lambda name: name)
     return asked
 
