@@ -23,7 +23,7 @@ class Place(NamedTuple):
     """Where a layer is.
 
     Attributes:
-        path (str): Its name in the model; '' for the model itself.
+        path (str): A name of it in the model; '' for the model itself.
         layer (nn.Module): What is there.
         parent (nn.Module): What holds it.
         name (str): Under which name.
@@ -91,7 +91,7 @@ def select_layers(places: Sequence[Place], where: Where | None) -> list[Place]:
         ValueError: It, or one of its patterns, selects nothing.
     """
     if where is None:
-        return list(places)
+        return _once(places)
     if callable(where):
         rules = [where]
     else:
@@ -112,7 +112,7 @@ def select_layers(places: Sequence[Place], where: Where | None) -> list[Place]:
         chosen |= meant
     if not chosen:
         raise ValueError(_nothing(places, where))
-    return [place for place in places if place.layer in chosen]
+    return _once([place for place in places if place.layer in chosen])
 
 
 def replace_layers(places: Sequence[Place], made: Mapping[nn.Module, nn.Module]) -> None:
@@ -126,15 +126,22 @@ def replace_layers(places: Sequence[Place], made: Mapping[nn.Module, nn.Module])
         place.parent.add_module(place.name, made[place.layer])
 
 
-def _places(module: nn.Module, prefix: str = '', seen: set | None = None) -> Iterator[Place]:
-    seen = set() if seen is None else seen
+def _places(module: nn.Module, prefix: str = '', above: tuple = ()) -> Iterator[Place]:
+    """All, by each of its paths: a module that holds layers may itself be in several places."""
     for name, child in module._modules.items():
         if child is None:
             continue
         yield Place(f'{prefix}{name}', child, module, name)
-        if child not in seen and not isinstance(child, (DynamicNorm, SEBN)):
-            seen.add(child)
-            yield from _places(child, f'{prefix}{name}.', seen)
+        if child not in above and not isinstance(child, (DynamicNorm, SEBN)):
+            yield from _places(child, f'{prefix}{name}.', (*above, child))
+
+
+def _once(places: Sequence[Place]) -> list[Place]:
+    """The first path of each."""
+    first = {}
+    for place in places:
+        first.setdefault((place.parent, place.name), place)
+    return list(first.values())
 
 
 def _is_meant(place: Place, rule: Callable[[str, nn.Module], bool] | str) -> bool:

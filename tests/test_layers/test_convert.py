@@ -427,6 +427,16 @@ def test_where_a_shared_layer_or_the_model_itself():
     assert type(convert_batchnorm(shared, where='*')) is DNB
 
 
+def test_where_a_shared_module():
+    """A head that is in two places has two names, in whatever order."""
+    head = nn.Sequential(trained_bn())
+    for where in ('first', 'second.0'):
+        model = nn.ModuleDict({'first': head, 'second': head, 'own': trained_bn()})
+        model = convert_batchnorm(copy.deepcopy(model), where=where)
+        assert model['first'] is model['second'] and type(model['first'][0]) is DNB
+        assert type(model['own']) is nn.BatchNorm2d
+
+
 @pytest.mark.parametrize(
     ('where', 'error', 'message'),
     [
