@@ -89,9 +89,9 @@ def revert_to_batchnorm(
     Raises:
         TypeError: ``model`` is not a module, or an argument is not of the type above.
         ValueError: There is nothing to convert, ``where`` or one of its patterns selects nothing,
-            layers move and there are no batches or none reached one of them, the model is
-            wrapped in ``DistributedDataParallel``, or a layer normalizes by something else than a
-            BatchNorm without affine. The model has not been changed then.
+            layers move and there are no batches or none reached one of them, alpha or lambda is
+            NaN or infinite, the model is wrapped in ``DistributedDataParallel``, or a layer
+            normalizes by something else than a BatchNorm without affine. The model has not been changed then.
     """
     top, places = find_layers(
         model, lambda layer: isinstance(layer, DynamicBatchNorm), 'DN-B or DN-C'
@@ -152,7 +152,17 @@ def _means(
             raise ValueError(
                 f'batches let no image pass {first_few(unseen)}, whose alpha and lambda move'
             )
-    return {path: means.get(path) or _standing(layer) for path, layer in layers.items()}
+    means = {path: means.get(path) or _standing(layer) for path, layer in layers.items()}
+    if bad := [path or 'model' for path, mean in means.items() if not _is_finite(mean)]:
+        raise ValueError(
+            f'alpha or lambda of {first_few(bad)} is NaN or infinite: look for such values in the '
+            'weights of the model and in batches'
+        )
+    return means
+
+
+def _is_finite(mean: AffineMeans) -> bool:
+    return bool(mean.alpha.isfinite().all() and mean.shift.isfinite().all())
 
 
 def _moves(layer: DynamicBatchNorm) -> bool:

@@ -177,6 +177,12 @@ def test_an_activation_that_was_folded_goes_back():
     torch.testing.assert_close(cnn.fuse_conv_bn(model)(x), expected, **EXACT)
 
 
+def test_an_activation_goes_behind_once_in_a_shared_module():
+    block = nn.Sequential(DNB(4, activation='ReLU'))
+    model, _ = revert_to_batchnorm(nn.ModuleDict({'one': block, 'two': block}))
+    assert type(model['one'][0]) is NormAct and type(model['one'][0].act) is nn.ReLU
+
+
 def test_where():
     model, x = network(), random_maps((3, 3, 8, 8))
     with torch.no_grad():
@@ -223,6 +229,15 @@ def test_bad_arguments(model, options, error, message):
     if kinds:
         assert [type(m) for m in model.modules()] == kinds
         assert all(m.training and not m._forward_hooks for m in model.modules())
+
+
+@pytest.mark.parametrize('where', ['weights', 'batches'])
+def test_what_is_not_finite(where):
+    model, x = network(), random_maps((4, 3, 8, 8))
+    (x if where == 'batches' else model[1].sc.fc2_weight.data)[0] = float('nan')
+    with pytest.raises(ValueError, match='alpha or lambda of 1, 4 is NaN or infinite'):
+        revert_to_batchnorm(model, [x])
+    assert type(model[1]) is DNB
 
 
 @pytest.mark.parametrize('bn', [nn.BatchNorm2d(4), nn.Identity()])
