@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -82,22 +83,36 @@ def _rendezvous(environ: Mapping[str, str]) -> list[str]:
     _check_number('NNODES, the number of machines,', nodes, 1)
     if port is not None:
         _check_number('PORT', port, 1, 65535)
-    if nodes == '1' and port is None:
-        return ['--rdzv-backend=c10d', '--rdzv-endpoint=127.0.0.1:0', '--local-addr=127.0.0.1']
     node, address = environ.get('NODE_RANK'), environ.get('MASTER_ADDR')
-    if int(nodes) > 1:
-        if not address:
+    if node is not None or int(nodes) > 1:
+        if int(nodes) > 1 and not address:
             raise UserError(
                 f'NNODES is {nodes}, but MASTER_ADDR is not set: set it on all machines to the '
                 'address of the first, whose NODE_RANK is 0.'
             )
-        _check_number('NODE_RANK, which numbers the machines,', node, 0, int(nodes) - 1)
+        what = f'NODE_RANK, which numbers the machines (NNODES is {nodes}),'
+        _check_number(what, node, 0, int(nodes) - 1)
+    if int(nodes) == 1 and port is None:
+        return ['--rdzv-backend=c10d', '--rdzv-endpoint=127.0.0.1:0', '--local-addr=127.0.0.1']
+    if int(nodes) > 1:
+        _check_address(address)
     return [
         f'--nnodes={nodes}',
         f'--node-rank={node or 0}',
         f'--master-addr={address or "127.0.0.1"}',
         f'--master-port={port or 29500}',
     ]
+
+
+def _check_address(address: str) -> None:
+    # torchrun looks for it for a quarter of an hour, with a warning for each time.
+    try:
+        socket.getaddrinfo(address, None)
+    except (OSError, UnicodeError) as error:
+        raise UserError(
+            f'MASTER_ADDR is {address!r}, which this machine does not find ({error}): give the '
+            'name or IP address of the first machine, without a port.'
+        ) from None
 
 
 def _check_number(name: str, text: str | None, low: int, high: int | None = None) -> None:

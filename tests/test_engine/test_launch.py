@@ -19,6 +19,12 @@ def test_number_of_processes(processes):
         (dict(NNODES='2', NODE_RANK='0'), 'NNODES is 2, but MASTER_ADDR is not set'),
         (dict(NNODES='2', MASTER_ADDR='a'), 'NODE_RANK, .* from 0 to 1, but it is not set'),
         (dict(NNODES='2', MASTER_ADDR='a', NODE_RANK='2'), "from 0 to 1, but it is '2'"),
+        (dict(NODE_RANK='1'), r"machines \(NNODES is 1\), must be from 0 to 0, but it is '1'"),
+        (dict(PORT='29500', NODE_RANK='x'), "from 0 to 0, but it is 'x'"),
+        (
+            dict(NNODES='2', MASTER_ADDR='127.0.0.1:29500', NODE_RANK='0'),
+            "MASTER_ADDR is '127.0.0.1:29500', which this machine does not find .* without a port",
+        ),
         (dict(PORT='70000'), "PORT must be from 1 to 65535, but it is '70000'"),
     ],
 )
