@@ -31,7 +31,7 @@ pip_install() { "$VENV/bin/python" -m pip install --quiet -c "$VENV/.pins.txt" "
 is_done && exit 0
 
 # --- The interpreter.
-version() { "$1" --version 2>/dev/null || echo "cannot be run"; }
+version() { { "$1" --version 2>/dev/null || echo "cannot be run"; } | sed -n 1p; }
 minor() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
 fits() { command -v "$1" >/dev/null && [[ " ${pythons[*]} " == *" $(minor "$1") "* ]]; }
 accepted=${pythons[*]}
