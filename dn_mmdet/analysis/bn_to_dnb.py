@@ -27,7 +27,7 @@ from ..engine.preflight.registries import config_scope, dicts_in, is_type
 from ..engine.run_errors import as_user_errors
 from ..engine.test import load_test_config
 from ..layers import DNB
-from ..layers.state import norms_of
+from ..layers.state import PLAIN, norms_of
 from ..runs.publish import package_versions
 from ..utils.errors import UserError
 from ..utils.files import atomic_write, check_output_file
@@ -160,9 +160,14 @@ def _read(path: str) -> Mapping:
 
 def _check_norms(given: Mapping[str, Tensor], checkpoint: str) -> None:
     kinds = {*norms_of(given).values()} - {'BN'}
+    if kinds == {PLAIN}:
+        raise UserError(
+            f'{checkpoint} has no running statistics, so its norms are {PLAIN} and not BatchNorm, '
+            'or it is incomplete: give the whole weights of a model with BatchNorm.'
+        )
     if kinds:
         raise UserError(
-            f'{checkpoint} already has {sorted(kinds)[0]} and not BatchNorm: it needs no '
+            f'{checkpoint} already has {sorted(kinds - {PLAIN})[0]} and not BatchNorm: it needs no '
             'conversion, give it to a run as it is.'
         )
 

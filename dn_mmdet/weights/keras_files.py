@@ -34,17 +34,18 @@ def read_keras(path: str | os.PathLike) -> dict[str, Tensor]:
         what = 'is a folder' if path.is_dir() else 'does not exist'
         raise UserError(f'the weights {path} {what}: check the path.')
     try:
-        arrays = _read_npz(path) if path.suffix == '.npz' else _read_h5(path)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        arrays = _read_npz(path) if path.suffix.lower() == '.npz' else _read_h5(path)
+        tensors = {
+            # In the byte order of this machine, which is all that torch knows.
+            name: torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder('=')))
+            for name, array in arrays.items()
+            if array.dtype.kind in 'fiu'
+        }
+    except (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(
             f'{path} cannot be read as {path.suffix}: it is truncated, or holds something other '
             'than arrays of numbers. Copy or create it again.'
         ) from error
-    tensors = {
-        name: torch.from_numpy(np.array(array))
-        for name, array in arrays.items()
-        if array.dtype.kind in 'fiu'
-    }
     if not tensors:
         raise UserError(f'{path} holds no arrays of numbers: give a file with weights.')
     return tensors
@@ -52,7 +53,10 @@ def read_keras(path: str | os.PathLike) -> dict[str, Tensor]:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+        arrays = {name: file[name] for name in file.files}
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise ValueError('a zip file of something else, as a checkpoint of torch')
+    return arrays
 
 
 def _read_h5(path: Path) -> dict[str, np.ndarray]:

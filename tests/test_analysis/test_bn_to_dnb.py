@@ -170,9 +170,13 @@ def half(state):
             lambda s: s | {'features.0.1.bias': torch.full((16,), torch.nan)},
             ['backbone.conv1.bn.lambda_offset holds NaN'],
         ),
+        (
+            lambda s: {key: value for key, value in s.items() if 'running' not in key},
+            ['changed.pth has no running statistics', 'GN, IN or LN'],
+        ),
         (lambda s: {'epoch': 3}, ['holds no weights']),
     ],
-    ids=['unknown', 'half', 'shape', 'nan', 'none'],
+    ids=['unknown', 'half', 'shape', 'nan', 'statistics', 'none'],
 )
 def test_other_weights(change, words, here, refused):  # noqa: F811
     torch.save(change(torch.load('torchvision.pth')), 'changed.pth')

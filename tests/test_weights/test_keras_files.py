@@ -56,3 +56,20 @@ def test_without_h5py(tmp_path, monkeypatch):
     (tmp_path / 'a.h5').touch()
     with pytest.raises(UserError, match='needs the package h5py, .*numpy.savez'):
         read_keras(tmp_path / 'a.h5')
+
+
+def test_other_spellings_of_npz(tmp_path):
+    """A name in capitals, and the byte order of another machine."""
+    np.savez(tmp_path / 'a.npz', a=np.arange(3, dtype='>f4'))
+    (tmp_path / 'a.npz').rename(tmp_path / 'A.NPZ')
+    assert read_keras(tmp_path / 'A.NPZ')['a'].tolist() == [0, 1, 2]
+
+
+def test_what_is_only_called_npz(tmp_path):
+    """A checkpoint of torch is a zip file too, and numpy reads a single array under any name."""
+    torch.save({'a': torch.zeros(2)}, tmp_path / 'torch.npz')
+    with open(tmp_path / 'single.npz', 'wb') as file:
+        np.save(file, np.zeros(2))
+    for name in ('torch.npz', 'single.npz'):
+        with pytest.raises(UserError, match=f'{name} cannot be read as .npz'):
+            read_keras(tmp_path / name)
