@@ -91,7 +91,8 @@ def revert_to_batchnorm(
         ValueError: There is nothing to convert, ``where`` or one of its patterns selects nothing,
             layers move and there are no batches or none reached one of them, alpha or lambda is
             NaN or infinite, the model is wrapped in ``DistributedDataParallel``, or a layer
-            normalizes by something else than a BatchNorm without affine. The model has not been changed then.
+            normalizes by something else than a BatchNorm without affine. The model has not been
+            changed then.
     """
     top, places = find_layers(
         model, lambda layer: isinstance(layer, DynamicBatchNorm), 'DN-B or DN-C'
