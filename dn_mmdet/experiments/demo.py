@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -105,7 +104,6 @@ def _trainings(work_root: Path, seed: int) -> tuple[dict[str, Training], dict[st
     }
 
 
-@dataclass(eq=False)
 class _CocoTesting(Testing):
     def run(self, report: Report, threads: int | None = None) -> str:
         """Test, and say the mAP."""
