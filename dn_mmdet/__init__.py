@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         DNLN,
         SEBN,
         convert_batchnorm,
+        fuse_conv_dnb,
         revert_to_batchnorm,
     )
 
@@ -35,6 +36,7 @@ __all__ = [
     'SEBN',
     '__version__',
     'convert_batchnorm',
+    'fuse_conv_dnb',
     'revert_to_batchnorm',
 ]
 

@@ -28,6 +28,7 @@ FLOORS = [
     'figures',
     'analysis',
     'benchmark',
+    'deployment',
     'compare/statistics',
     'compare/groups',
     'compare/metrics',

@@ -3,6 +3,7 @@
 from .convert import convert_batchnorm
 from .dnb import DNB
 from .dnc import DNC
+from .fuse import fuse_conv_dnb
 from .revert import revert_to_batchnorm
 from .sample_norms import DNGN, DNIN, DNLN
 from .sc_module import SCModule
@@ -17,5 +18,6 @@ __all__ = [
     'SEBN',
     'SCModule',
     'convert_batchnorm',
+    'fuse_conv_dnb',
     'revert_to_batchnorm',
 ]

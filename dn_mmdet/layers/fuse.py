@@ -1,0 +1,218 @@
+"""Folding DN-B into the convolution in front of it, for inference."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..ops.activation import activate
+from ..ops.precision import cast, without_autocast
+from .dnb import DNB
+from .inner_bn import is_known
+
+__all__ = ['FusedConvDNB', 'fuse_conv_dnb']
+
+
+def fuse_conv_dnb(model: nn.Module, example: Tensor | None = None) -> int:
+    """Fold every DN-B into the convolution in front of it; the output stays the same.
+
+    What is static of DN-B, the running statistics, goes into weight and bias of the convolution,
+    and the offsets become the bias of the second layer of the SC-Module. What is left is an SE
+    layer with a shift. The model is then for inference alone: it has no statistics of a batch,
+    and other keys in its state dict.
+
+    As with ``mmengine.model.fuse_conv_bn``, a convolution and a DN-B belong together where the one
+    follows the other directly among the children of a module. Left alone are DN-Bs in training,
+    without running statistics, with hooks, or behind anything but an ``nn.Conv2d``; and DN-C,
+    whose scale depends on the batch.
+
+    Args:
+        model (nn.Module): In evaluation; changed in place.
+        example (Tensor, optional): An input that the model is run on once. Only pairs in which the
+            DN-B then gets what the convolution returned are folded, and a pointwise convolution
+            whose map has more places than it has input channels gets weights per sample: a
+            convolution and the mean over its map commute, so scale and shift are known before
+            it runs, and go into its weights with no pass over the map. Defaults to None: pairs
+            are not verified, and no convolution gets weights per sample.
+
+    Returns:
+        int: Number of DN-Bs folded.
+
+    Raises:
+        TypeError: ``model`` is not a module.
+        ValueError: ``model`` is in training.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f'model must be a torch.nn.Module, got {type(model).__name__}')
+    if model.training:
+        raise ValueError('model must be in evaluation: call model.eval() first')
+    pairs = [pair for module in model.modules() for pair in _pairs(module)]
+    sizes = None if example is None else _map_sizes(model, example, pairs)
+    made = {}
+    for parent, conv_name, conv, norm_name, norm in pairs:
+        key = conv, norm
+        if sizes is not None and key not in sizes:
+            continue
+        if key not in made:
+            places = 0 if sizes is None else sizes[key]
+            made[key] = FusedConvDNB(conv, norm, per_sample=places >= conv.in_channels)
+        parent._modules[conv_name] = made[key]
+        parent._modules[norm_name] = nn.Identity()
+    return len(made)
+
+
+class FusedConvDNB(nn.Module):
+    """A convolution with a DN-B behind it, in evaluation.
+
+    Args:
+        conv (nn.Conv2d): The convolution.
+        norm (DNB): With running statistics.
+        per_sample (bool): Give a pointwise convolution of stride 1 weights for each sample; it
+            concerns no other. Defaults to False.
+
+    Shape:
+        - Input: (N, in_channels, H, W).
+        - Output: (N, out_channels, H', W').
+    """
+
+    @torch.no_grad()
+    def __init__(self, conv: nn.Conv2d, norm: DNB, per_sample: bool = False):
+        super().__init__()
+        self.per_sample = per_sample and _is_pointwise(conv)
+        self.activation = norm.activation
+        self.groups = norm.sc.groups
+        dtype, double = norm._compute_dtype, torch.float64
+        rstd = (norm.bn.running_var.to(double) + norm.bn.eps).rsqrt()
+        mean = norm.bn.running_mean.to(double)
+        bias = 0.0 if conv.bias is None else conv.bias.to(double)
+        weight = conv.weight.to(double) * rstd[:, None, None, None]
+        bias = (bias - mean) * rstd
+        # s W1 c + b1 with c made of the mean over the normalized map.
+        fc1_weight = norm.sc.fc1_weight.to(double) * norm.sc.fc1_scale
+        fc1_bias = norm.sc.fc1_bias.to(double)
+        if norm.sc_input == 'raw':
+            fc1_bias = fc1_bias + fc1_weight @ mean
+            fc1_weight = fc1_weight / rstd
+        if self.per_sample:
+            # And that of the mean over the map in front of the convolution.
+            fc1_bias = fc1_bias + fc1_weight @ bias
+            fc1_weight = fc1_weight @ weight.flatten(1)
+        fc2_bias = torch.cat((norm.alpha_offset, norm.lambda_offset))
+        self.conv = deepcopy(conv).requires_grad_(False)
+        self.conv.weight = nn.Parameter(weight.to(conv.weight.dtype), requires_grad=False)
+        self.conv.bias = nn.Parameter(bias.to(conv.weight.dtype), requires_grad=False)
+        self.register_buffer('fc1_weight', fc1_weight.to(dtype))
+        self.register_buffer('fc1_bias', fc1_bias.to(dtype))
+        self.register_buffer('fc2_weight', (norm.sc.fc2_weight * norm.sc.fc2_scale).to(dtype))
+        self.register_buffer('fc2_bias', fc2_bias.to(dtype))
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve, normalize, scale and shift, activate."""
+        if self.per_sample:
+            alpha, shift = self._affine(x)
+            conv = self.conv
+            weight = alpha * conv.weight.flatten(1)
+            bias = alpha * conv.bias[:, None] + shift
+            y = torch.matmul(weight, x.flatten(2)) + bias
+            y = y.unflatten(2, x.shape[2:])
+        else:
+            y = self.conv(x)
+            alpha, shift = self._affine(y)
+            y = y * alpha[..., None] + shift[..., None]
+        return activate(y, self.activation)
+
+    def extra_repr(self) -> str:
+        """Arguments that the members do not show."""
+        return f'per_sample={self.per_sample}, activation={self.activation!r}'
+
+    def _affine(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Alpha and lambda, each (N, C, 1), from a map."""
+        with without_autocast(x):
+            context = cast(x, self.fc1_weight.dtype).mean((2, 3))
+            hidden = F.linear(context, self.fc1_weight, self.fc1_bias).sigmoid()
+            if self.groups == 1:
+                both = F.linear(hidden, self.fc2_weight, self.fc2_bias)[:, :, None]
+            else:
+                both = F.conv1d(
+                    hidden[:, :, None], self.fc2_weight[:, :, None], self.fc2_bias, groups=self.groups
+                )
+            alpha, shift = both.chunk(2, dim=1)
+            return cast(alpha, x.dtype), cast(shift, x.dtype)
+
+
+# Parent, name and module of the convolution, name and module of the norm.
+Pair = tuple[nn.Module, str, nn.Conv2d, str, DNB]
+
+
+def _pairs(parent: nn.Module) -> Iterator[Pair]:
+    before = None
+    for name, child in parent.named_children():
+        if _can_fold(child) and before is not None:
+            yield parent, *before, name, child
+        before = (name, child) if _is_plain(child) else None
+
+
+def _is_plain(conv: nn.Module) -> bool:
+    return (
+        isinstance(conv, nn.Conv2d)
+        and type(conv).forward is nn.Conv2d.forward
+        and type(conv)._conv_forward is nn.Conv2d._conv_forward
+        and not conv._forward_hooks
+        and not conv._forward_pre_hooks
+    )
+
+
+def _can_fold(norm: nn.Module) -> bool:
+    members = (norm, getattr(norm, 'bn', None), getattr(norm, 'sc', None))
+    return (
+        type(norm) is DNB
+        and not norm.bn.training
+        and norm.bn.running_mean is not None
+        and is_known(norm.bn)
+        and not any(m._forward_hooks or m._forward_pre_hooks for m in members)
+    )
+
+
+def _is_pointwise(conv: nn.Conv2d) -> bool:
+    return (
+        conv.kernel_size == (1, 1)
+        and conv.stride == (1, 1)
+        and conv.padding in ((0, 0), 'valid', 'same')
+        and conv.groups == 1
+    )
+
+
+def _map_sizes(
+    model: nn.Module, example: Tensor, pairs: list[Pair]
+) -> dict[tuple[nn.Conv2d, DNB], int]:
+    """Places of the map between a convolution and its norm, of the pairs where there is one."""
+    returned, got = {}, {}
+
+    def keep_output(conv: nn.Module, _: tuple, output: Tensor) -> None:
+        returned.setdefault(conv, []).append(output)
+
+    def keep_input(norm: nn.Module, inputs: tuple) -> None:
+        got.setdefault(norm, []).append(inputs[0])
+
+    handles = []
+    for _, _, conv, _, norm in pairs:
+        handles.append(conv.register_forward_hook(keep_output))
+        handles.append(norm.register_forward_pre_hook(keep_input))
+    try:
+        with torch.no_grad():
+            model(example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {
+        (conv, norm): returned[conv][0][0, 0].numel()
+        for _, _, conv, _, norm in pairs
+        if conv in returned and _all_from(got.get(norm, []), returned[conv])
+    }
+
+
+def _all_from(inputs: list[Tensor], outputs: list[Tensor]) -> bool:
+    return bool(inputs) and all(any(x is y for y in outputs) for x in inputs)
