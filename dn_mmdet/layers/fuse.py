@@ -117,7 +117,7 @@ class FusedConvDNB(nn.Module):
             weight = alpha * conv.weight.flatten(1)
             bias = alpha * conv.bias[:, None] + shift
             y = torch.matmul(weight, x.flatten(2)) + bias
-            y = y.unflatten(2, x.shape[2:])
+            y = y.reshape(*y.shape[:2], *x.shape[2:])
         else:
             y = self.conv(x)
             alpha, shift = self._affine(y)
@@ -137,7 +137,10 @@ class FusedConvDNB(nn.Module):
                 both = F.linear(hidden, self.fc2_weight, self.fc2_bias)[:, :, None]
             else:
                 both = F.conv1d(
-                    hidden[:, :, None], self.fc2_weight[:, :, None], self.fc2_bias, groups=self.groups
+                    hidden[:, :, None],
+                    self.fc2_weight[:, :, None],
+                    self.fc2_bias,
+                    groups=self.groups,
                 )
             alpha, shift = both.chunk(2, dim=1)
             return cast(alpha, x.dtype), cast(shift, x.dtype)

@@ -1,0 +1,164 @@
+"""Run an exported model on images: draw the boxes of a detector, print the classes of a classifier.
+
+Needs onnxruntime, numpy and OpenCV alone, and no other file of this repository: the model says what
+its pixels and classes are.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
+
+
+class DemoError(Exception):
+    """A mistake of the user, in a sentence."""
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        run(args.model, args.images, args.out, args.score, args.threads)
+    except DemoError as error:
+        sys.exit(f'error: {error}')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add('model', help='.onnx file that export_onnx.py wrote')
+    add('images', nargs='+', help='image files, or folders of images')
+    add('--out', default='demo', metavar='FOLDER', help='for the drawn images (default: demo)')
+    add('--score', type=float, default=0.3, help='least score of a drawn box (default: 0.3)')
+    add('--threads', type=int, default=0, help='threads of ONNX Runtime (default: its own choice)')
+    return parser.parse_args()
+
+
+def run(model: str, paths: list[str], out: str, score: float, threads: int) -> None:
+    session, about = open_model(model, threads)
+    images = {file: read_image(file) for file in find_images(paths)}
+    folder, names = Path(out), set()
+    if about['task'] == 'detection' and folder.exists() and not folder.is_dir():
+        raise DemoError(f'--out {out!r} is not a folder: give another.')
+    for file, image in images.items():
+        outputs = session.run(None, {'images': pixels_of(image, about)})
+        if about['task'] == 'classification':
+            print(f'{file}: {best_classes(outputs[0][0], about["classes"])}')
+            continue
+        boxes, labels = place_boxes(outputs, image.shape, about['input_size'], score)
+        draw(image, boxes, labels, about['classes'])
+        name = file.name
+        while name in names:  # Images of one name in two folders.
+            name = f'_{name}'
+        names.add(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / name
+        done, data = cv2.imencode(target.suffix, image)
+        if not done:
+            raise DemoError(f'{target} cannot be written as an image.')
+        target.write_bytes(data.tobytes())
+        print(f'{target}: {len(boxes)} boxes')
+
+
+def open_model(model: str, threads: int) -> tuple[onnxruntime.InferenceSession, dict]:
+    """The session, and what the model says of itself."""
+    if not Path(model).is_file():
+        raise DemoError(f'there is no model file {model!r}: check the path.')
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=['CPUExecutionProvider'])
+    except Exception as error:  # Its exceptions are classes of a private module.
+        reason = ' '.join(str(error).split())[:200]
+        raise DemoError(f'{model!r} is not a model that ONNX Runtime opens ({reason}).') from error
+    properties = session.get_modelmeta().custom_metadata_map
+    about = (
+        {key: json.loads(value) for key, value in properties.items()}
+        if 'task' in properties
+        else {}
+    )
+    if about.get('task') not in ('detection', 'classification'):
+        raise DemoError(
+            f'{model!r} is not a detector or classifier that export_onnx.py wrote: '
+            'export it again, as a whole.'
+        )
+    return session, about
+
+
+def find_images(paths: list[str]) -> list[Path]:
+    found = []
+    for path in map(Path, paths):
+        files = [path]
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+            if not files:
+                raise DemoError(f'the folder {str(path)!r} holds no image ({", ".join(SUFFIXES)}).')
+        found += files
+    return list(dict.fromkeys(found))
+
+
+def read_image(file: Path) -> np.ndarray:
+    """BGR, uint8, as cv2.imread has it."""
+    if not file.is_file():
+        raise DemoError(f'there is no image {str(file)!r}: check the path.')
+    data = np.fromfile(file, np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    if image is None:
+        raise DemoError(f'{str(file)!r} is not an image that OpenCV reads, or is truncated.')
+    return image
+
+
+def pixels_of(image: np.ndarray, about: dict) -> np.ndarray:
+    """What the model takes, (1, 3, H, W)."""
+    height, width = about['input_size']
+    pixels = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    if about['channel_order'] == 'RGB':
+        pixels = pixels[..., ::-1]
+    pixels = (pixels.astype(np.float32) - np.float32(about['mean'])) / np.float32(about['std'])
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32)
+
+
+def place_boxes(
+    outputs: list[np.ndarray], shape: tuple[int, ...], size: list[int], score: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes with a score in pixels of the image, (K, 5), and their labels."""
+    dets, labels = outputs[0][0], outputs[1][0]
+    kept = (labels >= 0) & (dets[:, 4] >= score)
+    scale = np.float32([shape[1] / size[1], shape[0] / size[0]] * 2 + [1])
+    return dets[kept] * scale, labels[kept]
+
+
+def draw(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, classes: list[str]) -> None:
+    """Boxes with class and score, into the image."""
+    thick = max(1, round(min(image.shape[:2]) / 300))
+    for (*corners, score), label in zip(boxes[::-1], labels[::-1], strict=True):
+        left, top, right, bottom = (int(round(value)) for value in corners)
+        hue = np.uint8([[[int(label) * 67 % 180, 200, 230]]])
+        color = cv2.cvtColor(hue, cv2.COLOR_HSV2BGR)[0, 0].tolist()
+        cv2.rectangle(image, (left, top), (right, bottom), color, thick)
+        name = classes[label] if label < len(classes) else str(label)
+        text, scale = f'{name} {score:.2f}', 0.4 * thick
+        (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
+        base = max(top, height + 4)
+        cv2.rectangle(image, (left, base - height - 4), (left + width, base), color, -1)
+        cv2.putText(
+            image, text, (left, base - 3), cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), thick
+        )
+
+
+def best_classes(scores: np.ndarray, classes: list[str], count: int = 3) -> str:
+    best = scores.argsort()[::-1][:count]
+    return ', '.join(
+        f'{classes[i] if i < len(classes) else i} {scores[i]:.3f}' for i in best.tolist()
+    )
+
+
+if __name__ == '__main__':
+    main()
