@@ -188,3 +188,11 @@ def test_pretrained_backbone_of_the_page_is_that_of_a_configuration():
     assert backbone['init_cfg'] == shipped.model.backbone.init_cfg
     assert backbone['norm_cfg']['eps'] == shipped.model.backbone.norm_cfg.eps
     assert scope['allow_bn_checkpoint'] is shipped.allow_bn_checkpoint is True
+
+
+def test_folding_of_the_deployment_page():
+    (block,) = code_blocks(ROOT / 'docs/deployment.md')
+    scope = {}
+    exec(block, scope)
+    assert scope['folded'] == 1
+    assert [type(m).__name__ for m in scope['model']] == ['FusedConvDNB', 'Identity', 'ReLU']

@@ -1,5 +1,7 @@
 """From a configuration and a checkpoint to an ONNX file that computes the same."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from ..engine.test import load_test_config
 from ..layers import fuse_conv_dnb
 from ..utils.errors import UserError
 from ..utils.files import atomic_write, check_output_file
+from ..utils.python39 import zip_strict
 from ..version import __version__
 from .graph import make_graph
 from .onnx_file import OPSET, OPSETS, check_packages, onnx_bytes, open_session
@@ -110,7 +113,7 @@ def export_onnx(
         content = quantize_bytes(content, calibration)
     session = open_session(content)
     found = [_run(session, image[None]) for image in batch]
-    found = [np.concatenate(parts) for parts in zip(*found, strict=True)]
+    found = [np.concatenate(parts) for parts in zip_strict(*found)]
     what = f'{len(batch)} {"images" if images else "images of noise"}'
     report = compare_outputs(
         graph.task, graph.names(found), [e.numpy() for e in expected], found, strict=not int8

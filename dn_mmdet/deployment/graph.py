@@ -1,5 +1,7 @@
 """What an exported graph computes: the model with tensors alone, from pixels to results."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 
 from ..classification import ImageClassifier
 from ..utils.errors import UserError
+from ..utils.python39 import zip_strict
 
 __all__ = ['BackboneGraph', 'ClassifierGraph', 'DetectorGraph', 'make_graph']
 
@@ -111,10 +114,8 @@ class DetectorGraph(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Detections in normalized images (N, C, H, W)."""
         cfg = self.model.test_cfg
-        levels = [
-            self._level(i, *maps) for i, maps in enumerate(zip(*self.model(images), strict=True))
-        ]
-        scores, labels, boxes = (torch.cat(parts, 1) for parts in zip(*levels, strict=True))
+        levels = [self._level(i, *maps) for i, maps in enumerate(zip_strict(*self.model(images)))]
+        scores, labels, boxes = (torch.cat(parts, 1) for parts in zip_strict(*levels))
         if cfg.get('min_bbox_size', -1) >= 0:
             sides = boxes[..., 2:] - boxes[..., :2]
             scores = scores * (sides > cfg.min_bbox_size).all(-1)
@@ -224,7 +225,7 @@ class _KeptByNMS(torch.autograd.Function):
         ctx: object, boxes: Tensor, scores: Tensor, iou: float, threshold: float, count: int
     ) -> Tensor:
         kept = torch.zeros_like(scores)
-        for i, (some, score) in enumerate(zip(boxes, scores, strict=True)):
+        for i, (some, score) in enumerate(zip_strict(boxes, scores)):
             valid = (score > threshold).nonzero()[:, 0]
             if len(valid):
                 _, places = nms(some[valid], score[valid], iou)

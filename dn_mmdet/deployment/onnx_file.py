@@ -1,5 +1,7 @@
 """From a graph in PyTorch to an ONNX file, and what the file says of itself."""
 
+from __future__ import annotations
+
 import io
 import json
 import warnings
@@ -33,7 +35,7 @@ def check_packages() -> None:
         except ImportError as error:
             raise UserError(
                 f'the package {name} cannot be imported ({error_line(error)}): run '
-                '`pip install onnx onnxruntime`.'
+                '`pip install onnx onnxruntime` in this environment.'
             ) from error
 
 
@@ -99,7 +101,7 @@ def onnx_bytes(
     return model.SerializeToString()
 
 
-def open_session(model: str | Path | bytes, threads: int = 0) -> 'InferenceSession':
+def open_session(model: str | Path | bytes, threads: int = 0) -> InferenceSession:
     """An ONNX Runtime session on the CPU.
 
     Args:
@@ -128,7 +130,7 @@ def open_session(model: str | Path | bytes, threads: int = 0) -> 'InferenceSessi
         ) from error
 
 
-def read_metadata(session: 'InferenceSession', file: str | Path) -> dict[str, Any]:
+def read_metadata(session: InferenceSession, file: str | Path) -> dict[str, Any]:
     """What :func:`onnx_bytes` put into a file.
 
     Args:

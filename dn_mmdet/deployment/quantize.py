@@ -1,5 +1,7 @@
 """Convolutions in 8 bits, by ONNX Runtime's static quantizer."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory

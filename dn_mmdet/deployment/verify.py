@@ -1,10 +1,13 @@
 """How far two results of the same model lie apart."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np
 
 from ..utils.errors import UserError
+from ..utils.python39 import zip_strict
 
 __all__ = ['compare_outputs']
 
@@ -36,7 +39,7 @@ def compare_outputs(
     Raises:
         UserError: They are too far apart, or not finite.
     """
-    for name, values in (*zip(names, expected, strict=True), *zip(names, found, strict=True)):
+    for name, values in (*zip_strict(names, expected), *zip_strict(names, found)):
         if not np.isfinite(values).all():
             raise UserError(
                 f'{name} has values that are not finite: the checkpoint is of a run that diverged, '
@@ -46,7 +49,7 @@ def compare_outputs(
         text, close = _compare_detections(expected, found)
     else:
         differences, close = [], True
-        for name, a, b in zip(names, expected, found, strict=True):
+        for name, a, b in zip_strict(names, expected, found):
             difference, scale = np.abs(a - b).max(), np.abs(a).max()
             limit = SCORE if task == 'classification' else RELATIVE * scale
             close &= bool(difference <= limit)
@@ -66,10 +69,10 @@ def _compare_detections(
     """Pair detections of a label by their places; each is paired once."""
     boxes = scores = 0.0
     total = paired = 0
-    for a, a_labels, b, b_labels in zip(*expected, *found, strict=True):
+    for a, a_labels, b, b_labels in zip_strict(*expected, *found):
         free = b_labels >= 0
         total += int((a_labels >= 0).sum()) + int(free.sum())
-        for box, label in zip(a, a_labels, strict=True):
+        for box, label in zip_strict(a, a_labels):
             candidates = np.flatnonzero(free & (b_labels == label)) if label >= 0 else ()
             if not len(candidates):
                 continue

@@ -1,5 +1,7 @@
 """Folding DN-B into the convolution in front of it, for inference."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from copy import deepcopy
 

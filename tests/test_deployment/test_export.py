@@ -4,6 +4,7 @@ import torch
 
 from dn_mmdet.deployment.verify import compare_outputs
 from dn_mmdet.utils.errors import UserError
+from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.tiny import write_classifier, write_image_folder
 from tests.test_deployment.conftest import save_weights
 
@@ -146,8 +147,8 @@ def test_map_of_the_exported_model(exported):
                 score=float(box[4]),
                 bbox=[*box[:2].tolist(), *(box[2:4] - box[:2]).tolist()],
             )
-            for image, boxes, kinds in zip(coco.getImgIds(), dets, labels, strict=True)
-            for box, label in zip(boxes, kinds, strict=True)
+            for image, boxes, kinds in zip_strict(coco.getImgIds(), dets, labels)
+            for box, label in zip_strict(boxes, kinds)
             if label >= 0
         ]
         names = {key: category['name'] for key, category in coco.cats.items()}

@@ -26,7 +26,7 @@ def network(*norms):
     )
     layers = [
         layer
-        for conv, norm in zip(convs, norms, strict=False)
+        for conv, norm in zip(convs, norms)
         for layer in (conv, randomize(norm) if isinstance(norm, DNB) else norm)
     ]
     return nn.Sequential(*layers).eval().double()

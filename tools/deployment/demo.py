@@ -4,6 +4,8 @@ Needs onnxruntime, numpy and OpenCV alone, and no other file of this repository:
 its pixels and classes are.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import sys
@@ -138,7 +140,7 @@ def place_boxes(
 def draw(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, classes: list[str]) -> None:
     """Boxes with class and score, into the image."""
     thick = max(1, round(min(image.shape[:2]) / 300))
-    for (*corners, score), label in zip(boxes[::-1], labels[::-1], strict=True):
+    for (*corners, score), label in zip(boxes[::-1], labels[::-1]):
         left, top, right, bottom = (int(round(value)) for value in corners)
         hue = np.uint8([[[int(label) * 67 % 180, 200, 230]]])
         color = cv2.cvtColor(hue, cv2.COLOR_HSV2BGR)[0, 0].tolist()
