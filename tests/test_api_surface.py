@@ -26,7 +26,7 @@ def test_all_names_exist_and_are_documented(name):
 def test_the_face():
     assert dn_mmdet.__all__ == sorted(dn_mmdet.__all__)
     layers = {'DNB', 'DNC', 'DNGN', 'DNIN', 'DNLN', 'SEBN'}
-    functions = {'convert_batchnorm', 'revert_to_batchnorm'}
+    functions = {'convert_batchnorm', 'fuse_conv_dnb', 'revert_to_batchnorm'}
     assert layers | functions | {'__version__'} == set(dn_mmdet.__all__)
     assert set(dn_mmdet.__all__) <= set(dir(dn_mmdet))
     assert dn_mmdet.DNB is importlib.import_module('dn_mmdet.layers').DNB

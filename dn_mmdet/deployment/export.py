@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS
 from torch import Tensor, nn
 
 from ..analysis.config_complexity import find_input_shape
 from ..analysis.model import load_model
 from ..analysis.visualize_affine import find_images, image_pipeline
 from ..datasets.files.images import EXTENSIONS
-from ..engine.preflight.registries import config_scope
+from ..engine.preflight.registries import config_scope, find_type
 from ..engine.run_errors import as_user_errors
 from ..engine.test import load_test_config
 from ..layers import fuse_conv_dnb
@@ -176,6 +177,7 @@ def _metadata(
         config=Path(config).name,
         classes=_classes(cfg),
         input_size=list(size),
+        resize=_resize(cfg, size, getattr(pre, 'pad_size_divisor', 1)),
         mean=numbers('mean', 0.0),
         std=numbers('std', 1.0),
         channel_order='RGB' if getattr(pre, '_channel_conversion', False) else 'BGR',
@@ -186,10 +188,32 @@ def _metadata(
 def _classes(cfg: Config) -> list[str]:
     for name in ('test_dataloader', 'val_dataloader', 'train_dataloader'):
         dataset = (cfg.get(name) or {}).get('dataset') or {}
-        classes = (dataset.get('metainfo') or {}).get('classes')
+        own = getattr(find_type(DATASETS, dataset.get('type')), 'METAINFO', {})
+        classes = {**own, **(dataset.get('metainfo') or {})}.get('classes')
         if classes:
             return [classes] if isinstance(classes, str) else list(classes)
     return []
+
+
+def _resize(cfg: Config, size: tuple[int, int], divisor: int) -> dict[str, Any] | None:
+    """What demo.py does to an image before it normalizes, or None if it cannot."""
+    steps = [
+        (name, step)
+        for step in image_pipeline(cfg).transforms
+        if not (name := type(step).__name__).startswith(('Load', 'Pack'))
+    ]
+    names = [name for name, _ in steps]
+    scale = names[:1] == ['Resize'] and steps[0][1].scale
+    if not scale:
+        return None
+    stretched = not steps[0][1].keep_ratio
+    if names == ['Resize'] and stretched and not any(value % divisor for value in scale):
+        return dict(short_edge=None)
+    # The long edge comes as it is: (256, 1000000).
+    by_short_edge = not stretched and max(scale) > 100 * min(scale) and min(scale) >= max(size)
+    if names == ['Resize', 'CenterCrop'] and by_short_edge and steps[1][1].crop_size[::-1] == size:
+        return dict(short_edge=min(scale))
+    return None
 
 
 def _run(session: Any, batch: Tensor) -> list[np.ndarray]:

@@ -27,8 +27,8 @@ def fuse_conv_dnb(model: nn.Module, example: Tensor | None = None) -> int:
 
     As with ``mmengine.model.fuse_conv_bn``, a convolution and a DN-B belong together where the one
     follows the other directly among the children of a module. Left alone are DN-Bs in training,
-    without running statistics, with hooks, or behind anything but an ``nn.Conv2d``; and DN-C,
-    whose scale depends on the batch.
+    without running statistics, with hooks, or behind anything but an ``nn.Conv2d``; DN-C,
+    whose scale depends on the batch; and the norms of single samples, which have no statistics.
 
     Args:
         model (nn.Module): In evaluation; changed in place.

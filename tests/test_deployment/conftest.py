@@ -5,6 +5,8 @@ import pytest
 from tests.helpers.tiny import write_coco, write_config
 from tests.helpers.tool_runs import refused  # noqa: F401
 
+ONE_BLOCK = 'model = dict(backbone=dict(init_cfg=None, num_blocks=(1,) * 7))'
+
 
 def save_weights(config, file):
     """A checkpoint of random weights whose scores and scales differ from place to place."""
@@ -43,7 +45,8 @@ def exported(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp('exported')
     write_coco(folder / 'data')
-    config = write_config(folder)
+    # One block a stage: a graph of every kind of layer.
+    config = write_config(folder, more=ONE_BLOCK)
     save_weights(config, folder / 'tiny.pth')
     export_onnx(
         str(config),

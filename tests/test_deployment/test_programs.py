@@ -7,15 +7,13 @@ from dn_mmdet.analysis.model import load_model
 from dn_mmdet.engine.preflight.registries import config_scope
 from dn_mmdet.engine.test import load_test_config
 from tests.helpers.tiny import write_config
-from tests.test_deployment.conftest import save_weights
+from tests.test_deployment.conftest import ONE_BLOCK, save_weights
 
 
 @pytest.fixture(scope='module')
 def detector(tmp_path_factory):
     folder = tmp_path_factory.mktemp('detector')
-    # One block a stage: a graph of every kind of layer.
-    more = 'model = dict(backbone=dict(init_cfg=None, num_blocks=(1,) * 7))'
-    config = write_config(folder, more=more)
+    config = write_config(folder, more=ONE_BLOCK)
     file = str(save_weights(config, folder / 'tiny.pth'))
     cfg = load_test_config(str(config), file)
     with config_scope(cfg):

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from dn_mmdet import fuse_conv_dnb
-from dn_mmdet.layers import DNB, DNC
+from dn_mmdet.layers import DNB, DNC, DNGN
 from dn_mmdet.layers.fuse import FusedConvDNB
 from tests.helpers.layer_maps import randomize
 
@@ -71,6 +71,7 @@ def test_what_is_not_alike_is_left_alone():
         nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU(), DNB(8)),
         nn.Sequential(nn.Conv2d(8, 8, 1), DNB(8, track_running_stats=False)),
         nn.Sequential(nn.Conv2d(8, 8, 1), DNC(8)),
+        nn.Sequential(nn.Conv2d(8, 8, 1), DNGN(8, num_groups=2)),
         nn.Sequential(nn.Conv2d(8, 8, 1), hooked),
     ).eval()
     before = list(model.modules())

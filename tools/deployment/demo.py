@@ -91,6 +91,12 @@ def open_model(model: str, threads: int) -> tuple[onnxruntime.InferenceSession, 
             f'{model!r} is not a detector or classifier that export_onnx.py wrote: '
             'export it again, as a whole.'
         )
+    if not about['resize']:
+        raise DemoError(
+            f'{model!r}: the test pipeline of {about["config"]} neither stretches images to the '
+            'size of the input nor cuts it out of their middle, and this demo can do no more: set '
+            'keep_ratio=False in its Resize, and export the model again.'
+        )
     return session, about
 
 
@@ -120,7 +126,15 @@ def read_image(file: Path) -> np.ndarray:
 def pixels_of(image: np.ndarray, about: dict) -> np.ndarray:
     """What the model takes, (1, 3, H, W)."""
     height, width = about['input_size']
-    pixels = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    short_edge = about['resize']['short_edge']
+    if short_edge is None:
+        pixels = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    else:
+        factor = short_edge / min(image.shape[:2])
+        scaled = tuple(int(side * factor + 0.5) for side in image.shape[1::-1])
+        pixels = cv2.resize(image, scaled, interpolation=cv2.INTER_LINEAR)
+        top, left = (round((a - b) / 2) for a, b in zip(pixels.shape, (height, width)))
+        pixels = pixels[top : top + height, left : left + width]
     if about['channel_order'] == 'RGB':
         pixels = pixels[..., ::-1]
     pixels = (pixels.astype(np.float32) - np.float32(about['mean'])) / np.float32(about['std'])
