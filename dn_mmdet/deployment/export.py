@@ -181,7 +181,7 @@ def _metadata(
         mean=numbers('mean', 0.0),
         std=numbers('std', 1.0),
         channel_order='RGB' if getattr(pre, '_channel_conversion', False) else 'BGR',
-        dn_mmdet=__version__,
+        version=__version__,
     )
 
 

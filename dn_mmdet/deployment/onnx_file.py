@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ['OPSET', 'OPSETS', 'check_packages', 'onnx_bytes', 'open_session', 'read_metadata']
 
 OPSET, OPSETS = 17, range(14, 21)
+# Of the metadata; tools/deployment/demo.py reads it too.
+KEY = 'dn_mmdet'
 
 
 def check_packages() -> None:
@@ -54,7 +56,8 @@ def onnx_bytes(
     Args:
         graph (nn.Module): Of :func:`.graph.make_graph`.
         images (Tensor): An example (N, C, H, W).
-        metadata (Mapping[str, Any]): Goes into ``metadata_props``, each value as JSON.
+        metadata (Mapping[str, Any]): Goes into ``metadata_props`` as JSON, under one key, since
+            other tools add theirs.
         opset (int): Version of ONNX's operators. Defaults to 17.
         dynamic_size (bool): Height and width are dynamic too. Defaults to False.
 
@@ -90,8 +93,7 @@ def onnx_bytes(
             f'({error_line(error)}): try another --opset, or --part backbone.'
         ) from error
     model = onnx.load_from_string(file.getvalue())
-    for key, value in metadata.items():
-        model.metadata_props.add(key=key, value=json.dumps(value))
+    model.metadata_props.add(key=KEY, value=json.dumps(metadata))
     onnx.checker.check_model(model)
     return model.SerializeToString()
 
@@ -136,9 +138,9 @@ def read_metadata(session: InferenceSession, file: str | Path) -> dict[str, Any]
         UserError: The file is not of this package.
     """
     properties = session.get_modelmeta().custom_metadata_map
-    if 'task' not in properties:
+    if KEY not in properties:
         raise UserError(
             f'{file} does not say what its input and classes are: give a file that '
             'tools/deployment/export_onnx.py wrote.'
         )
-    return {key: json.loads(value) for key, value in properties.items()}
+    return json.loads(properties[KEY])

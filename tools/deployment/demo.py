@@ -81,11 +81,7 @@ def open_model(model: str, threads: int) -> tuple[onnxruntime.InferenceSession, 
         reason = ' '.join(str(error).split())[:200]
         raise DemoError(f'{model!r} is not a model that ONNX Runtime opens ({reason}).') from error
     properties = session.get_modelmeta().custom_metadata_map
-    about = (
-        {key: json.loads(value) for key, value in properties.items()}
-        if 'task' in properties
-        else {}
-    )
+    about = json.loads(properties.get('dn_mmdet', '{}'))
     if about.get('task') not in ('detection', 'classification'):
         raise DemoError(
             f'{model!r} is not a detector or classifier that export_onnx.py wrote: '
