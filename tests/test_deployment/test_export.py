@@ -6,7 +6,7 @@ from dn_mmdet.deployment.verify import compare_outputs
 from dn_mmdet.utils.errors import UserError
 from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.tiny import write_classifier, write_image_folder
-from tests.test_deployment.conftest import save_weights
+from tests.test_deployment.conftest import ONE_BLOCK, save_weights
 
 onnx = pytest.importorskip('onnx', reason='onnx is not installed')
 onnxruntime = pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
@@ -39,6 +39,7 @@ def test_detector(exported):
 def test_classifier_of_any_size_and_backbone(tmp_path, capsys):
     write_image_folder(tmp_path / 'crops/val')
     config = write_classifier(tmp_path)
+    config.write_text(f'{config.read_text()}\n{ONE_BLOCK}\n')
     weights = save_weights(config, tmp_path / 'classifier.pth')
     file = export_onnx(
         str(config), str(weights), str(tmp_path / 'a.onnx'), shape=(32, 32), dynamic_size=True
@@ -168,7 +169,7 @@ def test_map_of_the_exported_model(exported):
         return match_detections(coco, detections, names).average_precision()
 
     exact = precision(results(*expected))
-    assert exact > 0.2
+    assert exact > 0.1
     assert precision(results(*found)) == pytest.approx(exact, abs=1e-3)
     # Two pixels would show.
     assert precision(results(*found, shift=2)) < exact - 0.01
