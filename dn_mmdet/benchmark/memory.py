@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -81,9 +81,9 @@ def _measure_cpu(
         del loss
     # The summed events of the public interface lose the order of what one operator allocates.
     events = profiler.profiler.kineto_results.events()
-    between = next(event.start_ns() for event in events if event.name() == BETWEEN)
+    between = next(_start(event) for event in events if event.name() == BETWEEN)
     changes = sorted(
-        (event.start_ns(), number, event.nbytes())
+        (_start(event), number, event.nbytes())
         for number, event in enumerate(events)
         if event.name() == '[memory]' and event.device_type() == torch.autograd.DeviceType.CPU
     )
@@ -94,3 +94,8 @@ def _measure_cpu(
         if when < between:
             saved = held
     return Memory(saved, peak)
+
+
+def _start(event: Any) -> int:
+    # Before torch 2.3 in microseconds.
+    return event.start_ns() if hasattr(event, 'start_ns') else event.start_us()

@@ -118,7 +118,7 @@ def start_process_group(cfg: Config) -> None:
             warnings.filterwarnings('ignore', message='`broadcast_buffers` is deprecated')
             dist.init_process_group('gloo')
     except RuntimeError as error:
-        if 'EADDRINUSE' not in str(error):
+        if 'address already in use' not in str(error).lower():
             raise
         raise UserError(
             f'the port {os.environ["MASTER_PORT"]} of this machine is taken, perhaps by another '

@@ -16,6 +16,7 @@ from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.foreign import as_keras, as_mmpretrain, as_torchvision, randomized
 from tests.helpers.tiny import CLASSES, write_classifier, write_config
 from tests.helpers.tool_runs import place, refused  # noqa: F401
+from tests.helpers.torch_versions import nothing_allowed
 
 TOOL = 'model_converters/bn_to_dnb.py'
 IMAGES = 'data/val2017'
@@ -44,12 +45,8 @@ def here(place, weights):  # noqa: F811
 
 def loaded(path):
     """Under torch's own rules for files that nobody vouches for, with nothing allow-listed."""
-    allowed = torch.serialization.get_safe_globals()
-    torch.serialization.clear_safe_globals()
-    try:
+    with nothing_allowed():
         return torch.load(path, weights_only=True)
-    finally:
-        torch.serialization.add_safe_globals(allowed)
 
 
 def with_bn(weights, name):

@@ -14,6 +14,7 @@ from dn_mmdet import engine
 from dn_mmdet.engine import load_config, run_preflight
 from dn_mmdet.engine.config_text import evaluation_data, portable_config, portable_path
 from dn_mmdet.runs import publish
+from tests.helpers import torch_versions
 from tests.helpers.tiny import write_classifier, write_coco, write_config, write_image_folder
 
 TOOL = 'model_converters/publish_model.py'
@@ -45,11 +46,8 @@ def here(folder, monkeypatch):
 
 @pytest.fixture
 def nothing_allowed():
-    """torch's own allow-list, as in a process that never imported this package."""
-    allowed = torch.serialization.get_safe_globals()
-    torch.serialization.clear_safe_globals()
-    yield
-    torch.serialization.add_safe_globals(allowed)
+    with torch_versions.nothing_allowed():
+        yield
 
 
 def saved(path):

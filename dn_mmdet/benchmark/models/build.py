@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -61,11 +62,11 @@ def build_subject(case: ModelCase, norm: str, device: torch.device) -> Subject:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9, weight_decay=4e-5)
 
     def forward() -> Any:
-        with (
-            torch.set_grad_enabled(train),
-            torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
-        ):
-            return network()
+        # Before torch 2.2 autocast of float32 is an error, even where it is not enabled.
+        plain = dtype == torch.float32
+        with torch.set_grad_enabled(train):
+            with nullcontext() if plain else torch.autocast(device.type, dtype):
+                return network()
 
     def step() -> None:
         output = forward()
