@@ -6,6 +6,7 @@ import io
 import json
 import warnings
 from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ __all__ = ['OPSET', 'OPSETS', 'check_packages', 'onnx_bytes', 'open_session', 'r
 OPSET, OPSETS = 17, range(14, 21)
 # Of the metadata; tools/deployment/demo.py reads it too.
 KEY = 'dn_mmdet'
+# Before torch 2.5 there is no other exporter to choose.
+TRACING = {'dynamo': False} if 'dynamo' in signature(torch.onnx.export).parameters else {}
 
 
 def check_packages() -> None:
@@ -81,7 +84,7 @@ def onnx_bytes(
                 graph,
                 (images,),
                 file,
-                dynamo=False,
+                **TRACING,
                 opset_version=opset,
                 input_names=['images'],
                 output_names=names,

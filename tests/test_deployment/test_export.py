@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
-import torch
 
 from dn_mmdet.deployment.verify import compare_outputs
 from dn_mmdet.utils.errors import UserError
-from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.tiny import write_classifier, write_image_folder
 from tests.test_deployment.conftest import ONE_BLOCK, save_weights
 
@@ -119,57 +117,3 @@ def test_detections_are_compared_by_place():
             compare_outputs('detection', names, (dets, labels), (moved, labels))
     with pytest.raises(UserError, match='not finite'):
         compare_outputs('detection', names, (dets, labels), (dets * np.nan, labels))
-
-
-def test_map_of_the_exported_model(exported):
-    """COCO mAP of PyTorch and of ONNX Runtime, where the objects are some that PyTorch found."""
-    from pycocotools.coco import COCO
-
-    from dn_mmdet.analysis.model import load_model
-    from dn_mmdet.compare.images.matches import match_detections
-    from dn_mmdet.deployment.export import _batch
-    from dn_mmdet.deployment.graph import make_graph
-    from dn_mmdet.engine.preflight.registries import config_scope
-    from dn_mmdet.engine.test import load_test_config
-
-    cfg = load_test_config(str(exported / 'tiny.py'), str(exported / 'tiny.pth'))
-    with config_scope(cfg), torch.no_grad():
-        model = load_model(cfg, str(exported / 'tiny.pth'))
-        batch = _batch(cfg, model, [str(exported / 'data/val2017')], (64, 64))
-        expected = [part.numpy() for part in make_graph(model, batch).expected(batch)]
-    found = open_session(exported / 'tiny.onnx').run(None, {'images': batch.numpy()})
-
-    def results(dets, labels, shift=0.0):
-        return [
-            dict(
-                image_id=image,
-                category_id=int(label) + 1,
-                score=float(box[4]),
-                bbox=[*(box[:2] + shift).tolist(), *(box[2:4] - box[:2]).tolist()],
-            )
-            for image, (boxes, kinds) in enumerate(zip_strict(dets, labels))
-            for box, label in zip_strict(boxes, kinds)
-            if label >= 0
-        ]
-
-    objects = results(*expected)[::9]
-    names = {kind: str(kind) for kind in {some['category_id'] for some in objects}}
-    coco = COCO()
-    coco.dataset = dict(
-        images=[dict(id=i, height=64, width=64) for i in range(len(batch))],
-        categories=[dict(id=kind, name=name) for kind, name in names.items()],
-        annotations=[
-            some | dict(id=i + 1, iscrowd=0, area=some['bbox'][2] * some['bbox'][3])
-            for i, some in enumerate(objects)
-        ],
-    )
-    coco.createIndex()
-
-    def precision(detections):
-        return match_detections(coco, detections, names).average_precision()
-
-    exact = precision(results(*expected))
-    assert exact > 0.1
-    assert precision(results(*found)) == pytest.approx(exact, abs=1e-3)
-    # Two pixels would show.
-    assert precision(results(*found, shift=2)) < exact - 0.01
