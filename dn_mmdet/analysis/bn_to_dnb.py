@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections import OrderedDict
@@ -19,7 +18,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..engine.checkpoint_file import is_remote, read_checkpoint, state_dict_of
+from ..engine.checkpoint_file import is_remote, meta_of, read_checkpoint, state_dict_of
 from ..engine.hooks.divergence import non_finite_key
 from ..engine.preflight.checkpoint import StateMatch, match_state
 from ..engine.preflight.pixels import training_notes
@@ -28,7 +27,7 @@ from ..engine.run_errors import as_user_errors
 from ..engine.test import load_test_config
 from ..layers import DNB
 from ..layers.state import PLAIN, norms_of
-from ..runs.publish import package_versions
+from ..runs.publish import checkpoint_bytes, package_versions
 from ..utils.errors import UserError
 from ..utils.files import atomic_write, check_output_file
 from ..utils.python39 import zip_strict
@@ -101,8 +100,9 @@ def bn_to_dnb(
         notes = training_notes(content, given, cfg, twin, checkpoint)
         table = _report(cfg, model, twin, found, whole, files) if files else ''
     meta = _metadata(content, found, checkpoint, complete=len(whole) == len(parts))
-    size = _write(target, {'meta': meta, 'state_dict': state})
-    _print(target, size, checkpoint, given, found, parts, state)
+    content = checkpoint_bytes(meta, state)
+    _write(target, content)
+    _print(target, len(content), checkpoint, given, found, parts, state)
     remark = found.convention.remarks.get(found.architecture)
     for note in filter(None, (*notes, remark)):
         print(f'  note: {note}')
@@ -244,8 +244,7 @@ def _part_of(
 def _metadata(
     content: Mapping, found: Translation, checkpoint: str, complete: bool
 ) -> dict[str, Any]:
-    given = content.get('meta')
-    given = given if isinstance(given, Mapping) else {}
+    given = meta_of(content)
     meta = {
         'weights': f'{"whole model" if complete else "backbone alone"}, converted from BatchNorm',
         'source': checkpoint if is_remote(checkpoint) else Path(checkpoint).name,
@@ -262,19 +261,15 @@ def _metadata(
     return json.loads(json.dumps(meta, default=str))
 
 
-def _write(target: Path, content: Mapping[str, Any]) -> int:
-    # In memory: in a file of its own torch.save would write the name of the file into it.
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
+def _write(target: Path, content: bytes) -> None:
     try:
         with atomic_write(target) as file:
-            file.write(buffer.getvalue())
+            file.write(content)
     except OSError as error:
         raise UserError(
             f'{target} cannot be written ({error.strerror}): choose another OUT, or correct the '
             'permissions of its folder.'
         ) from error
-    return buffer.tell()
 
 
 def _print(

@@ -33,6 +33,7 @@ __all__ = [
     'SAFE_GLOBALS',
     'force_weights_only',
     'is_remote',
+    'meta_of',
     'read_checkpoint',
     'refusal',
     'register_safe_globals',
@@ -120,6 +121,16 @@ def read_checkpoint(path: str, source: str, remedy: str = 'check the path') -> M
             )
         ) from error
     return _as_mapping(content, path)
+
+
+def meta_of(checkpoint: Mapping) -> Mapping:
+    """What a checkpoint says of itself; empty where it says nothing.
+
+    Args:
+        checkpoint (Mapping): What :func:`read_checkpoint` returned.
+    """
+    meta = checkpoint.get('meta')
+    return meta if isinstance(meta, Mapping) else {}
 
 
 def state_dict_of(checkpoint: Mapping, path: str) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dist import broadcast_object_list, init_dist
 from mmengine.utils.dl_utils import set_multi_processing
 
-from ..utils.errors import UserError, launched_rank
+from ..utils.errors import UserError, is_port_taken, launched_rank
 from ..utils.python39 import zip_strict
 
 __all__ = ['launched_processes', 'on_rank_zero', 'start_process_group', 'use_cpu_model_wrapper']
@@ -118,7 +118,7 @@ def start_process_group(cfg: Config) -> None:
             warnings.filterwarnings('ignore', message='`broadcast_buffers` is deprecated')
             dist.init_process_group('gloo')
     except RuntimeError as error:
-        if 'address already in use' not in str(error).lower():
+        if not is_port_taken(error):
             raise
         raise UserError(
             f'the port {os.environ["MASTER_PORT"]} of this machine is taken, perhaps by another '

@@ -18,7 +18,7 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import parse_args, run
 
-from ..utils.errors import UserError, user_errors
+from ..utils.errors import UserError, is_port_taken, user_errors
 
 __all__ = ['launch']
 
@@ -65,7 +65,7 @@ def launch(processes: str, command: Sequence[str]) -> int:
         )
         return 128 - failure.exitcode
     except RuntimeError as error:
-        if 'address already in use' not in str(error).lower():
+        if not is_port_taken(error):
             raise
         raise UserError(
             f'the port {args.master_port} of this machine is taken, perhaps by another run: set '

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engine.checkpoint_file import read_checkpoint, state_dict_of
+from ..engine.checkpoint_file import meta_of, read_checkpoint, state_dict_of
 from ..engine.config_text import evaluation_data, portable_config, portable_path
 from ..engine.hooks.divergence import non_finite_key
 from ..utils.errors import UserError
@@ -23,7 +23,7 @@ from ..utils.files import atomic_write
 from ..utils.versions import installed_version
 from ..version import __version__
 
-__all__ = ['package_versions', 'publish']
+__all__ = ['checkpoint_bytes', 'package_versions', 'publish']
 
 
 def publish(
@@ -84,11 +84,7 @@ def publish(
             ],
         )
     )
-    # In memory: in a file of its own torch.save would write the name of the file into it.
-    buffer = io.BytesIO()
-    torch.save({'meta': meta, 'state_dict': weights}, buffer)
-    data = buffer.getvalue()
-
+    data = checkpoint_bytes(meta, weights)
     name = name or _name(content, path) + ('_backbone' if backbone_only else '')
     if not re.fullmatch(r'[\w.+-]+', name):
         raise UserError(
@@ -111,6 +107,14 @@ def publish(
         ) from error
     _print(target, len(data), weights, meta)
     return target
+
+
+def checkpoint_bytes(meta: Mapping[str, Any], weights: Mapping[str, Tensor]) -> bytes:
+    """What a file of weights holds; the same for the same input, whatever the file is called."""
+    # In memory: in a file of its own torch.save would write the name of the file into it.
+    buffer = io.BytesIO()
+    torch.save({'meta': meta, 'state_dict': weights}, buffer)
+    return buffer.getvalue()
 
 
 def package_versions() -> dict[str, str | None]:
@@ -165,8 +169,7 @@ def _halved(value: Tensor) -> Tensor:
 def _metadata(
     content: Mapping, path: Path, metrics: Mapping[str, float] | None, dataset: str | None
 ) -> dict[str, Any]:
-    given = content.get('meta')
-    given = given if isinstance(given, Mapping) else {}
+    given = meta_of(content)
     text = given.get('cfg') if isinstance(given.get('cfg'), str) else ''
     meta: dict[str, Any] = {'cfg': portable_config(text)}
     classes = (given.get('dataset_meta') or {}).get('classes')
@@ -209,8 +212,7 @@ def _metrics(content: Mapping, meta: Mapping, path: Path) -> dict[str, float]:
 
 
 def _name(content: Mapping, path: Path) -> str:
-    meta = content.get('meta')
-    name = meta.get('experiment_name') if isinstance(meta, Mapping) else None
+    name = meta_of(content).get('experiment_name')
     return re.sub(r'_\d{8}_\d{6}$', '', name) if isinstance(name, str) and name else path.stem
 
 

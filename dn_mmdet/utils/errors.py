@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ['UserError', 'launched_rank', 'user_errors']
+__all__ = ['UserError', 'is_port_taken', 'launched_rank', 'user_errors']
 
 
 class UserError(Exception):
@@ -63,3 +63,8 @@ def _leave(line: str, status: int) -> None:
         time.sleep(2)
     # SystemExit, not os._exit: worker processes and open files are still to be closed.
     raise SystemExit(status) from None
+
+
+def is_port_taken(error: RuntimeError) -> bool:
+    """Whether torch could not listen on a port; before 2.3 its words alone say so."""
+    return 'address already in use' in str(error).lower()

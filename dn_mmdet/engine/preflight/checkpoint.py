@@ -18,7 +18,7 @@ from ...layers.state import PLAIN, TWINS, form_mismatch, norm_mismatch, norms_of
 from ...utils.errors import UserError
 from ...utils.text import first_few
 from ...weights.translate import foreign_names
-from ..checkpoint_file import read_checkpoint, state_dict_of
+from ..checkpoint_file import meta_of, read_checkpoint, state_dict_of
 from .pixels import training_notes
 from .planned import PlannedRun
 from .registries import is_type
@@ -142,8 +142,8 @@ def _check_resume(run: PlannedRun) -> None:
         'Resume with the configuration that the run was started with, or start a new run from '
         'these weights with --cfg-options load_from=PATH',
     )
-    meta = content.get('meta')
-    complete = isinstance(meta, Mapping) and {'epoch', 'iter'} <= set(meta)
+    meta = meta_of(content)
+    complete = {'epoch', 'iter'} <= set(meta)
     if not (complete and 'optimizer' in content and 'message_hub' in content):
         raise UserError(
             f'{path} holds weights without the state of the optimizer, as a best or a '
@@ -284,8 +284,7 @@ def _check_twins(
     given = {*norms_of(state).values()} & {*TWINS}
     if not given:
         # Of a version whose layers did not yet say what they are.
-        meta = content.get('meta')
-        text = meta.get('cfg') if isinstance(meta, Mapping) else None
+        text = meta_of(content).get('cfg')
         given = (
             set(re.findall(r"type='(?:[\w.]+\.)?(DNB|DNC)'", text))
             if isinstance(text, str)

@@ -10,6 +10,7 @@ from mmengine.config import ConfigDict
 
 from ...datasets.files.image_folder import class_folders
 from ...utils.text import first_few
+from ..checkpoint_file import meta_of
 from .categories import alike
 from .planned import ClassList, PlannedDataset, PlannedRun, silence
 from .registries import config_scope
@@ -107,8 +108,7 @@ def _of_checkpoint(run: PlannedRun) -> ClassList | None:
 
 
 def _trained_list(run: PlannedRun, path: str) -> ClassList | None:
-    meta = run.files.checkpoint(path, 'load_from').get('meta')
-    meta = meta if isinstance(meta, Mapping) else {}
+    meta = meta_of(run.files.checkpoint(path, 'load_from'))
     # mmdet 2 kept CLASSES in the meta itself.
     metainfo = meta.get('dataset_meta', meta)
     if not isinstance(metainfo, Mapping):

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...utils.python39 import zip_strict
 from ...weights import Training, translate
+from ..checkpoint_file import meta_of
 from ..config_text import literal
 
 __all__ = ['training_notes']
@@ -60,8 +61,7 @@ def training_notes(
 def _training_of(
     content: Mapping, state: Mapping[str, Tensor], model: nn.Module
 ) -> Training | None:
-    meta = content.get('meta')
-    meta = meta if isinstance(meta, Mapping) else {}
+    meta = meta_of(content)
     if told := _as_training(meta.get('training')):
         return told
     text = meta.get('cfg')
