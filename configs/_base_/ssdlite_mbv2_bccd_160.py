@@ -1,4 +1,6 @@
-# The same at 160 pixels, for two CPU cores: anchors scaled with the image.
+# The same at 160 pixels, for two CPU cores. Cells are found on maps of 10 x 10 and 5 x 5 alone:
+# anchors have the size of cells (red ones 26 x 34, white ones 50 x 60), and images are not zoomed
+# out (`Expand`).
 _base_ = 'ssdlite_mbv2_bccd.py'
 
 input_size = (160, 160)
@@ -7,8 +9,8 @@ model = dict(
     bbox_head=dict(
         anchor_generator=dict(
             strides=[16, 32, 54, 80, 160, 160],
-            min_sizes=[16, 32, 60, 89, 118, 147],
-            max_sizes=[32, 60, 89, 118, 147, 176],
+            min_sizes=[28, 56, 84, 108, 130, 150],
+            max_sizes=[56, 84, 108, 130, 150, 160],
         )
     )
 )
@@ -23,7 +25,6 @@ train_pipeline = [
         saturation_range=(0.5, 1.5),
         hue_delta=18,
     ),
-    dict(type='Expand', mean=[123.675, 116.28, 103.53], to_rgb=True, ratio_range=(1, 4)),
     dict(type='MinIoURandomCrop', min_ious=(0.1, 0.3, 0.5, 0.7, 0.9), min_crop_size=0.3),
     dict(type='RandomFlip', prob=0.5),
     dict(type='Resize', scale=input_size, keep_ratio=False),
