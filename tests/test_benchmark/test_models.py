@@ -109,7 +109,7 @@ def test_files_of_a_run(run):
     assert train['rows'][2]['saved'] > 1.2 * train['rows'][0]['saved']
     assert all(each['saved'] is None for each in evaluation['rows'])
     text = (run / 'benchmark.md').read_text()
-    assert '### mbv2: training step' in text and '| DN-B, naive ' in text
+    assert '## mbv2: training step' in text and '| DN-B, naive ' in text
     assert 'not run: 1 rounds' not in text and 'not run: not measured' in text
     # One batch size is no line.
     assert not (run / 'ratios.png').exists()

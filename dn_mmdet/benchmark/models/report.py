@@ -57,19 +57,19 @@ def write_report(results: ResultFile, out: Path) -> str:
     Returns:
         str: What was written.
     """
-    parts = [environment_text(results.environment), LEGEND]
+    parts = ['# Time and memory of models', environment_text(results.environment), LEGEND]
     groups = group_cells(results.cells, 'model', 'mode', 'layout', 'dtype', 'optimizer')
     for (model, mode, layout, dtype, optimizer), cells in groups.items():
         step = STEPS[mode] + (' and SGD' if optimizer and mode == 'train' else '')
         cells = sorted(cells, key=lambda cell: (cell['size'], cell['batch']))
         parts += [
-            f'### {model}: {step}, {layout}, {dtype}',
+            f'## {model}: {step}, {layout}, {dtype}',
             results_table(
                 cells, 'batch x size', lambda cell: f'{cell["batch"]} x {cell["size"]}', LABELS
             ),
         ]
     if any(model == MOBILENET for model, *_ in groups):  # What the limits are about.
-        parts += ['### Limits', markdown_table(limits_table(results))]
+        parts += ['## Limits', markdown_table(limits_table(results))]
     text = '\n\n'.join(parts) + '\n'
     write_text(out / 'benchmark.md', text)
     return text
