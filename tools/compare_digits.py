@@ -51,8 +51,8 @@ def parse_args() -> dict[str, Any]:
     parser.add_argument(
         '--extra',
         action='store_true',
-        help='afterwards, also train BN and DN-B at four times the learning rate and, with GN and '
-        'DN-GN, at batch size 2, seed 0',
+        help='afterwards, of what is compared, also train BN and DN-B at four times the learning '
+        'rate and, with GN and DN-GN, at batch size 2, seed 0',
     )
     parser.add_argument(
         '--variants',

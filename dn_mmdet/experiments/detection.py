@@ -160,10 +160,10 @@ def compare_embedded(
             Defaults to 'work_dirs/compare'.
         seeds (Sequence[int]): Seeds of every arm. Defaults to (0, 1, 2).
         workers (int, optional): Runs at a time. Defaults to one for each core, with a GPU to 1.
-        extra (bool): Then also compare BN and DN-B (16, oup), seed 0, at four times the learning
-            rate and, with GN and DN-GN, at batch size 2, in ``lr_x4/`` and ``batch_2/`` of
-            ``out``; with variants that are named, these too, and all with all seeds. Defaults to
-            False.
+        extra (bool): Then also compare those of ``arms`` that are BN or DN-B (16, oup), seed 0, at
+            four times the learning rate and, those that are GN or DN-GN too, at batch size 2, in
+            ``lr_x4/`` and ``batch_2/`` of ``out``; with variants that are named, these too, and
+            all with all seeds. Defaults to False.
         variants (bool | Sequence[str]): Then also compare BN and DN-B with the latter's
             :data:`dn_mmdet.experiments.detection.VARIANTS`, or with those named of them and of
             :data:`dn_mmdet.experiments.detection.FORMS`, with all seeds, in ``variants/`` of
@@ -207,7 +207,7 @@ def compare_embedded(
         for arm in dict.fromkeys(arms):
             first.add(seed, Variant(arm))
     comparison = first.compare(workers, out=out, **report)
-    for name, further in _further(plan, seeds, extra, chosen, named).items():
+    for name, further in _further(plan, seeds, arms if extra else (), chosen, named).items():
         print(f'\n{name}:')
         further.compare(workers, out=out / name, **report)
     if rows is not None and (found := rows.read()):
@@ -234,16 +234,19 @@ def _named(names: Sequence[str]) -> dict[str, Variant]:
 def _further(
     new_plan: Callable[[], _Plan],
     seeds: Sequence[int],
-    extra: bool,
+    extra: Sequence[str],
     variants: Mapping[str, Variant],
     named: Mapping[str, Variant],
 ) -> dict[str, _Plan]:
     """Name of each further comparison to its plan; what was named is in the extra ones too."""
     plans = {}
-    for setting in EXTRAS if extra else ():
+    for setting, known in EXTRA_ARMS.items():
+        chosen = [arm for arm in known if arm in extra]
+        if not chosen:
+            continue
         plans[setting] = plan = new_plan()
         for seed in seeds if named else (EXTRA_SEED,):
-            plan.add_all(seed, dict.fromkeys([*EXTRA_ARMS[setting], *_arms(named)]), named, setting)
+            plan.add_all(seed, dict.fromkeys([*chosen, *_arms(named)]), named, setting)
     if variants:
         plans['variants'] = plan = new_plan()
         for seed in seeds:
