@@ -10,7 +10,7 @@ export STACK VENV PYTHON
 export GOMP_SPINCOUNT ?= 2000
 PY = $(VENV)/bin/python
 
-.PHONY: demo ablations compare bench test install lint
+.PHONY: demo ablations compare bench docs test install lint
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make ablations  install, then train the paper's ablations on the embedded data"
 	@echo "make compare    install, then train and compare BN, DN-B, SE + BN and GN as detectors of the embedded data"
 	@echo "make bench      install, then time DN-B against BN and others on MobileNetV2"
+	@echo "make docs       install, then make the documentation site in site/"
 	@echo "make test       install, then run the tests"
 	@echo "make install    install only"
 	@echo "make lint       ruff's checks and its formatting"
@@ -37,6 +38,12 @@ compare: install
 
 bench: install
 	@$(PY) tools/analysis_tools/benchmark.py --preset cpu $(ARGS)
+
+# A warning, as of a link that leads nowhere, is an error, on pages too that have not changed (-E).
+docs: install
+	@$(PY) -m pip install --quiet -c $(VENV)/.pins.txt -r requirements/docs.txt
+	@$(PY) -m sphinx -q -W -E -c docs . site $(ARGS)
+	@echo "The site is in site/index.html"
 
 test: install
 	@$(PY) -m pytest -n auto --maxprocesses 8 --dist loadfile $(ARGS)
