@@ -65,9 +65,9 @@ def test_plain_torch_of_the_layers_page():
     assert scope['layer'](torch.randn(2, 64, 4, 4)).shape == (2, 64, 4, 4)
 
 
-def test_conversion_and_back_of_the_layers_page():
+def test_conversion_and_back_of_the_page_on_weights():
     there, back = (
-        next(code for code in code_blocks(ROOT / 'docs/layers.md') if text in code)
+        next(code for code in code_blocks(ROOT / 'docs/weights.md') if text in code)
         for text in ('where=', 'revert_to')
     )
     norms = {name: torch.nn.BatchNorm2d(8) for name in ('bn', 'norm')}

@@ -1,0 +1,78 @@
+"""How Sphinx makes the documentation site: `make docs`.
+
+Its source is the repository itself, so a relative link leads to the same place on the site as on a
+code host, and Sphinx says which ones lead nowhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dn_mmdet.version import __version__
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+# Page to what the site lists below it, in the order in which a newcomer reads. The pages themselves
+# are read on code hosts too, and stay free of Sphinx's words.
+CONTENTS = {
+    'README': {
+        'Start': ['/docs/install', '/docs/stacks', '/docs/first-run'],
+        'Train': [
+            '/docs/usage',
+            '/docs/own-data',
+            '/docs/checks',
+            '/docs/detectors',
+            '/docs/weights',
+        ],
+        'Look and deploy': ['/docs/analysis', '/docs/deployment'],
+        'Understand': ['/docs/layers', '/docs/method', '/docs/operator', '/docs/results/README'],
+        'API': ['/docs/api/layers', '/docs/api/ops', '/docs/api/training', '/docs/api/tools'],
+        'Project': ['/docs/design', '/CONTRIBUTING', '/CHANGELOG'],
+    },
+    'docs/usage': {
+        'Configurations': ['/checkpoints/README', '/configs/imagenet100/README'],
+    },
+    'docs/own-data': {'Examples': ['/configs/bccd/README']},
+    'docs/results/README': {
+        'Results': [
+            '/docs/results/detection',
+            '/docs/results/ablations',
+            '/docs/results/compare/compare',
+            '/docs/results/benchmark/benchmark',
+        ]
+    },
+}
+
+project = 'dn_mmdet'
+release = version = __version__
+extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon']
+root_doc = 'README'
+include_patterns = ['*.md', 'checkpoints/*.md', 'configs/**/*.md', 'docs/**']
+exclude_patterns = ['.*', 'build', 'data', 'dn_mmdet', 'site', 'tests', 'tools', 'work_dirs']
+nitpicky = True
+
+myst_heading_anchors = 3
+highlight_language = 'none'
+# Types are in the docstrings, with shapes.
+autodoc_typehints = 'none'
+autodoc_member_order = 'bysource'
+napoleon_use_param = False
+napoleon_use_rtype = False
+
+html_theme = 'furo'
+html_title = f'dn_mmdet {release}'
+html_extra_path = ['site']
+html_copy_source = False
+
+
+def add_contents(app: Sphinx, page: str, source: list[str]) -> None:
+    """Append to a page what the site lists below it."""
+    for caption, pages in CONTENTS.get(page, {}).items():
+        lines = ['```{toctree}', ':hidden:', f':caption: {caption}', '', *pages, '```']
+        source[0] += '\n' + '\n'.join(lines) + '\n'
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect('source-read', add_contents)
