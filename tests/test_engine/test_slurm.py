@@ -68,9 +68,12 @@ def test_slurm_trains(slurm):
     ]
 
 
-def test_slurm_tests_on_gpus(slurm):
+@pytest.mark.parametrize('per_node', [{}, {'GPUS_PER_NODE': '8'}], ids=str)
+def test_slurm_tests_on_gpus(per_node, slurm):
+    """No more of a machine is asked for than the processes use."""
     arguments = ['part', 'name', 'a b.py', 'c.pth', '--out', 'd e.pkl']
-    done = run_tool('slurm_test.sh', *arguments, cwd=slurm, CUDA_VISIBLE_DEVICES='', GPUS='4')
+    sizes = dict(CUDA_VISIBLE_DEVICES='', GPUS='4', **per_node)
+    done = run_tool('slurm_test.sh', *arguments, cwd=slurm, **sizes)
     assert done.returncode == 0, done.stderr
     given = (slurm / 'srun.txt').read_text().splitlines()
     assert {'--gres=gpu:4', '--ntasks=4', '--ntasks-per-node=4'} < set(given)
