@@ -84,7 +84,8 @@ def select_layers(places: Sequence[Place], where: Where | None) -> list[Place]:
         places (Sequence[Place]): At least one.
         where (Callable | str | Sequence[str], optional): Called with the path and the layer, or
             patterns, with ``*``, ``?`` and ``[...]`` as in file names, for the path of a layer or
-            of a module that it is in. None means all.
+            of a module that it is in; '*' also means a layer that is the model itself, and ''
+            nothing. None means all.
 
     Raises:
         TypeError: ``where`` is of another type.
@@ -148,10 +149,13 @@ def _is_meant(place: Place, rule: Callable[[str, nn.Module], bool] | str) -> boo
     if callable(rule):
         return bool(rule(place.path, place.layer))
     parts = place.path.split('.')
-    return any(fnmatchcase('.'.join(parts[:end]), rule) for end in range(1, len(parts) + 1))
+    # A pattern that was left empty would mean a layer that is the model itself, and no other.
+    names = ('.'.join(parts[:end]) for end in range(1, len(parts) + 1))
+    return rule != '' and any(fnmatchcase(name, rule) for name in names)
 
 
 def _nothing(places: Sequence[Place], where: object) -> str:
     kinds = sorted({type(place.layer).__name__ for place in places})
-    names = first_few(repr(place.path) for place in places)
+    itself = "the model itself, which '*' selects"
+    names = first_few(repr(place.path) if place.path else itself for place in places)
     return f'where={where!r} selects none of the {len(places)} {"/".join(kinds)}: {names}'

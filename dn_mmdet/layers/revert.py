@@ -90,9 +90,9 @@ def revert_to_batchnorm(
         TypeError: ``model`` is not a module, or an argument is not of the type above.
         ValueError: There is nothing to convert, ``where`` or one of its patterns selects nothing,
             layers move and there are no batches or none reached one of them, alpha or lambda is
-            NaN or infinite, the model is wrapped in ``DistributedDataParallel``, or a layer
-            normalizes by something else than a BatchNorm without affine. The model has not been
-            changed then.
+            NaN or infinite, the model is wrapped in ``DistributedDataParallel``, a layer
+            normalizes by something else than a BatchNorm without affine, or is on the device
+            'meta', without numbers. The model has not been changed then.
     """
     top, places = find_layers(
         model, lambda layer: isinstance(layer, DynamicBatchNorm), 'DN-B or DN-C'
@@ -112,6 +112,12 @@ def revert_to_batchnorm(
                 f'{path or "model"}.bn must be a BatchNorm without affine, '
                 f'got {type(layer.bn).__name__}'
             )
+    if bare := [path or 'model' for path, layer in layers.items() if _has_no_numbers(layer)]:
+        raise ValueError(
+            f"{first_few(bare)} has no numbers, only shapes, on the device 'meta', so its alpha "
+            'and lambda are not known: first move the model with to_empty(device=...) and give it '
+            'weights with load_state_dict'
+        )
     with torch.no_grad(), _in_evaluation(model):
         means = _means(layers, batches, run or model)
     made = {layer: _batchnorm(layer, means[path]) for path, layer in layers.items()}
@@ -160,6 +166,10 @@ def _means(
             'weights of the model and in batches'
         )
     return means
+
+
+def _has_no_numbers(layer: DynamicBatchNorm) -> bool:
+    return any(numbers.is_meta for numbers in (*layer.parameters(), *layer.buffers()))
 
 
 def _is_finite(mean: AffineMeans) -> bool:

@@ -425,6 +425,9 @@ def test_where_a_shared_layer_or_the_model_itself():
     convert_batchnorm(model, where='1')
     assert model[0] is model[1][0] and type(model[0]) is DNB and type(model[2]) is nn.BatchNorm2d
     assert type(convert_batchnorm(shared, where='*')) is DNB
+    for where in ('', ['*', ''], 'bn'):
+        with pytest.raises(ValueError, match=r": the model itself, which '\*' selects$"):
+            convert_batchnorm(shared, where=where)
 
 
 def test_where_a_shared_module():
@@ -448,6 +451,7 @@ def test_where_a_shared_module():
         (['1', '3.bn'], ValueError, "where='3.bn' selects none of .* and 4 more$"),
         (lambda name, module: False, ValueError, 'selects none of the 7'),
         ([], ValueError, r'where=\[\] selects none of the 7'),
+        ('', ValueError, "where='' selects none of the 7"),
         (3, TypeError, 'where must be a callable .*, a pattern or a list of patterns, got 3'),
         ([3], TypeError, r'list of patterns, got \[3\]'),
     ],

@@ -220,6 +220,9 @@ def test_root_and_frozen():
         (network(), {'batches': [0], 'run': 1}, TypeError, 'run must be a callable .*, got int'),
         (network(), {'batches': [0], 'run': print}, ValueError, 'let no image pass 1, 4'),
         (network(), {'batches': ['image']}, TypeError, 'argument'),
+        (network().to('meta'), {}, ValueError, "^1, 4 has no numbers, only shapes, .* 'meta'"),
+        (nn.Sequential(DNB(4), DNB(4, device='meta')), {}, ValueError, '^1 has no numbers'),
+        (DNB(4), {'where': ''}, ValueError, "where='' selects none .*: the model itself, which"),
     ],
 )
 def test_bad_arguments(model, options, error, message):
