@@ -57,7 +57,7 @@ def config_complexity(
         config (str | Path | Config): Configuration of a detector or classifier, or its file.
         shape (tuple[int, int], optional): Height and width of the image, which are padded to the
             ``pad_size_divisor`` of the data preprocessor. Defaults to what
-            :func:`find_input_shape` finds.
+            ``find_input_shape`` finds.
         cfg_options (Mapping, optional): Overrides of a file, dotted key to value.
 
     Returns:

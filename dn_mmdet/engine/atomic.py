@@ -16,7 +16,7 @@ class AtomicLocalBackend(LocalBackend):
     """mmengine's local file backend with atomic ``put`` and ``put_text``."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write bytes; see :func:`dn_mmdet.utils.files.atomic_write`."""
+        """Write bytes; see ``dn_mmdet.utils.files.atomic_write``."""
         with atomic_write(filepath) as file:
             file.write(obj)
 

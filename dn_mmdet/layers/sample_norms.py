@@ -138,7 +138,7 @@ class DNGN(SampleNorm):
     ``Y = GN(X) * alpha + lambda``, where alpha and lambda are made for each sample and channel as
     in :class:`DNB`. At start the layer equals ``nn.GroupNorm(affine=False)``; a state dict of a
     GroupNorm of as many groups loads, and the layer then computes what that did. The mathematics
-    are with :class:`.sample_norms.SampleNorm`.
+    are with ``SampleNorm``.
 
     Args:
         num_features (int): Number of channels C.

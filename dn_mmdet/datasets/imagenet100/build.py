@@ -45,7 +45,7 @@ def build_imagenet100(
     it is missing or broken. Lists that are already there are left as they are.
 
     Args:
-        root (str | Path): Folder of ILSVRC-2012; see :func:`find_class_images`.
+        root (str | Path): Folder of ILSVRC-2012; see ``find_class_images``.
         out (str | Path): Folder for the lists. Defaults to 'data/imagenet100'.
         classes (str | Path, optional): A class list. Defaults to the one that is shipped.
         val_list (str | Path, optional): Labels of the validation images. Defaults to the first

@@ -32,7 +32,7 @@ class AffineHook(Hook):
     Every ``interval`` iterations, for each norm layer: ``affine_alpha_mean/<layer>``,
     ``affine_alpha_spread/``, ``affine_lambda_mean/``, ``affine_lambda_spread/`` and, with an
     SC-Module, ``affine_dead_units/`` and ``affine_saturated_units/`` (see
-    :class:`dn_mmdet.layers.inspect.AffineSummary`) go to all backends of the visualizer. With
+    ``dn_mmdet.layers.inspect.AffineSummary``) go to all backends of the visualizer. With
     ``TensorboardVisBackend`` among them, TensorBoard has a group of charts for each quantity, and
     under "Custom scalars" one chart of each with a line for every layer. In a distributed run they
     are those of the first process's batch. Nothing is kept on the modules.

@@ -406,7 +406,7 @@ class PlannedDataset:
     def root_option(self) -> str:
         """What ``--cfg-options`` sets to another data folder: for all data sets where all have one.
 
-        See :func:`dn_mmdet.engine.data_root.use_data_root`.
+        See ``dn_mmdet.engine.data_root.use_data_root``.
         """
         cfg = self.run.cfg
         roots = {
