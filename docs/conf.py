@@ -27,7 +27,7 @@ CONTENTS = {
         ],
         'Look and deploy': ['/docs/analysis', '/docs/deployment'],
         'Understand': ['/docs/layers', '/docs/method', '/docs/operator', '/docs/results/README'],
-        'API': ['/docs/api/layers', '/docs/api/ops', '/docs/api/training', '/docs/api/tools'],
+        'API': ['/docs/api/layers', '/docs/api/ops', '/docs/api/training', '/docs/api/deployment'],
         'Project': ['/docs/design', '/CONTRIBUTING', '/CHANGELOG'],
     },
     'docs/usage': {
@@ -50,7 +50,9 @@ extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon']
 root_doc = 'README'
 include_patterns = ['*.md', 'checkpoints/*.md', 'configs/**/*.md', 'docs/**']
 exclude_patterns = ['.*', 'build', 'data', 'dn_mmdet', 'site', 'tests', 'tools', 'work_dirs']
+# A name of this package in a docstring must be found; names of others cannot be looked up offline.
 nitpicky = True
+nitpick_ignore_regex = [('py:.*', r'(mmcv|mmdet|mmengine)\..*|Path|Tensor')]
 
 myst_heading_anchors = 3
 highlight_language = 'none'
@@ -73,6 +75,12 @@ def add_contents(app: Sphinx, page: str, source: list[str]) -> None:
         source[0] += '\n' + '\n'.join(lines) + '\n'
 
 
+def skip_fields(app: Sphinx, kind: str, name: str, item: object, *rest: object) -> bool | None:
+    """Leave out fields of named tuples, which the docstring of the class tells."""
+    return True if type(item).__name__ == '_tuplegetter' else None
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.connect('autodoc-skip-member', skip_fields)
     app.connect('source-read', add_contents)

@@ -30,8 +30,8 @@ class SCModule(nn.Module):
 
     They do not change what the module can compute, but how fast gradient descent changes it. A
     step of rate eta moves the logit of a unit by ``eta s^2 |x|^2`` of its gradient, and what all
-    samples share of an output by ``eta k^2 |h|^2`` of its own. ``|x|^2`` is a sum over C channels and
-    ``|h|^2``, about inputs / 4, one over the inputs of a group. With ``s = 1 / sqrt(C)``, and x of
+    samples share of an output by ``eta k^2 |h|^2`` of its own. ``|x|^2`` sums over C channels and
+    ``|h|^2``, about inputs / 4, over the inputs of a group. With ``s = 1 / sqrt(C)``, and x of
     order one, a unit moves as a single weight does, however wide the layer is; with
     ``k = 2 / sqrt(inputs)`` an output moves as BatchNorm's gamma and beta would. docs/method.md
     has it in full.
