@@ -11,8 +11,12 @@ alone, which is imported when the first of them is asked for.
 
 from typing import TYPE_CHECKING
 
-from .utils.versions import check_python, check_versions, installed_version
-from .version import __version__
+from .utils.python_version import check_python
+
+check_python()  # What follows needs a supported one.
+
+from .utils.versions import check_versions, installed_version  # noqa: E402
+from .version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
     from .layers import (
@@ -40,7 +44,6 @@ __all__ = [
     'revert_to_batchnorm',
 ]
 
-check_python()
 check_versions()
 
 if installed_version('mmengine'):

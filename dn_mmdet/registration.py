@@ -4,7 +4,7 @@ from mmengine.registry import MODELS
 
 from .engine.checkpoint_file import register_safe_globals
 from .layers import DNB, DNC, DNGN, DNIN, DNLN, SEBN
-from .utils.versions import installed_version
+from .utils.versions import check_mmcv_operators, installed_version
 
 __all__ = []
 
@@ -19,4 +19,5 @@ if installed_version('mmcv'):
     from . import classification  # noqa: F401
 
     if installed_version('mmdet'):
+        check_mmcv_operators()
         from . import backbones, engine, heads  # noqa: F401

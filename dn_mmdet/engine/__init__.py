@@ -5,7 +5,7 @@ Without mmengine only the errors are there.
 
 from importlib.util import find_spec
 
-from ..utils.errors import UserError, user_errors
+from ..utils.errors import UserError, missing_package, user_errors
 
 __all__ = ['UserError', 'user_errors']
 
@@ -40,3 +40,9 @@ if find_spec('mmengine'):
         'test',
         'train',
     ]
+else:
+
+    def __getattr__(name: str) -> object:
+        if name.startswith('__'):
+            raise AttributeError(name)
+        raise ImportError(missing_package('mmengine'))

@@ -3,13 +3,26 @@
 This module imports only the standard library, so that a tool can report a missing dependency.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ['UserError', 'is_port_taken', 'launched_rank', 'user_errors']
+__all__ = ['UserError', 'is_port_taken', 'launched_rank', 'missing_package', 'user_errors']
+
+OPENMMLAB = ('mmengine', 'mmcv', 'mmdet')
+
+# Import name to what pip installs, where that is another name.
+REQUIREMENTS = {
+    'PIL': 'pillow',
+    'cv2': 'opencv-python',
+    'pkg_resources': '"setuptools<82"',
+    'skimage': 'scikit-image',
+    'sklearn': 'scikit-learn',
+}
 
 
 class UserError(Exception):
@@ -28,9 +41,9 @@ def user_errors() -> Iterator[None]:
     A :class:`UserError` is printed to stderr as ``error: <message>`` and ends the process with
     status 1. A ``KeyboardInterrupt`` ends it with status 130 and one line, which carries the
     exception's own message if it has one (code that knows how to resume raises
-    ``KeyboardInterrupt('resume with ...')``). Every other exception is a bug and keeps its
-    traceback. In a distributed run rank 0 speaks for all: the other ranks end with the same
-    status and print nothing.
+    ``KeyboardInterrupt('resume with ...')``). A package that is not installed is named with what
+    installs it. Every other exception is a bug and keeps its traceback. In a distributed run rank 0
+    speaks for all: the other ranks end with the same status and print nothing.
 
     Example:
         >>> with user_errors():
@@ -40,9 +53,35 @@ def user_errors() -> Iterator[None]:
         yield
     except UserError as error:
         _leave(f'error: {error}', status=1)
+    except ModuleNotFoundError as error:
+        sentence = missing_package(error.name)
+        if not sentence:
+            raise
+        _leave(f'error: {sentence}', status=1)
     except KeyboardInterrupt as interrupt:
         hint = str(interrupt)
         _leave(f'interrupted: {hint}' if hint else 'interrupted', status=130)
+
+
+def missing_package(name: str | None) -> str:
+    """What to do about a package that cannot be found.
+
+    Args:
+        name (str, optional): As the ``ModuleNotFoundError`` has it.
+
+    Returns:
+        str: A sentence; '' where a module is missing from a package that is there, which is a bug.
+    """
+    if not name or '.' in name or name == 'dn_mmdet':
+        return ''
+    if name in OPENMMLAB:
+        remedy = (
+            'this needs mmengine, mmcv and mmdet, which `pip install --no-build-isolation '
+            '".[mmdet]"` installs in the repository of dn_mmdet, once torch is there'
+        )
+    else:
+        remedy = f'run `pip install {REQUIREMENTS.get(name, name)}`'
+    return f'the package {name} is not installed in {sys.prefix}: {remedy}.'
 
 
 def launched_rank() -> int:

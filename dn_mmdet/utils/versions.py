@@ -1,4 +1,4 @@
-"""Which Python, torch and OpenMMLab packages dn_mmdet runs on, checked when it is imported.
+"""Which torch and OpenMMLab packages dn_mmdet runs on, checked when it is imported.
 
 The ranges are those of setup.cfg, the packages' of its extras `mmdet` and `fork`; a test holds the
 two together.
@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from collections.abc import Mapping
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 
+from .text import error_text
+
 __all__ = [
-    'SUPPORTED_PYTHON',
     'SUPPORTED_VERSIONS',
-    'check_python',
+    'check_mmcv_operators',
     'check_versions',
     'git_revision',
     'installed_version',
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
-
-SUPPORTED_PYTHON = '>=3.9,<3.13'
 
 # Import name -> supported ranges: OpenMMLab's own releases first, then those of the maintained
 # fork (onedl-*), which keeps the import names.
@@ -37,23 +35,6 @@ SUPPORTED_VERSIONS = {
     'mmcv': ('>=2.0.0,<2.2.0', '>=2.3.6,<2.4.0'),
     'mmdet': ('>=3.3.0,<3.4.0', '>=3.5.1,<3.6.0'),
 }
-
-
-def check_python(version: str | None = None) -> None:
-    """Refuse a Python that is not supported.
-
-    Args:
-        version (str, optional): The version to judge. Defaults to the running interpreter's.
-
-    Raises:
-        ImportError: It is outside :data:`SUPPORTED_PYTHON`; says in one sentence what to do.
-    """
-    version = version or '.'.join(map(str, sys.version_info[:3]))
-    if version not in SpecifierSet(SUPPORTED_PYTHON):
-        raise ImportError(
-            f'dn_mmdet needs Python {SUPPORTED_PYTHON}, but this is {version}: create an '
-            'environment with a supported version, for example `python3.11 -m venv .venv`.'
-        )
 
 
 def check_versions(versions: Mapping[str, str | None] | None = None) -> None:
@@ -77,6 +58,32 @@ def check_versions(versions: Mapping[str, str | None] | None = None) -> None:
             f'dn_mmdet supports {name} {" or ".join(ranges)}, but {found} is installed: run '
             f'`pip install{isolation} "{name}{ranges[0]}"` in this environment.'
         )
+
+
+def check_mmcv_operators() -> None:
+    """Refuse an mmcv whose compiled operators cannot be imported; mmdet cannot be without them.
+
+    pip builds mmcv without them where torch is not there yet, or where it is hidden by an isolated
+    build; and those that were built against another torch do not load.
+
+    Raises:
+        ImportError: Says in one sentence what is wrong with them and how to build them.
+    """
+    try:
+        import_module('mmcv._ext')
+    except ImportError as error:
+        version = installed_version('mmcv')
+        reason = (
+            'was installed without its operators'
+            if isinstance(error, ModuleNotFoundError)
+            else f'has operators that do not fit the torch that is installed ({error_text(error)})'
+        )
+        official = SpecifierSet(SUPPORTED_VERSIONS['mmcv'][0]).contains(version)
+        raise ImportError(
+            f'mmcv {version} {reason}, and mmdet needs them: build them against that torch with '
+            '`MMCV_WITH_OPS=1 pip install --no-build-isolation --no-cache-dir --no-deps '
+            f'--force-reinstall "{"mmcv" if official else "onedl-mmcv"}=={version}"`.'
+        ) from error
 
 
 def installed_version(name: str) -> str | None:

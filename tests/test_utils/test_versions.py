@@ -6,27 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from dn_mmdet.utils.python_version import SUPPORTED_PYTHON
 from dn_mmdet.utils.versions import (
-    SUPPORTED_PYTHON,
     SUPPORTED_VERSIONS,
-    check_python,
+    check_mmcv_operators,
     check_versions,
     installed_version,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.mark.parametrize('version', ['3.8.18', '3.13.0', '2.7.18'])
-def test_wrong_python_is_refused_in_one_sentence(version):
-    words = rf'needs Python .*, but this is {re.escape(version)}: create'
-    with pytest.raises(ImportError, match=words):
-        check_python(version)
-
-
-@pytest.mark.parametrize('version', ['3.9.2', '3.10.0', '3.11.7', '3.12.1'])
-def test_supported_python_passes(version):
-    check_python(version)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +48,26 @@ def test_unsupported_package_is_named_with_a_remedy(name, version):
 )
 def test_supported_stacks_pass(versions):
     check_versions(versions)
+
+
+def test_mmcv_without_operators_is_refused_with_the_command_that_builds_them(monkeypatch):
+    check_mmcv_operators()
+    monkeypatch.setitem(sys.modules, 'mmcv._ext', None)
+    with pytest.raises(ImportError, match='^mmcv .* was installed without its operators') as error:
+        check_mmcv_operators()
+    message = str(error.value)
+    assert f'mmcv=={installed_version("mmcv")}"`.' in message and 'no-build-isolation' in message
+
+
+def test_mmcv_built_against_another_torch_is_refused_with_its_reason(monkeypatch):
+    def fail(name):
+        raise ImportError(f'{name}: undefined symbol: _ZN3c105Error\nand more')
+
+    monkeypatch.setattr('dn_mmdet.utils.versions.import_module', fail)
+    monkeypatch.setattr('dn_mmdet.utils.versions.installed_version', lambda name: '2.3.6')
+    with pytest.raises(ImportError, match='do not fit the torch .*undefined symbol') as error:
+        check_mmcv_operators()
+    assert '\n' not in str(error.value) and '"onedl-mmcv==2.3.6"' in str(error.value)
 
 
 def test_installed_version_is_that_of_the_package():

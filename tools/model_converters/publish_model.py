@@ -7,7 +7,6 @@ import argparse
 import sys
 
 try:
-    from dn_mmdet.runs import publish
     from dn_mmdet.utils.errors import user_errors
 except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
@@ -59,4 +58,6 @@ def _metric(text: str) -> tuple[str, float]:
 
 if __name__ == '__main__':
     with user_errors():
+        from dn_mmdet.runs import publish
+
         publish(**parse_args())
