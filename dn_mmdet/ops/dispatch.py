@@ -13,11 +13,16 @@ from torch.autograd import forward_ad
 from .backends import KERNELS, cpp, triton_launch
 from .backends.kernels import DTYPES
 from .torch_versions import is_compiling
+from .trust import is_trusted
 
 __all__ = ['PATHS', 'choose_path', 'eager_path', 'runs_eagerly', 'use_path']
 
 PATHS = ('auto', 'reference', *KERNELS)
 VARIABLE = 'DN_MMDET_OPS'
+
+# For maps of `DTYPES` on a device: the fastest path, and what serves where that is not there or
+# does not compute what it should. 'aten' was composed for a CPU: its sums loop over the samples.
+FASTEST = {'cpu': ('cpp', 'aten'), 'cuda': ('triton', 'reference')}
 
 
 def choose_path(x: Tensor, shared: bool = False) -> str:
@@ -25,10 +30,12 @@ def choose_path(x: Tensor, shared: bool = False) -> str:
 
     The environment variable ``DN_MMDET_OPS`` or :func:`use_path` may select one. 'auto', the
     default, takes 'cpp' on a CPU, or 'aten' if its library was not built, and 'triton' on an
-    NVIDIA GPU, or 'reference' if Triton cannot be used; it leaves float64, the precision of
-    checks, to 'reference'. Whatever is requested, traced and compiled graphs, function
-    transforms, forward-mode derivatives and empty inputs take 'reference', the only path that
-    supports them, as do devices and dtypes that 'cpp' or 'triton' does not support.
+    NVIDIA GPU, or 'reference' if Triton cannot be used. Before these get their first map of a
+    device, dtype and layout, they are tried on small maps, and where they are wrong do not get it
+    (:func:`.trust.is_trusted`); what is requested by its name is taken without that. 'auto' leaves
+    float64, the precision of checks, to 'reference'. Whatever is requested, traced and compiled
+    graphs, function transforms, forward-mode derivatives and empty inputs take 'reference', the
+    only path that supports them, as do devices and dtypes that 'cpp' or 'triton' does not support.
 
     Args:
         x (Tensor): The input of the operator.
@@ -36,8 +43,10 @@ def choose_path(x: Tensor, shared: bool = False) -> str:
             the others, whose exchanges come in another order on each path. Defaults to False.
 
     Raises:
-        ValueError: ``DN_MMDET_OPS`` is not the name of a path.
-        RuntimeError: ``DN_MMDET_OPS`` names 'cpp' or 'triton', which cannot be used.
+        ValueError: ``DN_MMDET_OPS`` is not the name of a path, or ``DN_MMDET_CHECK_KERNELS`` none
+            of its values.
+        RuntimeError: ``DN_MMDET_OPS`` names 'cpp' or 'triton', which cannot be used, or a kernel
+            that was tried has broken the GPU's context.
     """
     return eager_path(x, shared) if runs_eagerly(x) else 'reference'
 
@@ -48,7 +57,7 @@ def eager_path(x: Tensor, shared: bool = False) -> str:
         return 'reference'
     requested = _forced or _check(os.environ.get(VARIABLE, 'auto'), VARIABLE)
     if requested == 'auto':
-        return _best(x)
+        return _best(x, shared)
     return requested if _supports(requested, x) else 'reference'
 
 
@@ -87,14 +96,22 @@ def runs_eagerly(x: Tensor) -> bool:
 _forced: str | None = None
 
 
-def _best(x: Tensor) -> str:
-    if x.device.type == 'cuda' and x.dtype in DTYPES:
-        # Without Triton not 'aten', which was composed for a CPU: its sums loop over the samples.
-        available = triton_launch.is_available(x.device)
-        return 'triton' if available and triton_launch.supports(x) else 'reference'
-    if _supports('cpp', x):
-        return 'cpp' if cpp.is_available() else 'aten'
-    return 'reference'
+def _best(x: Tensor, shared: bool) -> str:
+    if x.device.type not in FASTEST or x.dtype not in DTYPES:
+        return 'reference'
+    path, instead = FASTEST[x.device.type]
+    if not _is_available(path, x):
+        return instead
+    if x.numel() == 0 or is_trusted(path, x):
+        return path
+    # Other processes may trust theirs, and the exchanges of 'aten' come in the same order.
+    return 'aten' if shared else instead
+
+
+def _is_available(path: str, x: Tensor) -> bool:
+    if path == 'cpp':
+        return cpp.is_available()
+    return triton_launch.is_available(x.device) and triton_launch.supports(x)
 
 
 def _supports(path: str, x: Tensor) -> bool:

@@ -125,7 +125,8 @@ def _products(
     dy: Tensor, x: Tensor, mean: Tensor, one: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     one = torch.ones_like(mean) if one is None else one
+    # On a CPU the running statistics are read, and on a GPU the saved ones, and the weight's dtype.
     _, products, sums = _batch_norm_backward(
-        dy, x, None, mean, one, None, None, False, 0.0, [False, True, True]
+        dy, x, one, mean, one, mean, one, False, 0.0, [False, True, True]
     )
     return sums, products

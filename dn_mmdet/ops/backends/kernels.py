@@ -15,10 +15,13 @@ from torch import Tensor
 from ..activation import Gate
 from ..sc import SCForm, SCGradients, SCWeights
 
-__all__ = ['DTYPES', 'Kernels', 'leave', 'widen']
+__all__ = ['DTYPES', 'SELFTEST', 'Kernels', 'leave', 'widen']
 
 # Of the maps that kernels with a widen of their own, which is `leave`, read and write.
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+# What shows a person, and whom they ask, what is wrong with kernels.
+SELFTEST = 'python -m dn_mmdet.ops.selftest'
 
 
 class Kernels(Protocol):

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .kernels import DTYPES
+from ...utils.text import error_line
+from .kernels import DTYPES, SELFTEST
 
-__all__ = ['DTYPES', 'is_available', 'launch', 'require', 'supports', 'why_absent']
+__all__ = ['DTYPES', 'is_available', 'launch', 'require', 'supports', 'version', 'why_absent']
 
 # Of the device: the least that Triton compiles for, and the least with conversions of bfloat16.
 CAPABILITY, CAPABILITY_BFLOAT16 = (7, 0), (8, 0)
@@ -72,6 +73,14 @@ def why_absent() -> str:
     return ''
 
 
+def version() -> str:
+    """Of Triton; '' where it cannot be imported."""
+    try:
+        return import_module('triton').__version__
+    except Exception:  # See why_absent.
+        return ''
+
+
 def launch(like: Tensor, kernel: str, programs: int, *args: Any, **constants: Any) -> None:
     """Start the programs of a kernel on the device of a tensor.
 
@@ -81,11 +90,21 @@ def launch(like: Tensor, kernel: str, programs: int, *args: Any, **constants: An
         programs (int): Their number.
         args: As in the signature of the kernel.
         constants: What the kernel is compiled for, and ``num_warps``.
+
+    Raises:
+        RuntimeError: It cannot be compiled or started.
     """
     module, name = kernel.split('.')
-    # Triton would take the current device, whatever that of the arguments.
-    with torch.cuda.device(like.device) if like.is_cuda else nullcontext():
-        getattr(_module(module), name)[(programs,)](*args, **constants)
+    try:
+        # Triton would take the current device, whatever that of the arguments.
+        with torch.cuda.device(like.device) if like.is_cuda else nullcontext():
+            getattr(_module(module), name)[(programs,)](*args, **constants)
+    except Exception as error:  # Of Triton, of a compiler that it calls, or of the driver.
+        raise RuntimeError(
+            f'the Triton kernel {kernel} cannot be compiled or started ({error_line(error, 500)}): '
+            'set the environment variable DN_MMDET_OPS=reference, and report this together with '
+            f'what `{SELFTEST}` prints'
+        ) from error
 
 
 @cache

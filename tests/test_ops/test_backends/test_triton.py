@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dn_mmdet.ops import choose_path, dispatch, use_path
+from dn_mmdet.ops import choose_path, dispatch, trust, use_path
 from dn_mmdet.ops.backends import triton, triton_launch
 from dn_mmdet.utils.python39 import zip_strict
 from tests.test_ops.test_backends.test_cpp import forward_backward, maps, numbers
@@ -106,6 +106,8 @@ def gpu(monkeypatch):
     for cached in caches:
         cached.cache_clear()
     monkeypatch.delenv('DN_MMDET_OPS', raising=False)
+    monkeypatch.setenv('DN_MMDET_CHECK_KERNELS', 'off')
+    monkeypatch.setattr(trust, '_trusted', {})
     monkeypatch.setattr(dispatch, 'runs_eagerly', lambda x: True)
     monkeypatch.setattr(torch.version, 'cuda', '12.8')
     monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: (9, 0))
