@@ -20,19 +20,27 @@ from tqdm import tqdm
 
 from ..engine.checkpoint_file import is_remote, meta_of, read_checkpoint, state_dict_of
 from ..engine.hooks.divergence import non_finite_key
-from ..engine.preflight.checkpoint import StateMatch, match_state
+from ..engine.preflight.checkpoint import StateMatch, check_numbers, match_state
 from ..engine.preflight.pixels import training_notes
 from ..engine.preflight.registries import config_scope, dicts_in, is_type
 from ..engine.run_errors import as_user_errors
 from ..engine.test import load_test_config
 from ..layers import DNB
-from ..layers.state import PLAIN, norms_of
+from ..layers.state import PLAIN, norms_of, rekeyed
 from ..runs.publish import checkpoint_bytes, package_versions
 from ..utils.errors import UserError
-from ..utils.files import atomic_write, check_output_file
+from ..utils.files import atomic_write, check_output_file, is_same_file
 from ..utils.python39 import zip_strict
 from ..utils.text import first_few, markdown_table
-from ..weights import CONVENTIONS, OWN, Translation, read_keras, translate
+from ..weights import (
+    CONVENTIONS,
+    OWN,
+    Translation,
+    bare_name,
+    find_weights,
+    read_keras,
+    translate,
+)
 from ..weights.keras_files import SUFFIXES
 from .model import build_model
 from .visualize_affine import find_images, image_pipeline
@@ -56,9 +64,11 @@ def bn_to_dnb(
 
     The statistics stay, gamma and beta become offsets, and the last weight of each SC-Module is 0,
     so the model computes what it did with BatchNorm. The names may be those of mmdet, mmpretrain,
-    torchvision or Keras. A part of the model of which the file has nothing, or whose weights have
-    another shape (a classifier for other classes), is left out of the checkpoint; the part with
-    DN-B must be complete. The same input gives the same bytes.
+    torchvision or Keras, and the weights may be where training scripts of others put them
+    (averaged ones are preferred), in the wrappers of torch.compile and of several processes. A part
+    of the model of which the file has nothing, or whose weights have another shape (a classifier
+    for other classes), is left out of the checkpoint; the part with DN-B must be complete. The same
+    input gives the same bytes.
 
     Args:
         config (str): Configuration of a detector or classifier with DN-B.
@@ -85,10 +95,16 @@ def bn_to_dnb(
     files = [f for path in report or () for fs in find_images([path], None).values() for f in fs]
     with config_scope(cfg):
         model, twin = _build(cfg, keep_bn)
-        content = read_keras(checkpoint) if _is_keras(checkpoint) else _read(checkpoint)
-        given = state_dict_of(content, checkpoint)
+        content = (
+            read_keras(checkpoint)
+            if _is_keras(checkpoint)
+            else read_checkpoint(checkpoint, 'the command line')
+        )
+        under, weights = find_weights(content)
+        given = rekeyed(state_dict_of(_as_tensors(weights), checkpoint), bare_name)
         _check_norms(given, checkpoint)
         found = translate(given, twin.state_dict())
+        check_numbers(found.state, checkpoint)
         parts = _parts(twin, found)
         _check_parts(model, parts, found, given, cfg, checkpoint)
         whole = {name for name, match in parts.items() if _complete(match)}
@@ -102,7 +118,8 @@ def bn_to_dnb(
     meta = _metadata(content, found, checkpoint, complete=len(whole) == len(parts))
     content = checkpoint_bytes(meta, state)
     _write(target, content)
-    _print(target, len(content), checkpoint, given, found, parts, state)
+    where = f'{checkpoint}, {under!r} in it' if under not in ('', 'state_dict') else checkpoint
+    _print(target, len(content), where, given, found, parts, state)
     remark = found.convention.remarks.get(found.architecture)
     for note in filter(None, (*notes, remark)):
         print(f'  note: {note}')
@@ -115,7 +132,7 @@ def _check_target(target: Path, checkpoint: str) -> None:
     if target.suffix != '.pth':
         raise UserError(f'{target} must end in .pth: it becomes a checkpoint.')
     check_output_file(target, 'OUT')
-    if os.path.realpath(target) == os.path.realpath(os.path.expanduser(checkpoint)):
+    if is_same_file(target, os.path.expanduser(checkpoint)):
         raise UserError(
             f'{target} is the file that the weights are read from: give another name to write to.'
         )
@@ -145,17 +162,14 @@ def _is_keras(path: str) -> bool:
     return not is_remote(path) and path.lower().endswith(SUFFIXES)
 
 
-def _read(path: str) -> Mapping:
-    """A checkpoint of torch; arrays of numpy in it become tensors."""
-    content = read_checkpoint(path, 'the command line')
-    state = content.get('state_dict', content)
-    if isinstance(state, Mapping) and any(isinstance(v, np.ndarray) for v in state.values()):
-        state = {
+def _as_tensors(weights: Mapping) -> Mapping:
+    """Weights whose arrays of numpy, if it has some, became tensors."""
+    if any(isinstance(value, np.ndarray) for value in weights.values()):
+        return {
             key: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-            for key, value in state.items()
+            for key, value in weights.items()
         }
-        return {**content, 'state_dict': state} if 'state_dict' in content else state
-    return content
+    return weights
 
 
 def _check_norms(given: Mapping[str, Tensor], checkpoint: str) -> None:
@@ -275,7 +289,7 @@ def _write(target: Path, content: bytes) -> None:
 def _print(
     target: Path,
     size: int,
-    checkpoint: str,
+    where: str,
     given: Mapping[str, Tensor],
     found: Translation,
     parts: Mapping[str, StateMatch],
@@ -284,7 +298,7 @@ def _print(
     written = {key.partition('.')[0] for key in state}
     unused = found.left_over + [k for k in found.state if k.partition('.')[0] not in written]
     print(
-        f'{checkpoint}: names of {found.convention.owner}, {len(given) - len(unused)} of '
+        f'{where}: names of {found.convention.owner}, {len(given) - len(unused)} of '
         f'{len(given)} keys used{_listed(", left over", unused)}'
     )
     for name, match in parts.items():

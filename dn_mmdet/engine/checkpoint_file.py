@@ -7,6 +7,7 @@ import pickletools
 import re
 import warnings
 import zipfile
+from argparse import Namespace
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pickle import UnpicklingError
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from ..layers.state import rekeyed
 from ..utils.errors import UserError
+from ..weights import find_weights
 from ..weights.keras_files import SUFFIXES
 from .weights_only import allow_globals, named
 
@@ -61,6 +63,8 @@ def _statistics_method(owner: type, name: str) -> Callable:
 # checkpoints that they wrote.
 SAFE_GLOBALS = [
     HistoryBuffer,
+    # What the command line of torchvision's and timm's training scripts becomes.
+    Namespace,
     (_statistics_method, 'builtins.getattr'),
     np.ndarray,
     np.dtype,
@@ -147,6 +151,13 @@ def state_dict_of(checkpoint: Mapping, path: str) -> dict[str, Tensor]:
         UserError: There are none.
     """
     state = checkpoint.get('state_dict', checkpoint)
+    place, _ = find_weights(checkpoint)
+    if place and 'state_dict' not in checkpoint:
+        raise UserError(
+            f'{path} has its weights under {place!r}, where mmengine looks for a state_dict: '
+            f'convert it with `python tools/model_converters/bn_to_dnb.py CONFIG {path}` (with '
+            '--keep-bn for a model with BatchNorm), which says how to use what it writes.'
+        )
     if not isinstance(state, Mapping) or not any(isinstance(v, Tensor) for v in state.values()):
         raise UserError(f'{path} holds no weights: it has neither a state_dict nor tensors.')
     odd = [key for key in state if not isinstance(key, str)]

@@ -17,6 +17,7 @@ __all__ = [
     'atomic_write',
     'check_output_file',
     'check_output_folder',
+    'is_same_file',
     'remove_leftovers',
     'whole_folder',
     'write_json',
@@ -122,6 +123,13 @@ def check_output_file(path: str | os.PathLike, source: str) -> None:
         kind = 'a folder' if target.is_dir() else 'not a plain file'
         raise UserError(f'{source} {target} is {kind}: give the name of a file.')
     check_output_folder(os.path.dirname(os.path.realpath(target)), f'the folder of {source}')
+
+
+def is_same_file(path: str | os.PathLike, other: str | os.PathLike) -> bool:
+    """Whether two names are of one file, as links too; neither need be there."""
+    if os.path.exists(path) and os.path.exists(other):
+        return os.path.samefile(path, other)
+    return os.path.realpath(path) == os.path.realpath(other)
 
 
 @contextmanager

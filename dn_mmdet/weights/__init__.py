@@ -3,6 +3,7 @@
 from .conventions import CONVENTIONS, OWN, Convention, Training
 from .keras_files import read_keras
 from .translate import Translation, translate
+from .wrapping import bare_name, find_weights
 
 __all__ = [
     'CONVENTIONS',
@@ -10,6 +11,8 @@ __all__ = [
     'Convention',
     'Training',
     'Translation',
+    'bare_name',
+    'find_weights',
     'read_keras',
     'translate',
 ]

@@ -113,11 +113,19 @@ def _translations(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Ite
         rekeyed(state, lambda key: f'{BACKBONE}{key}'),
         rekeyed(state, lambda key: key.removeprefix(BACKBONE)),
     ]
+    found, theirs = find_backbone(own), find_backbone(state)
+    if found and theirs:
+        # In a model of another build, as DETR's in backbone.0.body.
+        variants.append(
+            rekeyed(
+                state,
+                lambda key: found[1] + key[len(theirs[1]) :] if key.startswith(theirs[1]) else key,
+            )
+        )
     known, best = max(
         ((sum(key in own for key in each), each) for each in variants), key=lambda pair: pair[0]
     )
     yield Translation(OWN, '', dict(best), known, [])
-    found = find_backbone(own)
     if found:
         for convention in CONVENTIONS:
             yield _translated(state, own, convention, *found)

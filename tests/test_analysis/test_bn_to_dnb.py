@@ -1,6 +1,8 @@
 """Weights that others trained become checkpoints of models with DN-B, or a sentence."""
 
+import os
 import re
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -147,6 +149,40 @@ def test_a_checkpoint_of_this_package_and_its_metadata(here, capsys):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
+def prefixed(front, state):
+    return {f'{front}{key}': value for key, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    'wrap, under',
+    [
+        (lambda state: {'model': state, 'args': Namespace(lr=0.1), 'epoch': 3}, 'model'),
+        (lambda state: {'model': prefixed('_orig_mod.', state)}, 'model'),
+        (
+            lambda state: {
+                'model': {key: value * 0 for key, value in state.items()},
+                'model_ema': {'n_averaged': torch.tensor(3)} | prefixed('module.module.', state),
+            },
+            'model_ema',
+        ),
+        (
+            lambda state: {
+                'state_dict': {key: value * 0 for key, value in state.items()},
+                'state_dict_ema': prefixed('module._orig_mod.', state),
+            },
+            'state_dict_ema',
+        ),
+    ],
+    ids=['torchvision', 'compiled', 'averaged', 'timm'],
+)
+def test_what_training_scripts_put_around_the_weights(wrap, under, here, capsys):
+    torch.save(wrap(torch.load('torchvision.pth')), 'wrapped.pth')
+    state = loaded(bn_to_dnb('classifier.py', 'wrapped.pth'))['state_dict']
+    assert f'wrapped.pth, {under!r} in it: names of torchvision, 314 of ' in capsys.readouterr().out
+    plain = loaded(bn_to_dnb('classifier.py', 'torchvision.pth'))['state_dict']
+    assert all(torch.equal(state[key], value) for key, value in plain.items())
+
+
 def half(state):
     return dict(list(state.items())[: len(state) // 2])
 
@@ -172,8 +208,16 @@ def half(state):
             ['changed.pth has no running statistics', 'GN, IN or LN'],
         ),
         (lambda s: {'epoch': 3}, ['holds no weights']),
+        (
+            lambda s: s | {'features.0.1.running_var': torch.full((16,), -0.5)},
+            ['backbone.conv1.bn.running_var holds -0.5, and a variance is never negative'],
+        ),
+        (
+            lambda s: s | {'features.0.0.weight': torch.ones(16, 3, 3, 3, dtype=torch.int8)},
+            ['backbone.conv1.conv.weight is torch.int8 where floating-point numbers belong'],
+        ),
     ],
-    ids=['unknown', 'half', 'shape', 'nan', 'statistics', 'none'],
+    ids=['unknown', 'half', 'shape', 'nan', 'statistics', 'none', 'variance', 'integers'],
 )
 def test_other_weights(change, words, here, refused):  # noqa: F811
     torch.save(change(torch.load('torchvision.pth')), 'changed.pth')
@@ -201,6 +245,13 @@ def test_bad_arguments(arguments, words, here, refused):  # noqa: F811
     write_config(here, 'bn', name='bn.py')
     (here / 'empty').mkdir()
     assert words in refused(TOOL, *arguments, folder=here)
+
+
+@pytest.mark.parametrize('link', [os.link, os.symlink])
+def test_out_is_a_link_to_the_weights(link, here, refused):  # noqa: F811
+    link('torchvision.pth', 'link.pth')
+    sentence = refused(TOOL, 'tiny.py', 'torchvision.pth', 'link.pth', folder=here)
+    assert 'link.pth is the file that the weights are read from' in sentence
 
 
 def test_what_already_has_dnb(here, refused):  # noqa: F811

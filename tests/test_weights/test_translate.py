@@ -12,7 +12,7 @@ import pytest
 import torch
 from mmdet.models.backbones import MobileNetV2, ResNet
 
-from dn_mmdet.weights import translate
+from dn_mmdet.weights import bare_name, translate
 from dn_mmdet.weights.translate import foreign_names
 from tests.helpers.foreign import (
     as_keras,
@@ -88,6 +88,35 @@ def test_a_backbone_of_mmdet_alone_or_in_a_model(mobilenet):
     for given, own in ((mobilenet, in_a_model(mobilenet)), (in_a_model(mobilenet), mobilenet)):
         assert_same(translate(given, own), own, 'mmdet')
         assert foreign_names(given, own) is None
+
+
+def test_a_backbone_in_the_model_of_somebody(resnet):
+    for front in ('backbone.0.body.', 'model.encoder.'):
+        given = {f'{front}{key}': value for key, value in resnet.items()}
+        assert_same(translate(given, in_a_model(resnet)), in_a_model(resnet), 'mmdet')
+        assert_same(translate(given, resnet), resnet, 'mmdet')
+
+
+@pytest.mark.parametrize(
+    'key, bare',
+    [
+        ('module.conv.weight', 'conv.weight'),
+        ('_orig_mod.module.conv.weight', 'conv.weight'),
+        ('module.module._orig_mod.conv.weight', 'conv.weight'),
+        ('module.backbone._orig_mod.conv.weight', 'backbone.conv.weight'),
+        ('neck.module.weight', 'neck.module.weight'),
+        ('my_orig_mod.weight', 'my_orig_mod.weight'),
+        ('n_averaged', 'n_averaged'),
+    ],
+)
+def test_names_without_wrappers(key, bare):
+    assert bare_name(key) == bare
+
+
+def test_names_without_wrappers_are_those_of_torch():
+    conv = torch.nn.Conv2d(1, 1, 1)
+    averaged = torch.optim.swa_utils.AveragedModel(torch.compile(conv))
+    assert [*map(bare_name, averaged.state_dict())] == ['n_averaged', *conv.state_dict()]
 
 
 def test_the_true_names_of_torchvision():

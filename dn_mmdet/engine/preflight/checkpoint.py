@@ -17,14 +17,23 @@ from ...layers.dynamic_norm import DynamicNorm
 from ...layers.state import PLAIN, TWINS, form_mismatch, norm_mismatch, norms_of, rekeyed
 from ...utils.errors import UserError
 from ...utils.text import first_few
+from ...weights import bare_name
 from ...weights.translate import foreign_names
 from ..checkpoint_file import meta_of, read_checkpoint, state_dict_of
 from .pixels import training_notes
 from .planned import PlannedRun
 from .registries import is_type
 
-__all__ = ['StateMatch', 'check_checkpoints', 'check_test_checkpoint', 'match_state']
+__all__ = [
+    'StateMatch',
+    'check_checkpoints',
+    'check_numbers',
+    'check_test_checkpoint',
+    'match_state',
+]
 
+# Of layers and their statistics, which are real numbers in every model.
+REAL = ('weight', 'bias', 'running_mean', 'running_var')
 HEADS = ('bbox_head.', 'head.', 'fc.', 'mask_head.', 'roi_head.', 'rpn_head.')
 
 
@@ -129,6 +138,34 @@ def match_state(model: nn.Module, state: Mapping[str, Tensor]) -> StateMatch:
     return StateMatch(matched - len(missing) - len(reshaped), missing, unexpected, reshaped)
 
 
+def check_numbers(state: Mapping[str, Tensor], path: str) -> None:
+    """Refuse weights that are not of the kind that layers have, which loading would convert.
+
+    Args:
+        state (Mapping[str, Tensor]): Key to weights, with the names of torch.
+        path (str): The file, for the message.
+
+    Raises:
+        UserError: Weights or statistics are not floating-point numbers, or a variance is negative.
+    """
+    for key, value in state.items():
+        name = key.rpartition('.')[2]
+        if name not in REAL:
+            continue
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            what = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise UserError(
+                f'{path}: {key} is {what} where floating-point numbers belong: give weights as '
+                'they were trained, neither quantized nor complex.'
+            )
+        if name == 'running_var' and (value < 0).any():
+            raise UserError(
+                f'{path}: {key} holds {value.min().item():.3g}, and a variance is never negative: '
+                'the file is damaged, or its weights were put under other names; give other '
+                'weights.'
+            )
+
+
 def _check_resume(run: PlannedRun) -> None:
     """The checkpoint that training resumes from must fit, and hold what resuming needs."""
     path = run.cfg.load_from
@@ -171,6 +208,7 @@ def _check_load_from(run: PlannedRun) -> None:
     if not run.switches.checkpoint:
         run.notes.append(f'load_from={path}: {match_state(run.model, state)}.')
         return
+    _check_whole(run.model, state, path, run.cfg)
     match = _match(run.model, content, state, path, run.cfg)
     heads = [key for key in match.reshaped if key.startswith(HEADS)]
     _demand(
@@ -186,6 +224,27 @@ def _check_load_from(run: PlannedRun) -> None:
             f'load_from={path}: {len(heads)} weights of the head have a different shape and keep '
             f'their initial values ({heads[0]} is the first).'
         )
+
+
+def _check_whole(model: nn.Module, state: Mapping[str, Tensor], path: str, cfg: Config) -> None:
+    """A backbone alone is loaded by the backbone, the rest of the model keeping its start."""
+    backbone = getattr(model, 'backbone', None)
+    if not isinstance(backbone, nn.Module):
+        return
+    inner = backbone.state_dict()
+    rest = [key for key in model.state_dict() if not key.startswith('backbone.')]
+    if not rest or any(key in state for key in rest) or foreign_names(state, model.state_dict()):
+        return
+    for prefix in ('', 'backbone.'):
+        if any(f'{prefix}{key}' in state for key in inner):
+            given = f", prefix='{prefix}'" if prefix else ''
+            # mmengine merges no dict into None, and leaves _delete_ where there is nothing.
+            instead = '_delete_=True, ' if 'init_cfg' in cfg.model.get('backbone', {}) else ''
+            raise UserError(
+                f'{path} holds a backbone and nothing else of the model, which load_from wants '
+                'whole: set load_from=None, and in the configuration model.backbone.init_cfg='
+                f"dict({instead}type='Pretrained', checkpoint={path!r}{given})."
+            )
 
 
 def _check_pretrained(run: PlannedRun) -> None:
@@ -231,6 +290,7 @@ def _match(
     cfg: Config,
     converted: bool = True,
 ) -> StateMatch:
+    check_numbers(state, path)
     _check_twins(model, content, state, path, cfg)
     if differing := form_mismatch(model, state, converted):
         reason, count = differing
@@ -262,19 +322,29 @@ def _own_names(
     model: nn.Module, state: Mapping[str, Tensor], path: str, cfg: Config
 ) -> Mapping[str, Tensor]:
     """The weights under the names of the model, if it takes them under those that they have."""
+    if wrapped := next((key for key in state if bare_name(key) != key), None):
+        raise UserError(
+            f'{path} has names as {wrapped!r}, of a model in a wrapper as that of torch.compile, '
+            f'under which {cfg.filename} does not find them: {_conversion(model, path, cfg)}.'
+        )
     found = foreign_names(state, model.state_dict())
     if found is None:
         return state
     if match_state(model, state).missing:
         first = next(key for key in state if key not in found.state)
-        dynamic = any(isinstance(module, DynamicNorm) for module in model.modules())
         raise UserError(
             f"{path} has {found.convention.owner}'s names of a {found.architecture} (as {first}), "
-            f"where the model of {cfg.filename} has mmdet's: convert it with `python "
-            f'tools/model_converters/bn_to_dnb.py {cfg.filename} {path}'
-            f'{"" if dynamic else " --keep-bn"}`, which says how to use what it writes.'
+            f"where the model of {cfg.filename} has mmdet's: {_conversion(model, path, cfg)}."
         )
     return {**found.state, **{key: state[key] for key in found.left_over}}
+
+
+def _conversion(model: nn.Module, path: str, cfg: Config) -> str:
+    dynamic = any(isinstance(module, DynamicNorm) for module in model.modules())
+    return (
+        f'convert it with `python tools/model_converters/bn_to_dnb.py {cfg.filename} {path}'
+        f'{"" if dynamic else " --keep-bn"}`, which says how to use what it writes'
+    )
 
 
 def _check_twins(

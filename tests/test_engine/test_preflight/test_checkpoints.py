@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+from argparse import Namespace
 
 import pytest
 import torch
@@ -14,6 +15,8 @@ from dn_mmdet.utils.errors import UserError
 from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.checkpoints import save
 from tests.helpers.tiny import write_config
+
+INIT = 'model.backbone.init_cfg'
 
 
 def build(config, **options):
@@ -326,6 +329,25 @@ def test_one_key(edit, words, norms, refused):
         assert (words.replace('backbone.', '') if i == 3 else words) in sentence
 
 
+@pytest.mark.parametrize(
+    'change, words',
+    [
+        (lambda value: value.int(), 'is torch.int32 where floating-point numbers belong'),
+        (lambda value: value + 1j, 'is torch.complex64 where'),
+        (lambda value: value.tolist(), 'is list where'),
+        (lambda value: -value, 'holds -1, and a variance is never negative'),
+    ],
+)
+def test_numbers_that_layers_do_not_have(change, words, norms, refused):
+    content = torch.load('dnb.pth', weights_only=True)
+    key = 'backbone.conv1.bn.bn.running_var'
+    content['state_dict'][key] = change(content['state_dict'][key])
+    torch.save(content, 'edited.pth')
+    for arguments in runs('dnb', 'edited.pth'):
+        sentence = refused(*arguments, folder=norms)
+        assert 'conv1.bn.bn.running_var ' in sentence and words in sentence
+
+
 def test_backbone_of_a_whole_checkpoint(norms, refused):
     """A matching backbone passes, with the head beside it; a wrong prefix is told."""
     config, prefix = 'dnb_pretrained.py', 'model.backbone.init_cfg.prefix'
@@ -335,6 +357,44 @@ def test_backbone_of_a_whole_checkpoint(norms, refused):
     assert "dnb.pth has no key that begins with 'body.'" in sentence
     sentence = refused('train.py', config, *pretrained('dnb.pth', f'{prefix}=None'), folder=norms)
     assert "set model.backbone.init_cfg.prefix='backbone.'" in sentence
+
+
+@pytest.mark.parametrize(
+    'norm, strip, given',
+    [('dnb', '', ", prefix='backbone.'"), ('dnb', 'backbone.', ''), ('bn', 'backbone.', '')],
+)
+def test_a_lone_backbone_for_the_whole_model(norm, strip, given, norms, refused):
+    state = torch.load(f'{norm}.pth', weights_only=True)['state_dict']
+    lone = {k.removeprefix(strip): v for k, v in state.items() if k.startswith('backbone.')}
+    torch.save(lone, 'lone.pth')
+    options = ('--cfg-options', 'load_from=lone.pth')
+    sentence = refused('train.py', 'dnb.py', *options, folder=norms)
+    assert 'lone.pth holds a backbone and nothing else of the model' in sentence
+    init = f"dict(_delete_=True, type='Pretrained', checkpoint='lone.pth'{given})"
+    assert sentence.endswith(f'load_from=None, and in the configuration {INIT}={init}.')
+    # The way that it shows is real.
+    (norms / 'config.py').write_text(
+        "_base_ = 'dnb.py'\nallow_bn_checkpoint = True\n"
+        f'model = dict(backbone=dict(init_cfg={init}))'
+    )
+    assert run_preflight(load_config('config.py'), 'train') == []
+
+
+def test_weights_where_mmengine_does_not_look(norms, refused):
+    """It would load nothing of them, and say so in a warning at most."""
+    state = torch.load('dnb.pth', weights_only=True)['state_dict']
+    torch.save({'model': state, 'args': Namespace(lr=0.1)}, 'model.pth')
+    torch.save({f'_orig_mod.{key}': value for key, value in state.items()}, 'compiled.pth')
+    torch.save({f'module.module.{key}': value for key, value in state.items()}, 'twice.pth')
+    for arguments in runs('dnb', 'model.pth'):
+        sentence = refused(*arguments, folder=norms)
+        assert "model.pth has its weights under 'model', where mmengine looks" in sentence
+        assert 'bn_to_dnb.py CONFIG model.pth` (with --keep-bn' in sentence
+    for name in ('compiled', 'twice'):
+        for arguments in runs('dnb', f'{name}.pth'):
+            sentence = refused(*arguments, folder=norms)
+            assert f'{name}.pth has names as' in sentence
+            assert f'bn_to_dnb.py {arguments[1]} {name}.pth`' in sentence
 
 
 def test_another_number_of_classes_is_fine_tuning(norms, refused):
