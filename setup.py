@@ -25,7 +25,7 @@ SOURCES = 'dn_mmdet/ops/csrc'
 
 
 class BuildWithConfigsAndTools(build_py):
-    """build_py that also copies configs/, tools/ and the README of checkpoints/."""
+    """build_py that also copies the configurations, tools, model index and checkpoints' README."""
 
     def run(self):
         """Build, then copy; an editable install reads the source tree instead."""
@@ -33,11 +33,14 @@ class BuildWithConfigsAndTools(build_py):
         if self.editable_mode:
             return
         target = Path(self.build_lib) / 'dn_mmdet' / '.mim'
+        # What an earlier build left here may be gone from the tree.
+        shutil.rmtree(target, ignore_errors=True)
         ignore = shutil.ignore_patterns('__pycache__', '*.pyc')
         for name in ('configs', 'tools'):
-            shutil.copytree(ROOT / name, target / name, ignore=ignore, dirs_exist_ok=True)
-        (target / 'checkpoints').mkdir(exist_ok=True)
-        shutil.copy2(ROOT / 'checkpoints' / 'README.md', target / 'checkpoints')
+            shutil.copytree(ROOT / name, target / name, ignore=ignore)
+        (target / 'checkpoints').mkdir()
+        for name in ('model-index.yml', 'checkpoints/README.md'):
+            shutil.copy2(ROOT / name, target / name)
 
 
 class BuildOperators(BuildExtension):
