@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..ops.precision import cast, without_autocast
 from .dynamic_batch_norm import DynamicBatchNorm
 from .dynamic_norm import Affine
+from .inner_bn import is_known
 from .sc_module import GAIN, PARAMETERIZATION
 from .validation import check_choice
 
@@ -123,6 +125,14 @@ class DNC(DynamicBatchNorm):
         alpha, shift = sc.fc2(hidden)
         more_alpha, more_shift = sc(std)
         return self._with_offsets(alpha + more_alpha, shift + more_shift, hidden)
+
+    def _normalize(self, x: Tensor) -> Tensor:
+        bn = self.bn
+        hooked = bn._forward_hooks or bn._forward_pre_hooks
+        if hooked or not is_known(bn) or self._uses_batch_statistics:
+            return super()._normalize(x)
+        # torch.export of torch 2.6 loses the buffers of a layer that is both called and read.
+        return F.batch_norm(x, *self._mean_and_var(x), eps=bn.eps)
 
     def extra_repr(self) -> str:
         """Arguments that the members do not show."""
