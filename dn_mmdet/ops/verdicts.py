@@ -18,7 +18,7 @@ import torch
 from ..utils.files import write_text
 from .backends import triton_launch
 
-__all__ = ['describe', 'driver_version', 'load', 'place_of', 'save']
+__all__ = ['code_digest', 'describe', 'driver_version', 'load', 'place_of', 'save']
 
 VARIABLE = 'DN_MMDET_CACHE_DIR'
 OPS = Path(__file__).parent
@@ -47,7 +47,7 @@ def describe(path: str, device: torch.device, dtype: torch.dtype, layout: str) -
         'cuda': str(torch.version.cuda),
         'torch': torch.__version__,
         'triton': triton_launch.version(),
-        'code': _code_digest(),
+        'code': code_digest(),
         'dtype': str(dtype),
         'layout': layout,
     }
@@ -102,7 +102,8 @@ def driver_version() -> str:
 
 
 @cache
-def _code_digest() -> str:
+def code_digest() -> str:
+    """Of the source of all operators."""
     digest = hashlib.sha256()
     for file in sorted(OPS.rglob('*.py')):
         digest.update(file.relative_to(OPS).as_posix().encode() + b'\0' + file.read_bytes())
