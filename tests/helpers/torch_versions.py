@@ -13,6 +13,7 @@ def needs_torch(version, why):
     return pytest.mark.skipif(version > VERSION, reason=f'torch {torch.__version__} {why}')
 
 
+needs_dynamic_export = needs_torch((2, 2), 'has no torch.export.Dim')
 FLOAT16 = pytest.param(
     torch.float16,
     marks=needs_torch((2, 2), 'has neither convolutions nor BatchNorm of float16 on a CPU'),

@@ -7,6 +7,7 @@ from dn_mmdet.analysis.model import load_model
 from dn_mmdet.engine.preflight.registries import config_scope
 from dn_mmdet.engine.test import load_test_config
 from tests.helpers.tiny import write_config
+from tests.helpers.torch_versions import needs_dynamic_export
 from tests.test_deployment.conftest import ONE_BLOCK, save_weights
 
 
@@ -24,6 +25,7 @@ def outputs(maps):
     return [level for kind in maps for level in kind]
 
 
+@needs_dynamic_export
 def test_export(detector):
     dims = ({0: torch.export.Dim('batch', min=1, max=64)},)
     program = torch.export.export(detector, (torch.randn(2, 3, 64, 64),), dynamic_shapes=dims)

@@ -17,7 +17,7 @@ from tests.helpers.layer_maps import random_maps, randomize
 from tests.helpers.library import NEEDS_LIBRARY
 from tests.helpers.processes import run_together
 from tests.helpers.tolerances import assert_near
-from tests.helpers.torch_versions import needs_torch
+from tests.helpers.torch_versions import needs_dynamic_export
 
 SHAPE = (4, 8, 9, 7)
 FUSED = ['aten', pytest.param('cpp', marks=NEEDS_LIBRARY)]
@@ -109,7 +109,7 @@ def test_compile_inside_of_recomputed_outputs():
     assert_alike(found, step(eager, image()))
 
 
-@needs_torch((2, 2), 'has no torch.export.Dim')
+@needs_dynamic_export
 @pytest.mark.parametrize(
     ('make', 'strict', 'training'),  # every pair
     [(layer, True, True), (layer, False, False), (network, True, False), (network, False, True)],

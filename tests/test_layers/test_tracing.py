@@ -7,7 +7,7 @@ from torch.autograd import forward_ad
 
 from dn_mmdet.layers import DNB, DNC, DNGN, DNIN, SEBN
 from tests.helpers.layer_maps import random_maps, randomize
-from tests.helpers.torch_versions import needs_torch
+from tests.helpers.torch_versions import needs_dynamic_export
 
 LAYERS = [
     DNB(24, r=4),
@@ -45,7 +45,7 @@ def test_mmengine_counts_both_layers(g, form):
     assert sum(flops[name] for name in ('linear', 'addmm', 'conv')) == madds
 
 
-@needs_torch((2, 2), 'has no torch.export.Dim')
+@needs_dynamic_export
 def test_export(layer):
     batch = torch.export.Dim('batch', min=1, max=64)
     program = torch.export.export(layer, (random_maps(SHAPE),), dynamic_shapes=({0: batch},))
