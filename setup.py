@@ -57,6 +57,11 @@ class BuildOperators(BuildExtension):
             super().run()
         except Exception as error:  # Whatever a foreign compiler or torch makes of it.
             _tell(error)
+        if not all(Path(self.get_ext_fullpath(e.name)).is_file() for e in self.extensions):
+            # A wheel without the library is for every machine, and its name is to say so.
+            self.distribution.ext_modules = None
+            if wheel := self.distribution.command_obj.get('bdist_wheel'):
+                wheel.root_is_pure = True
 
 
 def _operators():
