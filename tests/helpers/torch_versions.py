@@ -14,6 +14,10 @@ def needs_torch(version, why):
 
 
 needs_dynamic_export = needs_torch((2, 2), 'has no torch.export.Dim')
+needs_saved_tensors = pytest.mark.skipif(
+    not hasattr(torch._C._autograd.SavedTensor, 'data'),
+    reason=f'torch {torch.__version__} does not show what a graph has saved',
+)
 FLOAT16 = pytest.param(
     torch.float16,
     marks=needs_torch((2, 2), 'has neither convolutions nor BatchNorm of float16 on a CPU'),

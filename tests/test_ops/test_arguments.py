@@ -9,7 +9,6 @@ from dn_mmdet.ops import dynamic_batch_norm, use_path
 from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.layer_maps import random_maps
 from tests.helpers.library import NEEDS_LIBRARY
-from tests.helpers.torch_versions import VERSION
 
 C = 6
 PATHS = ['reference', 'aten', pytest.param('cpp', marks=NEEDS_LIBRARY)]
@@ -67,7 +66,7 @@ def test_words_of_batch_norm(changed, training):
     except (RuntimeError, ValueError) as error:
         expected = type(error), str(error)
     else:
-        if [*changed.values()] == [None] and VERSION < (2, 6):
+        if [*changed.values()] == [None]:
             pytest.skip(f'torch {torch.__version__} takes one running statistic alone')
         dynamic_batch_norm(**given, training=training)
         return

@@ -14,7 +14,7 @@ from dn_mmdet.ops import recompute_outputs, use_path
 from dn_mmdet.ops.recompute import is_recomputing
 from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.library import NEEDS_LIBRARY
-from tests.helpers.torch_versions import FLOAT16, needs_torch
+from tests.helpers.torch_versions import FLOAT16, needs_saved_tensors
 
 SHAPE = (2, 8, 9, 7)
 DTYPES = [torch.float32, torch.bfloat16, FLOAT16]
@@ -75,7 +75,7 @@ def test_same_bits(dtype, layout, training, activation):
     assert all(torch.equal(*pair) for pair in zip_strict(*results))
 
 
-@needs_torch((2, 4), 'does not show what a graph has saved')
+@needs_saved_tensors
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_one_map_is_kept_in_place_of_two(dtype, path):
     size = maps(dtype).numel() * dtype.itemsize

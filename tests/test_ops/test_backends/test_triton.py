@@ -67,7 +67,7 @@ def _compile(source, **how):
 
 
 def _source(function, args, constants):
-    from triton.compiler import ASTSource
+    import triton.compiler.compiler as triton_compiler
 
     types = {torch.float32: '*fp32', torch.bfloat16: '*bf16', int: 'i32', float: 'fp32'}
     names = [name for name in function.arg_names if name not in constants]
@@ -77,12 +77,13 @@ def _source(function, args, constants):
         name: 'constexpr' if name in constants else types[kinds[name]]
         for name in function.arg_names
     }
-    aligned = {
-        (i,): [['tt.divisibility', 16]]
-        for i, name in enumerate(function.arg_names)
-        if signature[name].startswith('*')
-    }
-    return ASTSource(function, signature, constants, aligned)
+    pointers = [i for i, kind in enumerate(signature.values()) if kind.startswith('*')]
+    if hasattr(triton_compiler, 'AttrsDescriptor'):  # Before Triton 3.3.
+        signature = {name: kind for name, kind in signature.items() if kind != 'constexpr'}
+        aligned = triton_compiler.AttrsDescriptor.from_hints(dict.fromkeys(pointers, 16))
+    else:
+        aligned = {(i,): [['tt.divisibility', 16]] for i in pointers}
+    return triton_compiler.ASTSource(function, signature, constants, aligned)
 
 
 def test_without_an_interpreter_it_is_for_gpus():
