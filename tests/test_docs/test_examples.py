@@ -1,9 +1,7 @@
-"""What the documentation says can be done is done here, and its links lead somewhere."""
+"""What code of the documentation does, beyond that it runs."""
 
-import re
 from contextlib import redirect_stdout
 from io import StringIO
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,34 +14,7 @@ from dn_mmdet.engine.preflight.registries import config_scope
 from dn_mmdet.engine.run import prepare_process
 from dn_mmdet.layers import DNB, convert_batchnorm
 from tests.helpers.layouts import write_layout
-
-ROOT = Path(__file__).parents[1]
-PAGES = sorted(
-    page
-    for page in [*ROOT.glob('*.md'), *ROOT.glob('docs/**/*.md'), *ROOT.glob('c*/**/README.md')]
-    if '.venv' not in page.parts
-)
-
-
-def code_blocks(page, language='python'):
-    return re.findall(rf'^```{language}\n(.*?)^```$', page.read_text(), re.MULTILINE | re.DOTALL)
-
-
-def anchors(page):
-    """The names that a page's headings have on a code host."""
-    headings = re.findall(r'^#+ (.*)$', page.read_text(), re.MULTILINE)
-    return {re.sub(r'[^\w\- ]', '', text.lower()).replace(' ', '-') for text in headings}
-
-
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page):
-    for link in re.findall(r'\]\(([^)\s]+)\)', page.read_text()):
-        if re.match(r'\w+:', link):
-            continue
-        path, _, anchor = link.partition('#')
-        target = page.parent / path if path else page
-        assert target.exists(), link
-        assert not anchor or anchor in anchors(target), link
+from tests.helpers.pages import ROOT, code_blocks
 
 
 def test_plain_torch_of_the_front_page():
