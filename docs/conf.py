@@ -38,7 +38,7 @@ CONTENTS = {
         'Results': [
             '/docs/results/detection',
             '/docs/results/ablations',
-            '/docs/results/compare/compare',
+            'The report as generated </docs/results/compare/compare>',
             '/docs/results/benchmark/benchmark',
         ]
     },
@@ -56,6 +56,8 @@ nitpick_ignore_regex = [('py:.*', r'(mmcv|mmdet|mmengine)\..*|Path|Tensor')]
 
 myst_heading_anchors = 3
 highlight_language = 'none'
+# Quotation marks are those of code.
+smartquotes = False
 # Types are in the docstrings, with shapes.
 autodoc_typehints = 'none'
 autodoc_member_order = 'bysource'
