@@ -47,9 +47,9 @@ def process(monkeypatch):
     for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', 'LOCAL_RANK'):
         monkeypatch.setenv(name, '')
         monkeypatch.delenv(name)
-    from mmengine.registry import DefaultScope
-
-    DefaultScope._instance_dict.clear()
+    # Not imported here: the rooms on torch alone are tested without mmengine too.
+    if registry := sys.modules.get('mmengine.registry'):
+        registry.DefaultScope._instance_dict.clear()
     torch.set_flush_denormal(False)
     handlers = {number: signal.getsignal(number) for number in HANDLED}
     yield
