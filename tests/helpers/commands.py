@@ -148,7 +148,7 @@ def _check_make(words):
         if started:
             check(['python', *shlex.split(started[1])])
     stack = [word.partition('=')[2] for word in words if word.startswith('STACK=')]
-    assert set(stack) <= {'classic', 'default', 'onedl', '...'}
+    assert set(stack) <= {'classic', 'default', 'onedl', '...'}, f'there is no stack {stack}'
 
 
 def _check_pip(words):
