@@ -25,6 +25,10 @@ REQUIREMENTS = {
 }
 
 
+# Seconds in which a process ends that has told its error.
+PATIENCE = 10
+
+
 class UserError(Exception):
     """A mistake that the user can fix.
 
@@ -77,7 +81,7 @@ def missing_package(name: str | None) -> str:
     if name in OPENMMLAB:
         remedy = (
             'this needs mmengine, mmcv and mmdet, which `pip install --no-build-isolation '
-            '".[mmdet]"` installs in the repository of dn_mmdet, once torch is there'
+            '"dn_mmdet[mmdet]"` installs once torch is there'
         )
     else:
         remedy = f'run `pip install {REQUIREMENTS.get(name, name)}`'
@@ -94,12 +98,15 @@ def launched_rank() -> int:
 
 
 def _leave(line: str, status: int) -> None:
-    if launched_rank() == 0:
+    rank = launched_rank()
+    if rank and status == 1:
+        # The launcher ends all processes as soon as one has ended: let the first one speak. It
+        # does not where the mistake is in this one's part of the data.
+        time.sleep(PATIENCE)
+        line = f'{line} (process {rank} of the run)'
+    if not rank or status == 1:
         sys.stdout.flush()
         print(line, file=sys.stderr, flush=True)
-    else:
-        # The launcher ends all processes as soon as one has ended: let the first one speak.
-        time.sleep(2)
     # SystemExit, not os._exit: worker processes and open files are still to be closed.
     raise SystemExit(status) from None
 

@@ -54,7 +54,7 @@ def test_every_tool_without_openmmlabs_packages_says_what_installs_them():
 @pytest.mark.parametrize(
     'name, words',
     [
-        ('mmcv', '`pip install --no-build-isolation ".[mmdet]"`'),
+        ('mmcv', '`pip install --no-build-isolation "dn_mmdet[mmdet]"`'),
         ('sklearn', '`pip install scikit-learn`'),
         ('pkg_resources', '`pip install "setuptools<82"`'),
         ('h5py', '`pip install h5py`'),
