@@ -13,8 +13,11 @@ import torch
 # Behind `&` or nohup a shell lets Ctrl-C be ignored, also by the processes that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-# torch's launcher of processes takes them, and keeps them.
-HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+# torch's launcher of processes takes them, and keeps them; so it does in fixtures of modules.
+HANDLERS = {
+    number: signal.getsignal(number)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+}
 
 
 # Models whose parts were found to fit each other.
@@ -51,8 +54,12 @@ def process(monkeypatch):
     if registry := sys.modules.get('mmengine.registry'):
         registry.DefaultScope._instance_dict.clear()
     torch.set_flush_denormal(False)
-    handlers = {number: signal.getsignal(number) for number in HANDLED}
+    take_back_signals()
     yield
     torch.set_flush_denormal(False)
-    for number, handler in handlers.items():
+    take_back_signals()
+
+
+def take_back_signals():
+    for number, handler in HANDLERS.items():
         signal.signal(number, handler)

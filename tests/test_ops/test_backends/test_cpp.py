@@ -2,6 +2,7 @@
 
 import logging
 import random
+import runpy
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -329,16 +330,15 @@ def test_without_the_library_aten_serves_and_is_told_of_once(
 
 
 def test_each_torch_has_a_library_of_its_own_in_a_shared_tree(monkeypatch):
-    root = Path(__file__).parents[3]
-    monkeypatch.chdir(root)
-    # setuptools brings it where Python has it no more.
-    pytest.importorskip('setuptools')
-    from distutils.core import run_setup
-
-    (extension,) = run_setup('setup.py', stop_after='init').ext_modules
+    root, given = Path(__file__).parents[3], {}
+    # In place of setuptools' own, which mmengine breaks when it loads pkg_resources again.
+    monkeypatch.setattr(pytest.importorskip('setuptools'), 'setup', given.update)
+    runpy.run_path(str(root / 'setup.py'))
+    (extension,) = given['ext_modules']
     assert root.joinpath(*extension.name.split('.')).with_suffix('.so') == cpp.LIBRARY
     monkeypatch.setattr(torch, '__version__', '2.0.1+cpu')
-    (other,) = run_setup('setup.py', stop_after='init').ext_modules
+    runpy.run_path(str(root / 'setup.py'))
+    (other,) = given['ext_modules']
     assert other.name.endswith('_2_0_1') and other.name != extension.name
 
 
