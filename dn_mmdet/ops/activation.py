@@ -43,10 +43,10 @@ def bounds_of(activation: str | None) -> tuple[float, float] | None:
     return ACTIVATIONS[activation]
 
 
-def activate(y: Tensor, activation: str | None) -> Tensor:
+def activate(y: Tensor, activation: str | None, inplace: bool = False) -> Tensor:
     """The activation as a map of its own, for the reference."""
     if activation is None:
         return y
     low, high = bounds_of(activation)
     # The gradient of a clamp would be 1 on the bounds.
-    return y.relu() if high == math.inf else F.hardtanh(y, low, high)
+    return F.relu(y, inplace) if high == math.inf else F.hardtanh(y, low, high, inplace)

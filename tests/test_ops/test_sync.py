@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from dn_mmdet.layers import DNB
 from dn_mmdet.ops import use_path
+from dn_mmdet.ops.selftest import parts
 from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers import equations, sync_cases
 from tests.helpers.layer_maps import random_maps, randomize
@@ -129,3 +130,13 @@ def test_only_the_processes_of_a_group_share():
         torch.testing.assert_close(output, shared[:1] if rank == 0 else shared[1:])
         torch.testing.assert_close(var, layer.bn.running_var)
     assert torch.equal(ranks[1][0], DNB(C)(maps[1]))
+
+
+def test_the_part_of_the_self_test():
+    task = parts.Task('two processes', 'cpu', 'auto', 'float32', 'both')
+    for result in run_together(compare_shared, task):
+        assert result['wrong'] == '' and set(result['errors']) == set(parts.GROUPS)
+
+
+def compare_shared(rank, task):
+    return parts.compare_shared('gloo', task)

@@ -11,6 +11,9 @@ from ...utils.text import error_line
 
 __all__ = ['run_apart']
 
+# A fork has the caller's GPUs and threads, and cannot use them.
+METHOD = 'spawn'
+
 
 def run_apart(
     work: Callable[[Any], Any], tasks: Sequence[Any], seconds: float = 300.0
@@ -28,7 +31,7 @@ def run_apart(
     Yields:
         tuple[Any, str]: The result, or None and what was wrong.
     """
-    context, done = multiprocessing.get_context('spawn'), 0
+    context, done = multiprocessing.get_context(METHOD), 0
     while done < len(tasks):
         here, there = context.Pipe(duplex=False)
         process = context.Process(target=_work, args=(work, tasks[done:], there))

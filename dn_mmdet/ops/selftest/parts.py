@@ -31,7 +31,7 @@ LARGE_CASES = (
     Case((3, 257, 7, 7), 17, 1, SCForm(), None, True),
     Case((70, 24, 5, 3), 12, 4, SCForm(True), 'ReLU6', True),
     Case((4, 1280, 1, 1), 80, 80, SCForm(), 'ReLU6'),
-    Case((1, 3, 301, 203), 2, 1, SCForm(True), 'ReLU6'),
+    Case((1, 3, 301, 203), 2, 1, SCForm(), 'ReLU6'),
 )
 
 

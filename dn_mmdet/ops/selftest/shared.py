@@ -70,16 +70,18 @@ def run_shared(given: Inputs, case: Case, mode: str) -> dict[str, Tensor]:
     part = slice(cut) if rank == 0 else slice(cut, None)
     own = given._replace(x=given.x[part], dy=given.dy[part])
     found = run_operator('auto', own, case, mode, dist.group.WORLD)
-    for name, tensor in found.items():
-        if name in ('running_mean', 'running_var'):
-            continue
-        whole = tensor.float()
-        if tensor.shape == own.x.shape:
-            whole = torch.zeros_like(given.x, dtype=torch.float32)
-            whole[part] = tensor
-        dist.all_reduce(whole)
-        found[name] = whole
-    return found
+    # In one exchange; the running statistics are the same in both.
+    whole = {}
+    for name in found.keys() - {'running_mean', 'running_var'}:
+        whole[name] = found[name].float()
+        if whole[name].shape == own.x.shape:
+            whole[name] = torch.zeros_like(given.x, dtype=torch.float32)
+            whole[name][part] = found[name]
+    names = sorted(whole)
+    row = torch.cat([whole[name].flatten() for name in names])
+    dist.all_reduce(row)
+    parts = row.split([whole[name].numel() for name in names])
+    return found | {name: part.view(whole[name].shape) for name, part in zip(names, parts)}
 
 
 def _join(rank: int, folder: str, results: Any, work: Callable[..., Any], arguments: tuple) -> None:
