@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pickle
 import pickletools
 import re
 import warnings
 import zipfile
+import zlib
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -33,6 +35,7 @@ except ImportError:  # numpy 1
 
 __all__ = [
     'SAFE_GLOBALS',
+    'damage',
     'force_weights_only',
     'is_remote',
     'meta_of',
@@ -127,6 +130,37 @@ def read_checkpoint(path: str, source: str, remedy: str = 'check the path') -> M
     return _as_mapping(content, path)
 
 
+def damage(path: str) -> str:
+    """What a file of torch.save shows to have been damaged; its hashes, no name, tell.
+
+    Args:
+        path (str): A local file.
+
+    Returns:
+        str: Such as 'it is empty'; '' for a file that is whole, and for one of torch before 1.6,
+        which holds no hashes.
+    """
+    with open(path, 'rb') as file:
+        head = file.read(4)
+    if not head:
+        return 'it is empty'
+    if head != b'PK\x03\x04':
+        return '' if head[:1] == pickle.PROTO else 'it is torn'
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+    ):
+        return 'it is torn'
+    return f'the hash of {bad} differs' if bad else ''
+
+
 def meta_of(checkpoint: Mapping) -> Mapping:
     """What a checkpoint says of itself; empty where it says nothing.
 
@@ -171,7 +205,7 @@ def state_dict_of(checkpoint: Mapping, path: str) -> dict[str, Tensor]:
 def register_safe_globals() -> None:
     """Let checkpoints that mmengine wrote load with torch's ``weights_only`` left on.
 
-    Adds :data:`SAFE_GLOBALS` to torch's allow-list, for the whole process. Calling it again
+    Adds ``SAFE_GLOBALS`` to torch's allow-list, for the whole process. Calling it again
     changes nothing. In OneDL's mmengine, whose loader has a list of its own, the loader is
     replaced: it would allow the real ``getattr``, take its list away from torch's afterwards, and
     load without ``weights_only`` what the list does not cover.

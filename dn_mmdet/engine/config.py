@@ -16,6 +16,7 @@ from mmengine.config import Config, DictAction
 
 from ..utils.errors import UserError
 from ..utils.text import error_line, error_text, first_few
+from .checkpoint_file import damage
 from .config_text import literal
 from .data_root import use_data_root
 from .option_keys import check_option_keys, value_at
@@ -65,28 +66,41 @@ def load_config(
     return cfg
 
 
-def choose_resume(cfg: Config, resume: str | None) -> None:
+def choose_resume(cfg: Config, resume: str | None) -> list[str]:
     """Set ``resume`` and ``load_from`` of a configuration as ``--resume`` asks.
 
     For 'auto' the file ``last_checkpoint`` in the work folder names the checkpoint; where that
     path is gone because the folder was moved, the file of the same name in the folder is taken.
-    Without ``last_checkpoint`` the run begins at the start, as in mmdet.
+    Where the file is torn or otherwise damaged, the one before it is taken. Without
+    ``last_checkpoint`` the run begins at the start, as in mmdet.
 
     Args:
         cfg (Config): Changed in place; ``work_dir`` is final.
         resume (str, optional): A checkpoint, 'auto', or None to leave the configuration's choice.
 
+    Returns:
+        list[str]: Notes for the log.
+
     Raises:
-        UserError: ``last_checkpoint`` names a file that no longer exists.
+        UserError: ``last_checkpoint`` names a file that no longer exists, or no file is whole, or
+            the one that was given is not.
     """
+    note = ''
     if resume == 'auto':
         cfg.resume, cfg.load_from = True, None
     elif resume is not None:
         cfg.resume, cfg.load_from = True, resume
+    path = cfg.get('load_from')
+    if cfg.get('resume') and path and os.path.isfile(path) and (fault := damage(path)):
+        raise UserError(
+            f'{path} of --resume is damaged ({fault}): give an earlier checkpoint, or --resume '
+            'alone, which finds the last one that is whole.'
+        )
     if cfg.get('resume') and not cfg.get('load_from'):
-        cfg.load_from = _latest(cfg.work_dir)
+        cfg.load_from, note = _latest(cfg.work_dir)
         # Without a checkpoint mmengine would look for one again, by its own rules.
         cfg.resume = cfg.load_from is not None
+    return [note] if note else []
 
 
 class CfgOptions(DictAction):
@@ -176,23 +190,37 @@ def _text(error: BaseException) -> str:
     return message if len(message.split()) > 3 else error_line(error)
 
 
-def _latest(work_dir: str) -> str | None:
+def _latest(work_dir: str) -> tuple[str | None, str]:
+    """The checkpoint to continue from, and what there is to say about it."""
     pointer = os.path.join(work_dir, 'last_checkpoint')
     if not os.path.isfile(pointer):
-        return None
-    with open(pointer, encoding='utf-8') as file:
+        return None, ''
+    with open(pointer, encoding='utf-8', errors='replace') as file:
         path = file.read().strip()
+    # The folder may have been moved.
     moved = os.path.join(work_dir, os.path.basename(path)) if path else ''
-    for candidate in (path, moved):
-        if os.path.isfile(candidate):
-            return candidate
-    left = sorted(
-        (name for name in os.listdir(work_dir) if re.fullmatch(r'\w+_\d+\.pth', name)),
-        key=lambda name: int(re.search(r'(\d+)\.pth', name)[1]),
-        reverse=True,
-    )
-    choice = f'one of those in {work_dir}: {first_few(left)}' if left else 'a checkpoint'
-    raise UserError(
-        f'{pointer} names the checkpoint {path!r}, which no longer exists: continue with '
-        f'--resume and {choice}, or remove {pointer} to start over.'
-    )
+    named = next((candidate for candidate in (path, moved) if os.path.isfile(candidate)), None)
+    folder = os.path.dirname(named or moved) or work_dir
+    numbers = {
+        os.path.join(folder, name): int(found[1])
+        for name in (os.listdir(folder) if os.path.isdir(folder) else ())
+        if (found := re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', name))
+    }
+    left = sorted(numbers, key=numbers.get, reverse=True)
+    if named is None:
+        names = first_few([os.path.basename(other) for other in left])
+        choice = f'one of those in {work_dir}: {names}' if left else 'a checkpoint'
+        raise UserError(
+            f'{pointer} names the checkpoint {path!r}, which no longer exists: continue with '
+            f'--resume and {choice}, or remove {pointer} to start over.'
+        )
+    if not (fault := damage(named)):
+        return named, ''
+    whole = next((other for other in left if other != named and not damage(other)), None)
+    if whole is None:
+        raise UserError(
+            f'{named}, the last checkpoint, is damaged ({fault}), and {folder} has no other '
+            f'epoch_N.pth or iter_N.pth that is whole: copy it again, or remove {pointer} to '
+            'start over.'
+        )
+    return whole, f'{named} is damaged ({fault}): the run continues from {whole} instead.'

@@ -16,7 +16,10 @@ from ..utils.errors import UserError
 from ..utils.versions import git_revision
 from .amp import CPUAmpOptimWrapper
 from .config import choose_resume, load_config
+from .hooks.affine import warn_of_alpha
 from .hooks.divergence import as_diverged_errors
+from .hooks.interrupt import saved_at_interrupts
+from .hooks.resume import exact_resume
 from .hooks.steps import watched_steps
 from .preflight import run_preflight
 from .preflight.registries import config_scope, is_type
@@ -71,12 +74,18 @@ def train(
             _use_amp(cfg)
     if auto_scale_lr:
         _use_auto_scale_lr(cfg)
-    choose_resume(cfg, resume)
+    notes = choose_resume(cfg, resume)
     try:
-        notes = run_preflight(cfg, 'train')
+        notes += run_preflight(cfg, 'train')
         with as_user_errors(cfg):
             runner = build_runner(cfg, [*notes, f'git revision: {git_revision()}'])
-            with as_diverged_errors(runner), watched_steps(runner):
+            warn_of_alpha(runner)
+            with (
+                as_diverged_errors(runner),
+                exact_resume(runner),
+                watched_steps(runner),
+                saved_at_interrupts(runner),
+            ):
                 runner.train()
     except BaseException as error:
         if not _is_interrupt(error):

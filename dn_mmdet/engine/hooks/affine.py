@@ -1,5 +1,7 @@
 """Watching scale and shift while a model trains: scalars for each layer, a warning on collapse."""
 
+from __future__ import annotations
+
 import logging
 from typing import Any
 
@@ -10,9 +12,10 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ...layers.dynamic_norm import DynamicNorm
 from ...layers.inspect import record_affine, summarize_affine
 
-__all__ = ['AffineHook']
+__all__ = ['AffineHook', 'warn_of_alpha']
 
 # Name of a scalar to its field of AffineSummary.
 QUANTITIES = {
@@ -23,6 +26,17 @@ QUANTITIES = {
     'dead_units': 'dead',
     'saturated_units': 'saturated',
 }
+
+
+def warn_of_alpha(runner: Runner) -> None:
+    """Have a run of a model with dynamic norms warn when an alpha collapses or runs away.
+
+    Args:
+        runner (Runner): Where it has an :class:`AffineHook` already, that one does.
+    """
+    watched = any(isinstance(hook, AffineHook) for hook in runner.hooks)
+    if not watched and any(isinstance(m, DynamicNorm) for m in runner.model.modules()):
+        runner.register_hook(AffineHook(write=False))
 
 
 @HOOKS.register_module()
@@ -42,6 +56,9 @@ class AffineHook(Hook):
         threshold (float): A layer whose mean absolute alpha is below this in its largest channel
             has collapsed: it outputs almost no signal. Each layer is warned of once. Defaults to
             1e-3.
+        ceiling (float): A layer whose mean absolute alpha is above this in its largest channel has
+            run away: a few of them in a row are more than float16 holds. Defaults to 100.
+        write (bool): Whether to write, or only to warn. Defaults to True.
 
     Raises:
         ValueError: ``interval`` is below 1.
@@ -49,18 +66,25 @@ class AffineHook(Hook):
 
     priority = 'BELOW_NORMAL'
 
-    def __init__(self, interval: int = 100, threshold: float = 1e-3) -> None:
+    def __init__(
+        self,
+        interval: int = 100,
+        threshold: float = 1e-3,
+        ceiling: float = 100.0,
+        write: bool = True,
+    ) -> None:
         if interval < 1:
             raise ValueError(f'interval must be 1 or more, but got {interval}')
         self.interval = interval
-        self.threshold = threshold
+        self.threshold, self.ceiling = threshold, ceiling
+        self.write = write
         self._recording = None
         self._warned = set()
 
     def before_train(self, runner: Runner) -> None:
         """Where TensorBoard is among the backends: a chart for each quantity, a line a layer."""
         board = runner.visualizer.get_backend('TensorboardVisBackend')
-        if board is not None and is_main_process():
+        if self.write and board is not None and is_main_process():
             board.experiment.add_custom_scalars(
                 {'affine': {name: ['Multiline', [f'affine_{name}/.*']] for name in QUANTITIES}}
             )
@@ -93,19 +117,33 @@ class AffineHook(Hook):
                     if summary.units or not name.endswith('_units')
                 }
             )
-            if summary.alpha_max < self.threshold and layer not in self._warned:
+            if layer not in self._warned and (fault := self._fault(summary.alpha_max)):
                 self._warned.add(layer)
                 print_log(
-                    f'alpha of {layer} has collapsed: no channel has a mean above '
-                    f'{self.threshold:g} at iteration {runner.iter + 1}, so the layer outputs '
-                    "almost no signal. Lower the learning rate, or begin with start='identity'.",
+                    f'alpha of {layer} has {fault} at iteration {runner.iter + 1}. Lower the '
+                    "learning rate, or begin with start='identity'.",
                     'current',
                     logging.WARNING,
                 )
-        runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
+        if self.write:
+            runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
 
     def after_train(self, runner: Runner) -> None:
         """Take the hooks off where a run ended in the middle of an iteration."""
         if self._recording is not None:
             self._recording.__exit__(None, None, None)
             self._recording = None
+
+    def _fault(self, largest: float) -> str | None:
+        """What is wrong with a layer, of the mean absolute alpha in its largest channel."""
+        if largest < self.threshold:
+            return (
+                f'collapsed: no channel has a mean above {self.threshold:g}, so the layer outputs '
+                'almost no signal'
+            )
+        if not largest <= self.ceiling:
+            return (
+                f'run away: a channel has a mean of {largest:.3g}, above {self.ceiling:g}, so the '
+                'maps behind the layer soon cease to be finite'
+            )
+        return None

@@ -22,6 +22,9 @@ from .divergence import diverged, non_finite_key, trained_keys
 
 __all__ = ['AtomicCheckpointHook']
 
+# Of a run that was told to stop.
+INTERRUPTED = 'interrupted.pth'
+
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
@@ -50,6 +53,7 @@ class AtomicCheckpointHook(CheckpointHook):
             remove_leftovers(self.out_dir, '.pth')
         # Not to be resumed, since a checkpoint cannot know that it was written to the end.
         _set_kept(runner, runner._load_from if runner._resume else None)
+        self._saved = (runner.epoch, runner.iter) if runner._resume else None
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Look at what will be written, behind EMAHook, which swaps its averages in.
@@ -76,7 +80,26 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         expired = self._expire(runner, step)
-        name = self.filename_tmpl.format(step)
+        self._write(runner, self.filename_tmpl.format(step), meta)
+        if not is_main_process():
+            return
+        for name in (expired, INTERRUPTED):
+            if name is not None:
+                _remove(self.file_backend, self.file_backend.join_path(self.out_dir, name))
+
+    def save_interrupted(self, runner: Runner, iteration: int) -> None:
+        """Write where a run is that ends before its time, as 'interrupted.pth'.
+
+        The next checkpoint takes its place. One that already has the same updates is enough.
+
+        Args:
+            runner (Runner): Of the run.
+            iteration (int): How many updates were made.
+        """
+        if self._saved != (runner.epoch, iteration):
+            self._write(runner, INTERRUPTED, dict(epoch=runner.epoch, iter=iteration))
+
+    def _write(self, runner: Runner, name: str, meta: dict) -> None:
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
         runner.save_checkpoint(
@@ -91,11 +114,9 @@ class AtomicCheckpointHook(CheckpointHook):
             **self.args,
         )
         _set_kept(runner, self.last_ckpt)
-        if not is_main_process():
-            return
-        write_text(osp.join(runner.work_dir, 'last_checkpoint'), self.last_ckpt)
-        if expired is not None:
-            _remove(self.file_backend, self.file_backend.join_path(self.out_dir, expired))
+        self._saved = meta['epoch'], meta['iter']
+        if is_main_process():
+            write_text(osp.join(runner.work_dir, 'last_checkpoint'), self.last_ckpt)
 
     def _expire(self, runner: Runner, step: int) -> str | None:
         """Note ``step`` as kept; return the name of the checkpoint whose place it takes.

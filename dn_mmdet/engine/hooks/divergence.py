@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import torch
 from mmengine.dist import all_gather_object, all_reduce, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.optim import AmpOptimWrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from ...utils.errors import UserError
+from ...utils.text import first_few
+from ..replay import seed_step
 
 __all__ = [
     'DivergedError',
@@ -45,21 +49,56 @@ class DivergedError(UserError):
 
 @HOOKS.register_module()
 class InvalidLossHook(Hook):
-    """Stop a run in the iteration whose loss is not finite.
+    """Stop a run in the iteration whose loss or gradients are not finite, before its update.
 
     mmdet's ``CheckInvalidLossHook`` looks at every 50th iteration of one process. This one looks
     at every iteration: RuntimeInfoHook has fetched the losses from the device by then. In a
     distributed run all processes stop together, which costs them an all-reduce of one number in
-    each iteration. An infinite *gradient*, which a dynamic loss scale makes and skips, does not
-    stop a run.
+    each iteration. Gradients are looked at where an optimizer is about to use them, so an infinite
+    one that a dynamic loss scale makes and skips does not stop a run.
+
+    Args:
+        skip (int): How many iterations in a row are passed over, without an update and with a
+            warning, before a run is stopped. Defaults to 0.
 
     Raises:
-        DivergedError: With the iteration, the losses, the learning rate, what to lower, and the
-            checkpoint to continue from.
+        DivergedError: With the iteration, the losses, the layer whose output was the first that is
+            not finite (in a run of one process), the images, the learning rate, what to lower, and
+            the checkpoint to continue from.
+        ValueError: ``skip`` is below 0.
     """
 
     # Behind RuntimeInfoHook; before averages, logs and checkpoints take the iteration over.
     priority = 'HIGH'
+
+    def __init__(self, skip: int = 0) -> None:
+        if skip < 0:
+            raise ValueError(f'skip must be 0 or more, but got {skip}')
+        self.skip = skip
+        self._skipped, self._gradient = 0, None
+
+    def before_train(self, runner: Runner) -> None:
+        """Have the optimizers ask before each update."""
+        names = {parameter: name for name, parameter in _model(runner).named_parameters()}
+
+        def look(optimizer: Optimizer, *_: Any) -> None:
+            given = [
+                parameter
+                for group in optimizer.param_groups
+                for parameter in group['params']
+                if parameter.grad is not None
+            ]
+            bad = _not_finite([parameter.grad for parameter in given])
+            if not bad:
+                return
+            # The backward pass goes through the model from its end.
+            self._gradient = names.get(given[bad[-1]], 'a parameter')
+            for parameter in given:
+                parameter.grad = None  # optimizers then leave it as it is
+
+        wrapper = runner.optim_wrapper
+        for each in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
+            each.optimizer.register_step_pre_hook(look)
 
     def after_train_iter(
         self,
@@ -68,22 +107,33 @@ class InvalidLossHook(Hook):
         data_batch: Any = None,
         outputs: Mapping[str, Any] | None = None,
     ) -> None:
-        """Look at every output that has 'loss' in its name."""
+        """Look at every output that has 'loss' in its name, and at what the optimizers saw."""
         losses = {
             key: _value(runner, key, value)
             for key, value in (outputs or {}).items()
             if 'loss' in key
         }
-        finite = all(map(math.isfinite, losses.values()))
-        told = _first_told(None if finite else _describe(losses))
-        if told is not None:
-            iteration = runner.iter + 1
-            raise diverged(
-                runner,
-                f'{told} at iteration {iteration} (epoch {runner.epoch + 1})',
-                iteration,
-                updates=runner.iter,
-            )
+        gradient, self._gradient = self._gradient, None
+        what = None
+        if not all(map(math.isfinite, losses.values())):
+            what = _describe(losses)
+        elif gradient is not None:
+            what = f'the gradient of {gradient} is not finite'
+        iteration = runner.iter + 1
+        if what is not None:
+            what = f'{what} at iteration {iteration} (epoch {runner.epoch + 1})'
+            what += _images(data_batch)
+        told = _first_told(what)
+        if told is None:
+            self._skipped = 0
+            return
+        self._skipped += 1
+        if self._skipped <= self.skip and _non_finite_weights(runner) is None:
+            runner.logger.warning(f'{told}: its update is passed over.')
+            return
+        if what is not None and (layer := _first_bad_layer(runner, data_batch)):
+            told += f'; the first output that is not finite is that of {layer}'
+        raise diverged(runner, told, iteration, updates=runner.iter)
 
 
 @contextmanager
@@ -109,8 +159,7 @@ def as_diverged_errors(runner: Runner) -> Iterator[None]:
         iteration, bad = 0, None
         with suppress(Exception):  # nothing can be computed after a failed assertion on a GPU
             iteration = runner.iter + 1
-            state = _model(runner).state_dict()
-            bad = non_finite_key({key: state[key] for key in trained_keys(runner)})
+            bad = _non_finite_weights(runner)
         if bad is None and 'infinite or NaN' not in str(error):
             raise
         what = f'; {bad} holds NaN or infinite values' if bad else ''
@@ -197,6 +246,60 @@ def non_finite_key(state: Mapping) -> str | None:
         elif isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():
             return str(key)
     return None
+
+
+def _non_finite_weights(runner: Runner) -> str | None:
+    state = _model(runner).state_dict()
+    return non_finite_key({key: state[key] for key in trained_keys(runner)})
+
+
+def _not_finite(tensors: Sequence[Tensor]) -> list[int]:
+    """Places of tensors that are not finite, in one transfer from the device."""
+    if not tensors:
+        return []
+    tensors = [t.coalesce().values() if t.is_sparse else t for t in tensors]
+    largest = torch.stack(
+        [t.abs().amax().float() if t.numel() else t.new_zeros(()).float() for t in tensors]
+    )
+    finite = largest.isfinite()
+    return [] if finite.all() else (~finite).nonzero().flatten().tolist()
+
+
+def _images(data_batch: Any) -> str:
+    """', in a batch of a.jpg, b.jpg', '' where images have no files."""
+    samples = data_batch.get('data_samples') if isinstance(data_batch, Mapping) else None
+    paths = [getattr(sample, 'img_path', None) for sample in samples or ()]
+    paths = [path for path in paths if isinstance(path, str)]
+    return f', in a batch of {first_few(paths)}' if paths else ''
+
+
+def _first_bad_layer(runner: Runner, data_batch: Any) -> str | None:
+    """The layer whose output is the first that is not finite, when the step is made again.
+
+    In a distributed run that would wait for processes whose batch is good.
+    """
+    if get_world_size() > 1:
+        return None
+    model, found = _model(runner), []
+
+    def look(name: str, module: nn.Module, _: Any, output: Any) -> None:
+        if not found and non_finite_key({'': output}) is not None:
+            found.append(f'{name} ({type(module).__name__})')
+
+    hooks = [
+        module.register_forward_hook(partial(look, name))
+        for name, module in model.named_modules()
+        if name and module is not getattr(model, 'data_preprocessor', None)
+    ]
+    try:
+        # The step's own random numbers; a model that fails has come as far as it did.
+        seed_step(runner)
+        with suppress(Exception), torch.no_grad(), runner.optim_wrapper.optim_context(model):
+            model._run_forward(model.data_preprocessor(data_batch, True), mode='loss')
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found[0] if found else None
 
 
 def _value(runner: Runner, key: str, value: Any) -> float:

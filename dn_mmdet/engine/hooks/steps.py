@@ -31,7 +31,6 @@ class StepsHook(Hook):
 
         Raises:
             UserError: There is nothing to train on or to evaluate.
-            _NothingLeft: The run is resumed and finished.
         """
         loop = runner.train_loop
         _demand_batches(
@@ -39,6 +38,20 @@ class StepsHook(Hook):
         )
         if runner.val_loop is not None:
             _demand_batches('val_dataloader', runner.val_loop.dataloader, True, 'evaluate')
+
+
+class _FinishedHook(Hook):
+    """Ends a run that is resumed and finished, behind the evaluation of its last checkpoint."""
+
+    priority = 'LOWEST'
+
+    def before_train(self, runner: Runner) -> None:
+        """Look at the number of steps.
+
+        Raises:
+            _NothingLeft: There are no more.
+        """
+        loop = runner.train_loop
         for kind, done, name in (
             (EpochBasedTrainLoop, 'epoch', 'max_epochs'),
             (IterBasedTrainLoop, 'iter', 'max_iters'),
@@ -62,6 +75,7 @@ def watched_steps(runner: Runner) -> Iterator[None]:
         UserError: There is nothing to train on or to evaluate.
     """
     runner.register_hook(StepsHook())
+    runner.register_hook(_FinishedHook())
     try:
         yield
     except _NothingLeft as told:

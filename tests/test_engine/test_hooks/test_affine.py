@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from dn_mmdet.engine import AffineHook
+from dn_mmdet.engine.hooks.affine import warn_of_alpha
 from tests.helpers.normed_map import run
+from tests.helpers.point import point_runner
 
 
 def scalars(work_dir):
@@ -54,6 +56,26 @@ def test_a_collapsed_layer_is_warned_of_once(tmp_path, capsys):
     runner.train()
     told = [line for line in capsys.readouterr().out.splitlines() if 'has collapsed' in line]
     assert len(told) == 1 and 'alpha of norm has collapsed' in told[0] and 'iteration 1' in told[0]
+
+
+def test_a_layer_that_runs_away_is_warned_of_without_being_asked(tmp_path, capsys):
+    runner = run(tmp_path, 'affine_runaway')
+    with torch.no_grad():
+        runner.model.norm.alpha_offset.fill_(1000.0)
+    warn_of_alpha(runner)
+    warn_of_alpha(runner)
+    (hook,) = (hook for hook in runner.hooks if isinstance(hook, AffineHook))
+    hook.interval = 1
+    runner.train()
+    told = [line for line in capsys.readouterr().out.splitlines() if 'has run away' in line]
+    assert len(told) == 1 and 'norm has run away: a channel has a mean of 1e+03, above' in told[0]
+    assert not scalars(tmp_path)
+
+
+def test_a_model_without_dynamic_norms_is_not_watched(tmp_path):
+    runner = point_runner(tmp_path)
+    warn_of_alpha(runner)
+    assert not any(isinstance(hook, AffineHook) for hook in runner.hooks)
 
 
 def test_a_layer_that_works_is_not_warned_of(tmp_path, capsys):

@@ -1,14 +1,17 @@
 """A killed run leaves whole checkpoints, and `last_checkpoint` names one of them."""
 
+import logging
 import math
 import multiprocessing
 import os
+import resource
 import signal
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from mmengine.registry import METRICS, MODELS
@@ -17,6 +20,7 @@ from torch.utils.data import TensorDataset
 
 from dn_mmdet.engine.config import choose_resume, load_config
 from dn_mmdet.engine.hooks.checkpoint import AtomicCheckpointHook
+from dn_mmdet.engine.run_errors import as_user_errors
 from dn_mmdet.utils.errors import UserError
 
 
@@ -128,6 +132,36 @@ def test_killed_while_saving(suffix, moment, last, tmp_path):
     assert not list(work.glob('*.tmp'))
 
 
+class _FullDisk(Hook):
+    def before_train_epoch(self, runner):
+        if runner.epoch == 1:
+            # Of a write beyond it the system says EFBIG, as others say ENOSPC.
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
+
+
+def train_until_the_disk_is_full(work_dir):
+    run = runner(work_dir)
+    run.register_hook(_FullDisk())
+    logging.raiseExceptions = False
+    try:
+        with as_user_errors(Config(dict(work_dir=str(work_dir)))):
+            run.train()
+    except UserError as error:
+        told = str(error).startswith(f'no disk space is left to write {work_dir}')
+        os._exit(7 if told else 8)
+
+
+def test_a_full_disk(tmp_path):
+    assert in_a_process(train_until_the_disk_is_full, tmp_path) == 7
+    last = (tmp_path / 'last_checkpoint').read_text()
+    assert last == str(tmp_path / 'epoch_1.pth')
+    assert torch.load(last, weights_only=True)['meta']['epoch'] == 1
+    assert not list(tmp_path.glob('*.tmp'))
+    resumed = runner(tmp_path, resume=True, load_from=last)
+    resumed.train()
+    assert resumed.epoch == 3
+
+
 @METRICS.register_module()
 class _Given(BaseMetric):
     """The scores of a list, one for each epoch."""
@@ -191,7 +225,7 @@ def test_resume_in_a_moved_folder(place):
     """The path in last_checkpoint is absolute; the folder may have moved since."""
     work = place / 'work'
     work.mkdir()
-    (work / 'epoch_1.pth').write_bytes(b'')
+    torch.save({}, work / 'epoch_1.pth')
     (work / 'last_checkpoint').write_text('/gone/epoch_1.pth')
     cfg = load_config('tiny.py', work_dir=str(work))
     choose_resume(cfg, 'auto')

@@ -5,9 +5,10 @@ import re
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 
 from dn_mmdet import engine
-from dn_mmdet.engine import DivergedError, load_config
+from dn_mmdet.engine import DivergedError, InvalidLossHook, load_config
 from dn_mmdet.engine.hooks.divergence import _first_told, as_diverged_errors
 from dn_mmdet.engine.run import drop_disabled_hooks, use_own_hooks
 from dn_mmdet.utils.errors import UserError
@@ -60,9 +61,11 @@ def test_absurd_rate_stops_and_a_lower_one_goes_on(folder, refused, monkeypatch)
         folder=folder / 'crops',
     )
     # Two iterations in an epoch, of which the third makes the weights absurd.
-    assert sentence.startswith(
-        'error: the loss is nan at iteration 4 (epoch 2), at a learning '
-        'rate of 1e+20: lower optim_wrapper.optimizer.lr, '
+    assert sentence.startswith('error: the loss is nan at iteration 4 (epoch 2), in a batch of ')
+    assert re.search(
+        r'/crops/train/\w+/0.png and 2 more; the first output that is not finite is that of '
+        r'backbone\.\S+ \(\w+\), at a learning rate of 1e\+20: lower optim_wrapper.optimizer.lr, ',
+        sentence,
     )
     assert 'LinearLR' in sentence and 'optim_wrapper.clip_grad' in sentence
     kept = str(folder / 'work/epoch_1.pth')
@@ -107,11 +110,58 @@ def test_every_iteration_is_looked_at(iteration, tmp_path):
     sentence = str(stop.value)
     assert sentence.startswith(
         f'the loss is nan (loss_a nan, loss_b nan) at iteration '
-        f'{iteration + 1} (epoch {iteration // 2 + 1}), at a learning rate '
-        'of 0.1: lower'
+        f'{iteration + 1} (epoch {iteration // 2 + 1}); the first output that is not finite is '
+        'that of point (Linear), at a learning rate of 0.1: lower'
     )
     assert sentence.endswith('No checkpoint was written yet, so start over.')
     assert isinstance(stop.value, UserError)
+
+
+def spoil_gradient(iterations):
+    """A hook that makes the gradient of the linear layer NaN; the loss is finite."""
+
+    class Spoil(Hook):
+        def before_run(self, runner):
+            bad = torch.tensor(torch.nan)
+            runner.model.point.weight.register_hook(
+                lambda gradient: gradient * bad if runner.iter + 1 in iterations else gradient
+            )
+
+    return Spoil()
+
+
+def test_a_gradient_that_is_not_finite_makes_no_update(tmp_path):
+    run = point_runner(tmp_path, spoil_gradient([3]))
+    with pytest.raises(DivergedError) as stop:
+        run.train()
+    assert str(stop.value).startswith(
+        'the gradient of point.weight is not finite at iteration 3 (epoch 2), at a learning rate'
+    )
+    kept = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['state_dict']
+    assert torch.equal(kept['point.weight'], run.model.point.weight)
+
+
+@pytest.mark.parametrize('bad, ends', [([3, 4, 6], None), ([2, 3, 4, 5], 4)])
+def test_steps_are_passed_over_if_asked_for(bad, ends, tmp_path):
+    run = point_runner(tmp_path, spoil_gradient(bad))
+    next(hook for hook in run.hooks if isinstance(hook, InvalidLossHook)).__init__(skip=2)
+    if ends is None:
+        run.train()
+        assert run.iter == 6
+    else:
+        with pytest.raises(DivergedError, match=f'not finite at iteration {ends} '):
+            run.train()
+    log = next(tmp_path.glob('*/*.log')).read_text()
+    assert 'of point.weight is not finite at iteration 3 (epoch 2): its update is passed' in log
+    assert all(value.isfinite().all() for value in run.model.parameters())
+
+
+def test_statistics_that_are_lost_are_not_passed_over(tmp_path):
+    run = point_runner(tmp_path, At(2, spoil_loss))
+    next(hook for hook in run.hooks if isinstance(hook, InvalidLossHook)).__init__(skip=9)
+    run._hooks = [h for h in run._hooks if type(h).__name__ != 'AtomicCheckpointHook']
+    with pytest.raises(DivergedError, match='at iteration 3 '):
+        run.train()
 
 
 def test_a_part_is_named(tmp_path, monkeypatch):

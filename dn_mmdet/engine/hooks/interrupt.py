@@ -1,0 +1,111 @@
+"""Ctrl-C, and the SIGTERM of a machine that is taken away: save, then stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce, get_world_size
+from mmengine.hooks import EMAHook, Hook
+from mmengine.runner import Runner
+
+from .checkpoint import AtomicCheckpointHook
+
+__all__ = ['saved_at_interrupts']
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def saved_at_interrupts(runner: Runner) -> Iterator[None]:
+    """Wrap training: SIGINT and SIGTERM end it behind the step, with a checkpoint of that step.
+
+    In a distributed run one process that is told to stop is enough. In the middle of accumulated
+    gradients, which no checkpoint has, the run goes on to their update. A second signal ends a run
+    of one process at once; a launcher, which kills what does not end, may send several.
+
+    Args:
+        runner (Runner): Of the run.
+
+    Raises:
+        KeyboardInterrupt: The run was interrupted.
+    """
+    hook = _InterruptHook()
+    runner.register_hook(hook)
+    earlier = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        if hook.listening:
+            for number, handler in earlier.items():
+                signal.signal(number, handler)
+
+
+class _InterruptHook(Hook):
+    # Behind everything that belongs to a step.
+    priority = 'LOWEST'
+
+    def __init__(self) -> None:
+        self.listening = False
+        self._told, self._process = False, os.getpid()
+
+    def before_train(self, runner: Runner) -> None:
+        """From here on there is something to save."""
+        with suppress(ValueError):  # signals are for the main thread
+            for number in SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    signal.signal(number, self._note)
+                    self.listening = True
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Stop behind an update."""
+        if _anyone(self._told) and runner.optim_wrapper.should_update():
+            _stop(runner, runner.iter + 1)
+
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Stop in an evaluation, where each process may have a number of batches of its own."""
+        if self._told:
+            for hook in runner.hooks:
+                if isinstance(hook, EMAHook):
+                    hook.after_val_epoch(runner)  # averages are evaluated, and not trained on
+            _stop(runner, runner.iter)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Stop behind the part of an evaluation that has no steps."""
+        if _anyone(self._told):
+            _stop(runner, runner.iter)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process and self._told:
+            # A process that loads data, which a terminal and a scheduler tell too: it is needed
+            # for the step, and ended afterwards.
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        elif self._told and get_world_size() == 1:
+            raise KeyboardInterrupt
+        self._told = True
+
+
+def _anyone(told: bool) -> bool:
+    if get_world_size() == 1:
+        return told
+    number = torch.tensor([float(told)])
+    all_reduce(number, op='max')
+    return bool(number.item())
+
+
+def _stop(runner: Runner, iteration: int) -> None:
+    for hook in runner.hooks:
+        if isinstance(hook, AtomicCheckpointHook):
+            hook.save_interrupted(runner, iteration)
+            break
+    raise KeyboardInterrupt
