@@ -22,6 +22,7 @@ CONTENTS = {
             '/docs/usage',
             '/docs/own-data',
             '/docs/checks',
+            '/docs/reliability',
             '/docs/detectors',
             '/docs/weights',
         ],

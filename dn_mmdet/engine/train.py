@@ -42,8 +42,10 @@ def train(
 
     Configuration, checkpoints and data are checked before anything is written. The checkpoint
     hook is :class:`AtomicCheckpointHook` even if the configuration says ``CheckpointHook``, and
-    ``default_hooks.invalid_loss`` and ``resume_lr`` are added; None turns them off. Resuming a
-    run that is finished trains nothing, writes no checkpoint and says so.
+    ``default_hooks.invalid_loss`` and ``resume_lr`` are added; None turns them off. A run that is
+    resumed ends where one that was never stopped does, bit for bit on a CPU; SIGINT and SIGTERM
+    end it behind a step, with a checkpoint. Resuming a run that is finished makes its last
+    evaluation again, trains nothing and says so.
 
     Args:
         config (str): The configuration file.

@@ -98,7 +98,8 @@ class InvalidLossHook(Hook):
 
         wrapper = runner.optim_wrapper
         for each in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
-            each.optimizer.register_step_pre_hook(look)
+            if isinstance(each.optimizer, Optimizer):  # DeepSpeed's are of another kind
+                each.optimizer.register_step_pre_hook(look)
 
     def after_train_iter(
         self,
