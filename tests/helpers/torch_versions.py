@@ -2,10 +2,16 @@
 
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
 
-VERSION = tuple(map(int, torch.__version__.split('.')[:2]))
+
+def _numbers(version):
+    return tuple(map(int, version.split('.')[:2]))
+
+
+VERSION = _numbers(torch.__version__)
 
 
 def needs_torch(version, why):
@@ -22,6 +28,15 @@ FLOAT16 = pytest.param(
     torch.float16,
     marks=needs_torch((2, 2), 'has neither convolutions nor BatchNorm of float16 on a CPU'),
 )
+
+
+def require_interpreter():
+    """Skip without Triton's interpreter, and with one that counts wrong."""
+    pytest.importorskip('triton.runtime.interpreter')
+    import triton
+
+    if _numbers(triton.__version__) < (3, 2) and _numbers(np.__version__) >= (2, 0):
+        pytest.skip(f'the interpreter of Triton {triton.__version__} needs NumPy 1')
 
 
 @contextmanager

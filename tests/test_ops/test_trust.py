@@ -21,6 +21,7 @@ from dn_mmdet.ops import choose_path, dispatch, trust, use_path, verdicts
 from dn_mmdet.ops.backends import KERNELS, aten, cpp, triton_launch
 from tests.helpers.library import NEEDS_LIBRARY
 from tests.helpers.tolerances import assert_near
+from tests.helpers.torch_versions import require_interpreter
 
 INTERPRETED = Path(__file__).with_name('trust_interpreted.py')
 X = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
@@ -384,7 +385,7 @@ def test_the_cpp_operators_are_checked_too_and_nothing_is_written(fresh, monkeyp
 
 
 def test_interpreted():
-    pytest.importorskip('triton.runtime.interpreter')
+    require_interpreter()
     run = subprocess.run(
         [sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider', '--tb=short', INTERPRETED],
         cwd=INTERPRETED.parents[2],

@@ -15,13 +15,14 @@ import torch
 from dn_mmdet.ops import choose_path, dispatch, trust, use_path
 from dn_mmdet.ops.backends import triton, triton_launch
 from dn_mmdet.utils.python39 import zip_strict
+from tests.helpers.torch_versions import require_interpreter
 from tests.test_ops.test_backends.test_cpp import forward_backward, maps, numbers
 
 INTERPRETED = Path(__file__).with_name('triton_interpreted.py')
 
 
 def test_interpreted():
-    pytest.importorskip('triton.runtime.interpreter')
+    require_interpreter()
     run = subprocess.run(
         [sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider', '--tb=short', INTERPRETED],
         cwd=INTERPRETED.parents[3],
@@ -78,9 +79,10 @@ def _source(function, args, constants):
         for name in function.arg_names
     }
     pointers = [i for i, kind in enumerate(signature.values()) if kind.startswith('*')]
-    if hasattr(triton_compiler, 'AttrsDescriptor'):  # Before Triton 3.3.
+    if Attrs := getattr(triton_compiler, 'AttrsDescriptor', None):  # Before Triton 3.3.
         signature = {name: kind for name, kind in signature.items() if kind != 'constexpr'}
-        aligned = triton_compiler.AttrsDescriptor.from_hints(dict.fromkeys(pointers, 16))
+        hints = dict.fromkeys(pointers, 16)
+        aligned = Attrs.from_hints(hints) if hasattr(Attrs, 'from_hints') else Attrs({*pointers})
     else:
         aligned = {(i,): [['tt.divisibility', 16]] for i in pointers}
     return triton_compiler.ASTSource(function, signature, constants, aligned)
