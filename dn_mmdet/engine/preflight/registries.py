@@ -9,14 +9,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from difflib import get_close_matches
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
 from mmengine import registry as registries
 from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import DefaultScope, Registry
 
-from ...utils.errors import UserError
+from ...utils.errors import UserError, missing_package
 from ...utils.text import error_text
 
 __all__ = ['config_mistakes', 'config_scope', 'dicts_in', 'find_type', 'is_type', 'unknown_type']
@@ -143,12 +145,19 @@ def unknown_type(key: str | None, name: str, cfg: Config) -> UserError:
         cfg (Config): The configuration.
 
     Returns:
-        UserError: Names the nearest type that is registered.
+        UserError: Names the package of OpenMMLab's that it is looked up in, where that is not
+        installed, else the nearest type that is registered.
     """
     key = key or next(
         (f'{place}.type' for place, part in dicts_in(cfg, '') if part.get('type') == name), 'a type'
     )
     names, scope = _registered_names(), cfg.get('default_scope', 'mmengine')
+    package = name.partition('.')[0] if '.' in name else scope
+    if package in MODULE2PACKAGE and not find_spec(package):
+        return UserError(
+            f'{cfg.filename}: {key} is {name!r}, and where it is looked up, '
+            f'{missing_package(package)}'
+        )
     elsewhere = names.get(name, 'mmengine')
     if elsewhere not in ('mmengine', scope):
         return UserError(
