@@ -6,11 +6,14 @@ code host, and Sphinx says which ones lead nowhere.
 
 from __future__ import annotations
 
+import sys
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from dn_mmdet.version import __version__
 
 if TYPE_CHECKING:
+    from docutils.nodes import Element
     from sphinx.application import Sphinx
 
 # Page to what the site lists below it, in the order in which a newcomer reads. The pages themselves
@@ -51,7 +54,7 @@ extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon']
 root_doc = 'README'
 include_patterns = ['*.md', 'checkpoints/*.md', 'configs/**/*.md', 'docs/**']
 exclude_patterns = ['.*', 'build', 'data', 'dn_mmdet', 'site', 'tests', 'tools', 'work_dirs']
-# A name of this package in a docstring must be found; names of others cannot be looked up offline.
+# Names of other packages cannot be looked up offline; see `keep_name` for those of this one.
 nitpicky = True
 nitpick_ignore_regex = [('py:.*', r'(mmcv|mmdet|mmengine)\..*|Path|Tensor')]
 
@@ -83,7 +86,22 @@ def skip_fields(app: Sphinx, kind: str, name: str, item: object, *rest: object) 
     return True if type(item).__name__ == '_tuplegetter' else None
 
 
+def keep_name(app: Sphinx, env: object, node: Element, text: Element) -> Element | None:
+    """Leave a name as text where the package has it and the site has not."""
+    if node.get('refdomain') != 'py':
+        return None
+    name = attrgetter(node['reftarget'].lstrip('.').removeprefix('dn_mmdet.'))
+    for module in [m for key, m in sys.modules.items() if key.partition('.')[0] == 'dn_mmdet']:
+        try:
+            name(module)
+        except AttributeError:
+            continue
+        return text
+    return None
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.connect('missing-reference', keep_name)
     app.connect('autodoc-skip-member', skip_fields)
     app.connect('source-read', add_contents)
