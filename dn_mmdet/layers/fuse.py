@@ -113,38 +113,43 @@ class FusedConvDNB(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve, normalize, scale and shift, activate."""
+        y = x if self.per_sample else self.conv(x)
+        alpha, shift = self._affine(y)
+        # A runtime for graphs fuses the activation into a convolution, which can have weights of
+        # one sample; to PyTorch's own convolutions new weights are dear.
+        as_conv = torch.onnx.is_in_onnx_export() and x.shape[0] == 1
         if self.per_sample:
-            alpha, shift = self._affine(x)
-            conv = self.conv
-            weight = alpha * conv.weight.flatten(1)
-            bias = alpha * conv.bias[:, None] + shift
-            y = torch.matmul(weight, x.flatten(2)) + bias
+            shift = alpha * self.conv.bias + shift
+        if as_conv and self.per_sample:
+            y = F.conv2d(x, alpha.reshape(-1, 1, 1, 1) * self.conv.weight, shift.reshape(-1))
+        elif as_conv:
+            weight = alpha.reshape(-1, 1, 1, 1)
+            y = F.conv2d(y, weight, shift.reshape(-1), groups=len(self.conv.bias))
+        elif self.per_sample:
+            weight = alpha[..., None] * self.conv.weight.flatten(1)
+            y = torch.baddbmm(shift[..., None], weight, x.flatten(2))
             y = y.reshape(*y.shape[:2], *x.shape[2:])
         else:
-            y = self.conv(x)
-            alpha, shift = self._affine(y)
-            y = y * alpha[..., None] + shift[..., None]
-        return activate(y, self.activation)
+            y = torch.addcmul(shift[..., None, None], y, alpha[..., None, None])
+        return activate(y, self.activation, inplace=True)
 
     def extra_repr(self) -> str:
         """Arguments that the members do not show."""
         return f'per_sample={self.per_sample}, activation={self.activation!r}'
 
     def _affine(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Alpha and lambda, each (N, C, 1), from a map."""
+        """Alpha and lambda, each (N, C), from a map."""
         with without_autocast(x):
             context = cast(x, self.fc1_weight.dtype).mean((2, 3))
             hidden = F.linear(context, self.fc1_weight, self.fc1_bias).sigmoid()
             if self.groups == 1:
-                both = F.linear(hidden, self.fc2_weight, self.fc2_bias)[:, :, None]
+                # Halves of constants are constants, halves of a product nodes of a graph.
+                halves = zip(self.fc2_weight.chunk(2), self.fc2_bias.chunk(2))
+                alpha, shift = (F.linear(hidden, weight, bias) for weight, bias in halves)
             else:
-                both = F.conv1d(
-                    hidden[:, :, None],
-                    self.fc2_weight[:, :, None],
-                    self.fc2_bias,
-                    groups=self.groups,
-                )
-            alpha, shift = both.chunk(2, dim=1)
+                weight = self.fc2_weight[:, :, None]
+                both = F.conv1d(hidden[..., None], weight, self.fc2_bias, groups=self.groups)
+                alpha, shift = both[..., 0].chunk(2, dim=1)
             return cast(alpha, x.dtype), cast(shift, x.dtype)
 
 

@@ -105,6 +105,43 @@ def test_shared_layers_stay_shared():
     torch.testing.assert_close(model(x), expected)
 
 
+def test_resnet():
+    """Basic blocks and shortcuts, whose last norms are followed by nothing, or by a sum."""
+    from dn_mmdet.backbones import ResNetDN
+
+    torch.manual_seed(0)
+    model = ResNetDN(18, norm_cfg=dict(type='DNB', r=4, g='oup')).eval()
+    norms = [randomize(module.float()) for module in model.modules() if isinstance(module, DNB)]
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        expected = model(x)
+        assert fuse_conv_dnb(model, x) == len(norms) == 21
+        torch.testing.assert_close(model(x), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize('activation', ['ReLU', 'ReLU6', None])
+def test_gradients_of_the_input(activation):
+    model = network(*(DNB(24, r=4, activation=activation) for _ in range(3)))
+    x = image().requires_grad_()
+    (expected,) = torch.autograd.grad(model(x).square().sum(), x)
+    fuse_conv_dnb(model, image())
+    torch.testing.assert_close(torch.autograd.grad(model(x).square().sum(), x)[0], expected)
+
+
+@pytest.mark.parametrize('number', [1, 3])
+def test_compile_and_export(number):
+    model = network(DNB(24, r=4, g='oup'), DNB(24, r=4, g=2))
+    fuse_conv_dnb(model, image())
+    x = image(number, 3, 9, 7)
+    compiled = torch.compile(model, backend='eager', fullgraph=True)
+    dims = None if number == 1 else ({0: torch.export.Dim('batch', max=64)},)
+    program = torch.export.export(model, (x,), dynamic_shapes=dims).module()
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x), model(x))
+        more = image(number if number == 1 else 5, 3, 9, 7)
+        torch.testing.assert_close(program(more), model(more))
+
+
 def test_bad_arguments():
     with pytest.raises(TypeError, match='got int'):
         fuse_conv_dnb(3)
