@@ -13,7 +13,14 @@ from typing import Any
 
 from ..utils.python39 import zip_strict
 
-__all__ = ['evaluation_data', 'literal', 'loader_data', 'portable_config', 'portable_path']
+__all__ = [
+    'evaluation_data',
+    'literal',
+    'loader_data',
+    'portable_config',
+    'portable_path',
+    'statements',
+]
 
 # What belongs to the run and not to the model: where it wrote, what started it.
 RUN_KEYS = ('work_dir', 'load_from', 'resume', 'launcher')
@@ -66,13 +73,26 @@ def evaluation_data(text: str) -> str | None:
         return loader_data(
             next(
                 literal(node.value)
-                for node in ast.parse(text).body
+                for node in statements(text)
                 if isinstance(node, ast.Assign)
                 and getattr(node.targets[0], 'id', '') == 'val_dataloader'
             )
         )
-    except (StopIteration, SyntaxError, ValueError, TypeError):
+    except (StopIteration, SyntaxError, ValueError):
         return None
+
+
+def statements(text: str) -> list[ast.stmt]:
+    """The statements of a configuration's text.
+
+    Raises:
+        SyntaxError: It is not Python, or nested deeper than Python reads.
+    """
+    try:
+        return ast.parse(text).body
+    except (ValueError, MemoryError, RecursionError) as error:
+        # A null byte, as a power cut leaves them; or many brackets.
+        raise SyntaxError(str(error) or 'it is nested too deep') from error
 
 
 def loader_data(loader: Any) -> str | None:
@@ -113,23 +133,23 @@ def literal(
         and all(keyword.arg for keyword in node.keywords)
     ):
         # Names that are no identifiers stand in a dict inside: dict({'.sc.': 1}).
-        inside = [
-            pair for part in node.args for pair in literal(part, otherwise, keep_tuples).items()
-        ]
-        return dict(inside) | {
-            keyword.arg: literal(keyword.value, otherwise, keep_tuples) for keyword in node.keywords
-        }
+        inside = [literal(part, otherwise, keep_tuples) for part in node.args]
+        if all(isinstance(part, dict) for part in inside):
+            return {key: value for part in inside for key, value in part.items()} | {
+                keyword.arg: literal(keyword.value, otherwise, keep_tuples)
+                for keyword in node.keywords
+            }
     if isinstance(node, (ast.List, ast.Tuple)):
         items = [literal(item, otherwise, keep_tuples) for item in node.elts]
         return tuple(items) if keep_tuples and isinstance(node, ast.Tuple) else items
-    if isinstance(node, ast.Dict) and None not in node.keys:
-        return {
-            literal(key, otherwise, keep_tuples): literal(value, otherwise, keep_tuples)
-            for key, value in zip_strict(node.keys, node.values)
-        }
     try:
+        if isinstance(node, ast.Dict) and None not in node.keys:
+            return {
+                literal(key, otherwise, keep_tuples): literal(value, otherwise, keep_tuples)
+                for key, value in zip_strict(node.keys, node.values)
+            }
         return ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError) as error:  # a list may be no key
         if otherwise is None:
-            raise
+            raise ValueError(str(error)) from error
         return otherwise(node)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 
-from ..engine.config_text import literal
+from ..engine.config_text import literal, statements
 from ..utils.errors import UserError
 from ..utils.python39 import zip_strict
 
@@ -110,7 +110,7 @@ def parse_config(text: str) -> dict[str, Any]:
     """
     return {
         node.targets[0].id: literal(node.value, _source)
-        for node in _statements(text)
+        for node in statements(text)
         if _is_assignment(node)
     }
 
@@ -135,19 +135,19 @@ def literal_config(text: str, file: str | Path, needed: Sequence[str] | None = N
             something other than literals, or a module cannot be imported.
     """
     try:
-        statements = _statements(text)
+        nodes = statements(text)
     except SyntaxError as error:
         raise UserError(
             f'{file} is not valid Python at line {error.lineno}: {error.msg}.'
         ) from error
     values = {}
-    for node in statements:
+    for node in nodes:
         if _is_assignment(node) and node.targets[0].id != '_base_':
             values[node.targets[0].id] = literal(node.value, _source, keep_tuples=True)
         elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
             raise UserError(
                 f'{file} is not a complete configuration of the kind mmengine saves with a log: '
-                f'line {node.lineno}, {ast.unparse(node)[:60]!r}, is not a plain NAME = VALUE.'
+                f'line {node.lineno}, {_source(node)[:60]!r}, is not a plain NAME = VALUE.'
             )
     for name in values if needed is None else needed:
         for key, source in _sources(values.get(name), name):
@@ -166,19 +166,15 @@ def literal_config(text: str, file: str | Path, needed: Sequence[str] | None = N
     return Config(values, cfg_text=text, filename=str(file))
 
 
-def _statements(text: str) -> list[ast.stmt]:
-    try:
-        return ast.parse(text).body
-    except ValueError as error:  # a null byte, as a power cut leaves them
-        raise SyntaxError(str(error)) from error
-
-
 def _is_assignment(node: ast.stmt) -> bool:
     return isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
 
 
-def _source(node: ast.expr) -> Source:
-    return Source(ast.unparse(node))
+def _source(node: ast.AST) -> Source:
+    try:
+        return Source(ast.unparse(node))
+    except RecursionError:
+        return Source('an expression that is nested too deep')
 
 
 def _sources(value: Any, key: str) -> Iterator[tuple[str, Source]]:
@@ -200,19 +196,15 @@ def effective(config: dict[str, Any]) -> dict[str, Any]:
         dict[str, Any]: A shallow copy.
     """
     kept = {key: plain_types(config[key]) for key in EFFECTIVE if config.get(key) is not None}
-    kept['randomness'] = {
-        key: value for key, value in (kept.get('randomness') or {}).items() if key != 'seed'
-    }
-    kept['default_hooks'] = {
-        key: value
-        for key, value in (kept.get('default_hooks') or {}).items()
-        if key not in SILENT_HOOKS
-    }
-    kept['custom_hooks'] = [
-        hook
-        for hook in kept.get('custom_hooks') or []
-        if not (isinstance(hook, dict) and hook.get('type') in CHECKING_HOOKS)
-    ]
+    for name, left_out in (('randomness', ('seed',)), ('default_hooks', SILENT_HOOKS)):
+        if isinstance(kept.get(name), dict):
+            kept[name] = {k: value for k, value in kept[name].items() if k not in left_out}
+    if isinstance(kept.get('custom_hooks'), list):
+        kept['custom_hooks'] = [
+            hook
+            for hook in kept['custom_hooks']
+            if not (isinstance(hook, dict) and hook.get('type') in CHECKING_HOOKS)
+        ]
     if not kept.get('resume'):
         kept.pop('resume', None)
     return {key: value for key, value in kept.items() if value not in ({}, [])}

@@ -98,9 +98,10 @@ def _rows(file: Path, broken: list[str]) -> Iterator[dict[str, Any]]:
     ):
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             row = None
-        if isinstance(row, dict):
+        # What counts: True is an int too.
+        if isinstance(row, dict) and all(type(row.get(key, 0)) is int for key in ('iter', 'step')):
             yield row
         else:
             broken.append(f'{file}:{number}')

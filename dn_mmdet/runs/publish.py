@@ -20,6 +20,7 @@ from ..engine.config_text import evaluation_data, portable_config, portable_path
 from ..engine.hooks.divergence import non_finite_key
 from ..utils.errors import UserError
 from ..utils.files import atomic_write
+from ..utils.text import error_line
 from ..utils.versions import installed_version
 from ..version import __version__
 
@@ -72,7 +73,13 @@ def publish(
     path = Path(checkpoint).expanduser()
     content = read_checkpoint(str(path), 'the command line')
     weights = _weights(content, path, backbone_only, half)
-    meta = _metadata(content, path, metrics, dataset)
+    try:
+        meta = _metadata(content, path, metrics, dataset)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UserError(
+            f'{path} says of itself what mmengine would not ({error_line(error)}): give a '
+            'checkpoint as mmengine saved it, or one of its weights alone (the state_dict).'
+        ) from error
     meta['weights'] = ', '.join(
         filter(
             None,

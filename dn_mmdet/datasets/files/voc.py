@@ -138,6 +138,9 @@ def read_xml_files(path: str, ids: Sequence[str], folder: str) -> tuple[list[Voc
         mininterval=0.5 if sys.stderr.isatty() else 30,
     ):
         name = f'{image_id}.xml'
+        if '\0' in name:  # no file has such a name, and Python does not look for it
+            missing.append(image_id)
+            continue
         try:
             images.append(_read(image_id, os.path.join(folder, name)))
         except (FileNotFoundError, NotADirectoryError):

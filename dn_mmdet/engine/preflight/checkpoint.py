@@ -187,6 +187,15 @@ def _check_resume(run: PlannedRun) -> None:
             'published checkpoint does, so training cannot resume from it: give an '
             f'epoch_N.pth, or start a new run from it with --cfg-options load_from={path}.'
         )
+    counted = {
+        key: meta[key] for key in ('epoch', 'iter', 'batch', 'batches', 'seed') if key in meta
+    }
+    odd = [key for key, value in counted.items() if type(value) is not int or value < 0]
+    if odd:
+        raise UserError(
+            f'{path} says that {odd[0]} is {counted[odd[0]]!r}, which must be a number from 0: '
+            'give a checkpoint as mmengine saved it.'
+        )
     if 'config' in meta:
         # Runner.resume hands this text to Config.fromstring, which executes it.
         raise UserError(
