@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dn_mmdet.layers import DNB
 from dn_mmdet.ops import choose_path, dispatch, trust, use_path, verdicts
 from dn_mmdet.ops.backends import KERNELS, aten, cpp, triton_launch
+from dn_mmdet.ops.torch_versions import autocast_enabled
 from tests.helpers.library import NEEDS_LIBRARY
 from tests.helpers.tolerances import assert_near
 from tests.helpers.torch_versions import require_interpreter
@@ -255,7 +256,7 @@ def test_the_caller_notices_nothing(kernels, fresh, monkeypatch):
 
     def find_fault(*subject):
         checked.append((torch.is_grad_enabled(), torch.is_inference_mode_enabled(),
-                        torch.is_autocast_enabled('cpu')))  # fmt: skip
+                        autocast_enabled('cpu')))  # fmt: skip
         return trust_find(*subject)
 
     trust_find = trust._find_fault
@@ -266,7 +267,7 @@ def test_the_caller_notices_nothing(kernels, fresh, monkeypatch):
     hooks = torch.autograd.graph.saved_tensors_hooks(lambda t: packed.append(t) or t, lambda t: t)
     with hooks, _Watch() as watch, torch.autocast('cpu', dtype=torch.bfloat16):
         assert choose_path(X) == 'triton'
-        assert torch.is_grad_enabled() and torch.is_autocast_enabled('cpu')
+        assert torch.is_grad_enabled() and autocast_enabled('cpu')
     with torch.inference_mode():
         assert choose_path(X.half()) == 'triton'
         assert torch.is_inference_mode_enabled()

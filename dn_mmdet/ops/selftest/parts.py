@@ -142,12 +142,14 @@ def _plan() -> tuple[list[Task], list[tuple[Task, str]]]:
                             tasks.append(task._replace(part='large maps'))
         every = [_name(dtype) for dtype in (*DTYPES, torch.float64)]
         tasks += [Task('choice', device, 'auto', d, layout) for d in every for layout in LAYOUTS]
-    tasks.append(Task('two processes', 'cpu', 'auto', 'float32', 'both'))
-    two = Task('two processes', 'cuda', 'auto', 'float32', 'both')
-    if len(gpus) > 1 and dist.is_nccl_available():
-        tasks.append(two)
-    else:
-        skipped.append((two, 'NCCL needs two GPUs'))
+    for device, backend in (('cpu', 'gloo'), ('cuda', 'nccl')):
+        task = Task('two processes', device, 'auto', 'float32', 'both')
+        if not (dist.is_available() and getattr(dist, f'is_{backend}_available')()):
+            skipped.append((task, f'torch was built without {backend}'))
+        elif device == 'cuda' and len(gpus) < 2:
+            skipped.append((task, 'there are no two GPUs'))
+        else:
+            tasks.append(task)
     return tasks, skipped
 
 
