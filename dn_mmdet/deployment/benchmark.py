@@ -31,7 +31,7 @@ def benchmark_onnx(
         str: A table, which is printed too.
 
     Raises:
-        UserError: A file is missing, not a model of this package, or given twice.
+        UserError: A file is missing, not of this package, given twice, or for another batch.
     """
     if len(set(files)) < len(files):
         raise UserError('a model is given twice: give each file once.')
@@ -39,7 +39,12 @@ def benchmark_onnx(
     for file in files:
         session = open_session(file, threads)
         sizes[file] = read_metadata(session, file)['input_size']
-        channels = session.get_inputs()[0].shape[1]
+        fixed, channels = session.get_inputs()[0].shape[:2]
+        if isinstance(fixed, int) and fixed != batch:
+            raise UserError(
+                f'{file} takes {fixed} image at a time, not --batch {batch}: export it without '
+                '--one-image.'
+            )
         images = np.random.default_rng(0).normal(size=(batch, channels, *sizes[file]))
         calls[file] = partial(session.run, None, {'images': images.astype(np.float32)})
     times = time_interleaved(calls, repeats=repeats, warmup=5)

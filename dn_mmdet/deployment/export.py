@@ -29,7 +29,7 @@ from .graph import make_graph
 from .onnx_file import OPSET, OPSETS, check_packages, onnx_bytes, open_session
 from .verify import compare_outputs
 
-__all__ = ['export_onnx']
+__all__ = ['class_names', 'export_onnx']
 
 
 def export_onnx(
@@ -41,14 +41,14 @@ def export_onnx(
     part: str = 'model',
     opset: int = OPSET,
     dynamic_size: bool = False,
+    one_image: bool = False,
     int8: Sequence[str] = (),
     cfg_options: Mapping[str, Any] | None = None,
 ) -> Path:
     """Export a detector, a classifier or a backbone, compare with PyTorch, then write the file.
 
-    DN-Bs are folded into the convolutions in front of them, and batches of any size may be given.
-    The file is written only if ONNX Runtime computes from it what the model does in PyTorch, with
-    mmdet's own post-processing.
+    DN-Bs are folded into the convolutions in front of them. The file is written only if ONNX
+    Runtime computes from it what the model does in PyTorch, with mmdet's own post-processing.
 
     Args:
         config (str): Configuration file.
@@ -63,6 +63,8 @@ def export_onnx(
         opset (int): Version of ONNX's operators. Defaults to 17.
         dynamic_size (bool): Height and width may differ too; a detector has anchors for one size.
             Defaults to False.
+        one_image (bool): The batch is one image, which makes DN-B faster; otherwise batches of any
+            size may be given. Defaults to False.
         int8 (Sequence[str]): Images or folders of images by which ranges are calibrated for a
             model with convolutions in 8 bits; its differences are reported, not judged. Defaults
             to none: float32.
@@ -107,7 +109,7 @@ def export_onnx(
             expected = graph.expected(batch)
         folded = fuse_conv_dnb(model, None if int8 else noise)
         metadata = _metadata(cfg, config, model, size, graph.task)
-        content = onnx_bytes(graph, noise, metadata, opset, dynamic_size)
+        content = onnx_bytes(graph, noise, metadata, opset, dynamic_size, one_image)
     if calibration is not None:
         from .quantize import quantize_bytes
 
@@ -119,9 +121,10 @@ def export_onnx(
     report = compare_outputs(
         graph.task, graph.names(found), [e.numpy() for e in expected], found, strict=not int8
     )
-    # As one batch too, which is what a dynamic axis is for.
-    whole = _run(session, batch)
-    compare_outputs(graph.task, graph.names(found), found, whole, strict=not int8)
+    if not one_image:
+        # As one batch too, which is what a dynamic axis is for.
+        whole = _run(session, batch)
+        compare_outputs(graph.task, graph.names(found), found, whole, strict=not int8)
     with atomic_write(file) as stream:
         stream.write(content)
     print(
@@ -129,6 +132,21 @@ def export_onnx(
         f'{len(content) / 1e6:.1f} MB. ONNX Runtime against PyTorch on {what}: {report}.'
     )
     return file
+
+
+def class_names(cfg: Config) -> list[str]:
+    """Names of the classes of a configuration's data sets, or none.
+
+    Args:
+        cfg (Config): In its scope.
+    """
+    for name in ('test_dataloader', 'val_dataloader', 'train_dataloader'):
+        dataset = (cfg.get(name) or {}).get('dataset') or {}
+        own = getattr(find_type(DATASETS, dataset.get('type')), 'METAINFO', {})
+        classes = {**own, **(dataset.get('metainfo') or {})}.get('classes')
+        if classes:
+            return [classes] if isinstance(classes, str) else list(classes)
+    return []
 
 
 def _size(cfg: Config, shape: Sequence[int] | None) -> tuple[int, int]:
@@ -175,7 +193,7 @@ def _metadata(
     return dict(
         task=task,
         config=Path(config).name,
-        classes=_classes(cfg),
+        classes=class_names(cfg),
         input_size=list(size),
         resize=_resize(cfg, size, getattr(pre, 'pad_size_divisor', 1)),
         mean=numbers('mean', 0.0),
@@ -183,16 +201,6 @@ def _metadata(
         channel_order='RGB' if getattr(pre, '_channel_conversion', False) else 'BGR',
         version=__version__,
     )
-
-
-def _classes(cfg: Config) -> list[str]:
-    for name in ('test_dataloader', 'val_dataloader', 'train_dataloader'):
-        dataset = (cfg.get(name) or {}).get('dataset') or {}
-        own = getattr(find_type(DATASETS, dataset.get('type')), 'METAINFO', {})
-        classes = {**own, **(dataset.get('metainfo') or {})}.get('classes')
-        if classes:
-            return [classes] if isinstance(classes, str) else list(classes)
-    return []
 
 
 def _resize(cfg: Config, size: tuple[int, int], divisor: int) -> dict[str, Any] | None:

@@ -50,8 +50,9 @@ def onnx_bytes(
     metadata: Mapping[str, Any],
     opset: int = OPSET,
     dynamic_size: bool = False,
+    one_image: bool = False,
 ) -> bytes:
-    """Export a graph; the batch is dynamic.
+    """Export a graph.
 
     PyTorch's exporter by tracing is used: it is the one that asks an autograd function for its
     operators, as the NMS of :mod:`.graph` has them.
@@ -62,7 +63,8 @@ def onnx_bytes(
         metadata (Mapping[str, Any]): Goes into ``metadata_props`` as JSON, under one key, since
             other tools add theirs.
         opset (int): Version of ONNX's operators. Defaults to 17.
-        dynamic_size (bool): Height and width are dynamic too. Defaults to False.
+        dynamic_size (bool): Height and width are dynamic. Defaults to False.
+        one_image (bool): The batch is one image; otherwise it is dynamic. Defaults to False.
 
     Returns:
         bytes: What the file is to hold.
@@ -72,9 +74,11 @@ def onnx_bytes(
     """
     import onnx
 
+    images = images[:1] if one_image else images
     with torch.no_grad():
         names = graph.names(graph(images))
-    dims = {0: 'batch', 2: 'height', 3: 'width'} if dynamic_size else {0: 'batch'}
+    batch = {} if one_image else {0: 'batch'}
+    dims = batch | ({2: 'height', 3: 'width'} if dynamic_size else {})
     file = io.BytesIO()
     try:
         with torch.no_grad(), warnings.catch_warnings():
@@ -88,7 +92,7 @@ def onnx_bytes(
                 opset_version=opset,
                 input_names=['images'],
                 output_names=names,
-                dynamic_axes={'images': dims} | {name: {0: 'batch'} for name in names},
+                dynamic_axes={'images': dims} | dict.fromkeys(names, batch),
             )
     except torch.onnx.errors.OnnxExporterError as error:
         raise UserError(

@@ -128,7 +128,8 @@ class FusedConvDNB(nn.Module):
         elif self.per_sample:
             weight = alpha[..., None] * self.conv.weight.flatten(1)
             y = torch.baddbmm(shift[..., None], weight, x.flatten(2))
-            y = y.reshape(*y.shape[:2], *x.shape[2:])
+            # The number of channels as a number: exporters ask for it in front of a norm.
+            y = y.reshape(x.shape[0], len(self.conv.bias), *x.shape[2:])
         else:
             y = torch.addcmul(shift[..., None, None], y, alpha[..., None, None])
         return activate(y, self.activation, inplace=True)

@@ -5,7 +5,9 @@ import pytest
 from dn_mmdet.utils.errors import UserError
 
 pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
+onnx = pytest.importorskip('onnx', reason='onnx is not installed')
 
+from dn_mmdet.deployment import export_onnx  # noqa: E402
 from dn_mmdet.deployment.benchmark import benchmark_onnx  # noqa: E402
 
 
@@ -16,6 +18,18 @@ def test_models_take_turns(exported, tmp_path, capsys):
     assert '64x64' in first and '1.00 (1.00 to 1.00)' in first
     assert str(other) in second
     assert capsys.readouterr().out == f'{table}\n'
+
+
+def test_a_model_of_one_image_is_for_batches_of_one(exported, tmp_path):
+    file = str(tmp_path / 'one.onnx')
+    files = str(exported / 'tiny.py'), str(exported / 'tiny.pth'), file
+    export_onnx(*files, part='backbone', one_image=True)
+    with pytest.raises(UserError, match='one.onnx takes 1 image at a time, not --batch 2'):
+        benchmark_onnx([file], batch=2)
+    kinds = [node.op_type for node in onnx.load(file).graph.node]
+    # Neither passes over the map nor nodes that ask for shapes.
+    assert not {'Shape', 'MatMul', 'Slice', 'Gather'} & set(kinds)
+    assert kinds.count('Conv') > kinds.count('ReduceMean') > 10
 
 
 def test_a_model_given_twice_is_refused(exported):

@@ -1,6 +1,6 @@
 """Export a detector, a classifier or a backbone to ONNX, and check the file against PyTorch.
 
-DN-B is folded into the convolutions; the batch is dynamic. A file that does not compute what the
+DN-B is folded into the convolutions. A file that does not compute what the
 model does is not written. Needs the packages onnx and onnxruntime.
 """
 
@@ -45,6 +45,11 @@ def parse_args() -> dict:
         '--dynamic-size',
         action='store_true',
         help='height and width are dynamic too (classifier or backbone)',
+    )
+    add(
+        '--one-image',
+        action='store_true',
+        help='a batch is one image, which makes DN-B faster (default: any number of images)',
     )
     add(
         '--int8',
