@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -105,6 +106,9 @@ def look_at_image(path: str, reader: ImageReader, measure: bool = False) -> Imag
     """
     header = None
     try:
+        kind = os.stat(path).st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            return ImageFile('not plain files')  # a pipe would be waited for
         with open(path, 'rb') as file:
             head = file.read(32)
             file.seek(-min(64, os.fstat(file.fileno()).st_size), os.SEEK_END)

@@ -39,6 +39,7 @@ REMEDIES = {
     'broken': ('truncated or not images', 'Copy or download them again'),
     'Git LFS pointers': ('Git LFS pointers, not images', "Download them with 'git lfs pull'"),
     'HTML pages': ('HTML pages, not images', 'Download the images again'),
+    'not plain files': ('pipes or devices, not images', 'Correct their names'),
     FOLDER: (FOLDER, 'Correct their names, which must be those of files'),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from mmengine.registry import TRANSFORMS
 from ...datasets.files.image_file import ImageReader
 from ...datasets.files.images import SOME_READER, look_at_images
 from ...utils.errors import UserError
+from ...utils.text import first_few
 from .planned import PlannedDataset
 from .registries import config_mistakes
 
@@ -55,6 +57,14 @@ def check_image_files(
     reader = _reader(data)
     if reader is None:
         return
+    root = os.path.abspath(data.cfg.get('data_root') or folder)
+    if outside := _outside((root, os.path.abspath(folder)), folder, names):
+        data.run.refuse(
+            f'{source} names {len(outside)} of {len(names)} images outside {root} '
+            f'({first_few(outside)}), which a file of annotations has no business with: correct '
+            f'the names, or set {data.key}.data_root to a folder that all images lie in.'
+        )
+        return
     if not data.labels:
         sizes = None
     errors, notes = data.run.files.once(
@@ -96,6 +106,24 @@ def _reader(data: PlannedDataset) -> ImageReader | None:
         turns = turns and transform.color_type in ('color', 'grayscale')
         return ImageReader(name, load, turns, kinds)
     return SOME_READER
+
+
+def _outside(roots: Sequence[str], folder: str, names: Sequence[str]) -> list[str]:
+    """The names of files outside some folders; a link, which no annotations make, may lead there.
+
+    What is not there is told as any other missing image.
+    """
+    inside = tuple(os.path.join(root, '') for root in roots)
+    paths = {
+        name: os.path.abspath(os.path.join(folder, name))
+        for name in names
+        if name.startswith(('/', '..')) or '/..' in name
+    }
+    return [
+        name
+        for name, path in paths.items()
+        if not path.startswith(inside) and '\0' not in path and os.path.exists(path)
+    ]
 
 
 def _elsewhere(args: Mapping | None) -> bool:

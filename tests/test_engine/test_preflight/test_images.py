@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 
 import cv2
 import numpy as np
@@ -127,3 +128,37 @@ def test_several_things_are_told_at_once_in_a_survey(check, place):
 
 def test_no_image_is_opened_where_the_switch_says_so(check):
     assert check(b'', {'preflight.images': False}).errors == []
+
+
+@pytest.mark.parametrize(
+    'name, options, refused',
+    [
+        ('../val2017/000.jpg', {}, False),
+        ('../../secret.jpg', {}, True),
+        ('{place}/secret.jpg', {}, True),
+        ('{place}/secret.jpg', {'data_root': '{place}'}, False),
+    ],
+)
+def test_names_do_not_leave_the_data(name, options, refused, place):
+    """What a stranger's annotations name lies in the folder of the data, or is not opened."""
+    (place / 'secret.jpg').write_bytes(encoded('JPEG'))
+    annotations = json.loads((place / TRAIN).read_text())
+    annotations['images'][3]['file_name'] = name.format(place=place)
+    (place / TRAIN).write_text(json.dumps(annotations))
+    options = {
+        f'train_dataloader.dataset.{key}': value.format(place=place)
+        for key, value in options.items()
+    }
+    if options:
+        options['train_dataloader.dataset.ann_file'] = str(place / TRAIN)
+        options['train_dataloader.dataset.data_prefix.img'] = str(place / 'data/train2017')
+    errors = survey_data(load_config('tiny.py', options), ['train']).errors
+    told = [error for error in errors if 'names 1 of 8 images outside' in error]
+    assert len(told) == refused and len(errors) == refused
+
+
+def test_a_pipe_is_not_waited_for(place):
+    (place / 'data/train2017/003.jpg').unlink()
+    os.mkfifo(place / 'data/train2017/003.jpg')
+    (error,) = survey_data(load_config('tiny.py'), ['train']).errors
+    assert 'pipes or devices, not images: 003.jpg' in error
