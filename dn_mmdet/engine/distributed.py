@@ -7,6 +7,7 @@ import re
 import subprocess
 import warnings
 from collections.abc import Callable
+from datetime import timedelta
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -116,7 +117,9 @@ def start_process_group(cfg: Config) -> None:
         else:
             # mmengine's own argument; torch renamed it.
             warnings.filterwarnings('ignore', message='`broadcast_buffers` is deprecated')
-            dist.init_process_group('gloo')
+            seconds = settings.get('timeout')
+            options = {} if seconds is None else {'timeout': timedelta(seconds=seconds)}
+            dist.init_process_group('gloo', **options)
     except RuntimeError as error:
         if not is_port_taken(error):
             raise

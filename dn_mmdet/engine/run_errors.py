@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pickle import UnpicklingError
 
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size, is_main_process
 
 from ..utils.errors import UserError
 from .checkpoint_file import refusal
@@ -38,6 +38,18 @@ WORKERS = {
         'persistent_workers=False in the data loaders shows what ends it'
     ),
 }
+# What gloo and NCCL say of the other processes of a run.
+OTHERS = {
+    r'Connection (closed|reset) by peer|Broken pipe|remote process (exited|has terminated)': (
+        'another process of this run ended or was killed; what it said, if anything, stands '
+        'above. The same command with --resume continues from the last checkpoint'
+    ),
+    r'Timed out waiting \d+ms|Watchdog caught collective operation timeout|wait timeout after': (
+        'another process of this run has not answered for longer than '
+        'env_cfg.dist_cfg.timeout (seconds): it hangs, or its machine cannot be reached. The '
+        'same command with --resume continues from the last checkpoint'
+    ),
+}
 
 
 @contextmanager
@@ -49,8 +61,8 @@ def as_user_errors(cfg: Config) -> Iterator[None]:
 
     Raises:
         UserError: The configuration is wrong, a checkpoint would run code, an image does not load,
-            a process that loads data ended, a norm layer has one value to compute statistics
-            from, or the disk is full or closed.
+            a process that loads data or another one of the run ended or hangs, a norm layer has
+            one value to compute statistics from, or the disk is full or closed.
     """
     try:
         with config_mistakes(cfg):
@@ -94,7 +106,7 @@ def as_user_errors(cfg: Config) -> Iterator[None]:
         if sentence is not None:
             raise UserError(sentence) from error
         path = error.filename or cfg.work_dir
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise UserError(
                 f'no disk space is left to write {path}: free some, then continue with --resume.'
             ) from error
@@ -107,9 +119,10 @@ def as_user_errors(cfg: Config) -> Iterator[None]:
 
 
 def _worker_sentence(error: BaseException) -> str | None:
-    """What to tell of a process that loads data and ended, or could not hand it over."""
+    """What to tell of another process that ended, or could not hand over what it has."""
     text = f'{error} {error.__cause__ or ""}'
-    return next((f'{what}.' for found, what in WORKERS.items() if re.search(found, text)), None)
+    causes = WORKERS | (OTHERS if get_world_size() > 1 else {})
+    return next((f'{what}.' for found, what in causes.items() if re.search(found, text)), None)
 
 
 def _tidy_up() -> None:

@@ -39,6 +39,24 @@ def test_exceptions_of_a_run(place):
         assert raised.value is bug
 
 
+@pytest.mark.parametrize(
+    'said, told',
+    [
+        ('[pair.cc:553] Connection closed by peer [127.0.0.1]:14215.', 'ended or was killed'),
+        ('[unbound_buffer.cc:78] Timed out waiting 4000ms for recv operation', 'not answered for'),
+        ('Watchdog caught collective operation timeout: WorkNCCL', 'env_cfg.dist_cfg.timeout'),
+    ],
+)
+def test_other_processes(said, told, place, monkeypatch):
+    """As gloo said it when one was killed and when one was stopped; NCCL's from its source."""
+    cfg = load_config('tiny.py')
+    with pytest.raises(RuntimeError, match='cc:|WorkNCCL'), as_user_errors(cfg):
+        raise RuntimeError(said)
+    monkeypatch.setattr('dn_mmdet.engine.run_errors.get_world_size', lambda: 2)
+    with pytest.raises(UserError, match=f'another process .*{told}'), as_user_errors(cfg):
+        raise RuntimeError(said)
+
+
 @pytest.mark.parametrize('layer', ['torch', 'dn_mmdet'])
 def test_one_value_per_channel_names_the_batch_size(layer, place):
     from dn_mmdet.layers import DNB

@@ -22,7 +22,9 @@ def test_user_errors(error, status, line, rank, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop, user_errors():
         raise error
     assert stop.value.code == status
-    assert capsys.readouterr().err == ('' if rank == '1' else f'{line}\n')
+    # The launcher ends the others when the first has told it; who still lives then has it alone.
+    told = f'{line} (process 1 of the run)\n' if status == 1 else ''
+    assert capsys.readouterr().err == (told if rank == '1' else f'{line}\n')
 
 
 def test_user_errors_let_bugs_through():
