@@ -107,6 +107,7 @@ def test_shared_layers_stay_shared():
 
 def test_resnet():
     """Basic blocks and shortcuts, whose last norms are followed by nothing, or by a sum."""
+    pytest.importorskip('mmcv')
     from dn_mmdet.backbones import ResNetDN
 
     torch.manual_seed(0)
