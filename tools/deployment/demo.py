@@ -26,7 +26,7 @@ def main() -> None:
     args = parse_args()
     try:
         run(args.model, args.images, args.out, args.score, args.threads)
-    except DemoError as error:
+    except (DemoError, OSError) as error:
         sys.exit(f'error: {error}')
 
 
@@ -45,11 +45,14 @@ def parse_args() -> argparse.Namespace:
 
 def run(model: str, paths: list[str], out: str, score: float, threads: int) -> None:
     session, about = open_model(model, threads)
-    images = {file: read_image(file) for file in find_images(paths)}
+    files = find_images(paths)
+    for file in files:  # All are looked at before anything is written; not all fit into memory.
+        read_image(file)
     folder, names = Path(out), set()
     if about['task'] == 'detection' and folder.exists() and not folder.is_dir():
         raise DemoError(f'--out {out!r} is not a folder: give another.')
-    for file, image in images.items():
+    for file in files:
+        image = read_image(file)
         outputs = session.run(None, {'images': pixels_of(image, about)})
         if about['task'] == 'classification':
             print(f'{file}: {best_classes(outputs[0][0], about["classes"])}')
@@ -80,8 +83,7 @@ def open_model(model: str, threads: int) -> tuple[onnxruntime.InferenceSession, 
     except Exception as error:  # Its exceptions are classes of a private module.
         reason = ' '.join(str(error).split())[:200]
         raise DemoError(f'{model!r} is not a model that ONNX Runtime opens ({reason}).') from error
-    properties = session.get_modelmeta().custom_metadata_map
-    about = json.loads(properties.get('dn_mmdet', '{}'))
+    about = json.loads(session.get_modelmeta().custom_metadata_map.get('dn_mmdet', '{}'))
     if about.get('task') not in ('detection', 'classification'):
         raise DemoError(
             f'{model!r} is not a detector or classifier that export_onnx.py wrote: '
