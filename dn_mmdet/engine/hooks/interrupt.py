@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, get_world_size
+from mmengine.dist import all_reduce, barrier, get_world_size
 from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
 
@@ -67,7 +67,7 @@ class _InterruptHook(Hook):
     ) -> None:
         """Stop behind an update."""
         if _anyone(self._told) and runner.optim_wrapper.should_update():
-            _stop(runner, runner.iter + 1)
+            _stop(runner, runner.iter + 1, together=True)
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -82,7 +82,7 @@ class _InterruptHook(Hook):
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Stop behind the part of an evaluation that has no steps."""
         if _anyone(self._told):
-            _stop(runner, runner.iter)
+            _stop(runner, runner.iter, together=True)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process and self._told:
@@ -103,9 +103,11 @@ def _anyone(told: bool) -> bool:
     return bool(number.item())
 
 
-def _stop(runner: Runner, iteration: int) -> None:
+def _stop(runner: Runner, iteration: int, together: bool = False) -> None:
     for hook in runner.hooks:
         if isinstance(hook, AtomicCheckpointHook):
             hook.save_interrupted(runner, iteration)
             break
+    if together:
+        barrier()  # a launcher ends the first process, which writes, when another has ended
     raise KeyboardInterrupt

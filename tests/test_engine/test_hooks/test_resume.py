@@ -265,6 +265,7 @@ def test_a_run_keeps_its_seed(given, tmp_path, capsys):
 def _in_one_of_two(rank, folder):
     os.environ['LOCAL_RANK'] = str(rank)
     options = dict(
+        more=dict(drop_last=True),
         launcher='pytorch',
         cfg=Config(
             dict(
