@@ -72,6 +72,7 @@ html_theme = 'furo'
 html_title = f'dn_mmdet {release}'
 html_extra_path = ['site']
 html_copy_source = False
+html_show_copyright = False
 
 
 def add_contents(app: Sphinx, page: str, source: list[str]) -> None:
