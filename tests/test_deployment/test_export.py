@@ -1,8 +1,11 @@
+import re
+
 import numpy as np
 import pytest
 
 from dn_mmdet.deployment.verify import compare_outputs
 from dn_mmdet.utils.errors import UserError
+from tests.helpers.bccd import BCCD, NEEDS_BCCD
 from tests.helpers.tiny import write_classifier, write_image_folder
 from tests.test_deployment.conftest import ONE_BLOCK, save_weights
 
@@ -50,6 +53,22 @@ def test_classifier_of_any_size_and_backbone(tmp_path, capsys):
     )
     assert [output.name for output in open_session(file).get_outputs()] == ['feature_0']
     assert 'feature_0 differs by at most' in capsys.readouterr().out
+
+
+@NEEDS_BCCD
+def test_photographs(exported, tmp_path, capsys):
+    """The check of the export, on pixels of a camera in place of squares."""
+    files = [str(file) for file in sorted((BCCD / 'JPEGImages').iterdir())[:4]]
+    export_onnx(
+        str(exported / 'tiny.py'),
+        str(exported / 'tiny.pth'),
+        str(tmp_path / 'a.onnx'),
+        images=files,
+        one_image=True,
+    )
+    said = capsys.readouterr().out
+    paired, total = re.search(r'on 4 images: (\d+) of (\d+) detections are in both', said).groups()
+    assert int(total) > 100 and int(paired) > 0.98 * int(total)
 
 
 def test_eight_bits(exported, tmp_path):
