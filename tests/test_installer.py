@@ -169,7 +169,9 @@ def test_what_is_built_against_one_torch_is_not_taken_for_another(install, tmp_p
     ],
 )
 def test_each_stack_has_an_environment_of_its_own(arguments, folder):
-    env = {name: value for name, value in os.environ.items() if name not in ('STACK', 'VENV')}
+    # Nor what a make around the tests was told.
+    told = ('STACK', 'VENV', 'MAKEFLAGS', 'MAKELEVEL')
+    env = {name: value for name, value in os.environ.items() if name not in told}
     done = subprocess.run(
         ['make', '-n', 'test', *arguments], cwd=ROOT, env=env, capture_output=True, text=True
     )
