@@ -24,6 +24,8 @@ __all__ = ['OPSET', 'OPSETS', 'check_packages', 'onnx_bytes', 'open_session', 'r
 OPSET, OPSETS = 17, range(14, 21)
 # Of the metadata; tools/deployment/demo.py reads it too.
 KEY = 'dn_mmdet'
+# What is read of them here.
+READ = {'task', 'config', 'classes', 'input_size'}
 # Before torch 2.5 there is no other exporter to choose.
 TRACING = {'dynamo': False} if 'dynamo' in signature(torch.onnx.export).parameters else {}
 
@@ -144,10 +146,13 @@ def read_metadata(session: InferenceSession, file: str | Path) -> dict[str, Any]
     Raises:
         UserError: The file is not of this package.
     """
-    properties = session.get_modelmeta().custom_metadata_map
-    if KEY not in properties:
+    try:
+        about = json.loads(session.get_modelmeta().custom_metadata_map.get(KEY, ''))
+    except ValueError:
+        about = None
+    if not isinstance(about, dict) or READ - about.keys():
         raise UserError(
             f'{file} does not say what its input and classes are: give a file that '
             'tools/deployment/export_onnx.py wrote.'
         )
-    return json.loads(properties[KEY])
+    return about

@@ -53,8 +53,8 @@ def compare_outputs(
             difference, scale = np.abs(a - b).max(), np.abs(a).max()
             limit = SCORE if task == 'classification' else RELATIVE * scale
             close &= bool(difference <= limit)
-            differences.append(f'{name} differs by at most {difference:.2g} (largest {scale:.2g})')
-        text = ', '.join(differences)
+            differences.append(f'{difference:.2g} in {name} (largest {scale:.2g})')
+        text = f'differences of at most {", ".join(differences)}'
     if strict and not close:
         raise UserError(
             f'the exported model does not compute what the PyTorch model does ({text}), so nothing '
@@ -87,7 +87,7 @@ def _compare_detections(
             scores = max(scores, float(abs(b[best, 4] - box[4])))
     close = boxes <= PIXELS and scores <= SCORE and total - paired <= max(UNMATCHED * total, 1)
     return (
-        f'{paired} of {total} detections are in both, boxes differ by at most {boxes:.2g} pixels '
-        f'and scores by at most {scores:.2g}',
+        f'{paired // 2} detections are in both and {total - paired} in one alone, boxes differ by '
+        f'at most {boxes:.2g} pixels and scores by at most {scores:.2g}',
         close,
     )

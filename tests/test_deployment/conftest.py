@@ -55,3 +55,13 @@ def exported(tmp_path_factory):
         images=[str(folder / 'data/val2017')],
     )
     return folder
+
+
+def write_about(model, file, about):
+    """A copy of an exported model that says something else of itself."""
+    import onnx
+
+    copy = onnx.load(model)
+    del copy.metadata_props[:]
+    copy.metadata_props.add(key='dn_mmdet', value=about)
+    onnx.save(copy, file)

@@ -9,6 +9,7 @@ onnx = pytest.importorskip('onnx', reason='onnx is not installed')
 
 from dn_mmdet.deployment import export_onnx  # noqa: E402
 from dn_mmdet.deployment.benchmark import benchmark_onnx  # noqa: E402
+from tests.test_deployment.conftest import write_about  # noqa: E402
 
 
 def test_models_take_turns(exported, tmp_path, capsys):
@@ -35,3 +36,10 @@ def test_a_model_of_one_image_is_for_batches_of_one(exported, tmp_path):
 def test_a_model_given_twice_is_refused(exported):
     with pytest.raises(UserError, match='given twice'):
         benchmark_onnx([str(exported / 'tiny.onnx')] * 2)
+
+
+@pytest.mark.parametrize('about', ['{', '[1]', '{"task": "detection"}'])
+def test_a_model_whose_metadata_are_damaged_is_refused(exported, tmp_path, about):
+    write_about(exported / 'tiny.onnx', tmp_path / 'bad.onnx', about)
+    with pytest.raises(UserError, match='bad.onnx does not say what its input and classes are'):
+        benchmark_onnx([str(tmp_path / 'bad.onnx')])

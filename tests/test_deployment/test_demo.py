@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.tiny import REPOSITORY, snapshot, write_classifier, write_image_folder
-from tests.test_deployment.conftest import ONE_BLOCK, save_weights
+from tests.test_deployment.conftest import ONE_BLOCK, save_weights, write_about
 
 pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
 
@@ -145,6 +145,20 @@ def test_it_runs_where_nothing_else_is_installed(
     assert re.search(r'a\.png: (\w+) [01]\.\d+, (\w+) 0\.\d+', said)[1] in NAMES
 
 
+def test_a_package_that_is_not_there_is_a_sentence(demo, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
+    with pytest.raises(SystemExit, match='^error: .*onnxruntime.*: run `pip install onnxruntime'):
+        demo('tiny.onnx', 'a.png')
+
+
+def test_an_image_whose_name_says_no_format_is_drawn(demo, exported, tmp_path):
+    photograph(tmp_path / 'a.png', 80, 70)
+    for name in ('plain', 'a.txt'):
+        shutil.copy(tmp_path / 'a.png', tmp_path / name)
+    demo(exported / 'tiny.onnx', 'plain', 'a.txt', '--out', 'drawn')
+    assert {file.name for file in (tmp_path / 'drawn').iterdir()} == {'plain.png', 'a.txt.png'}
+
+
 @pytest.mark.parametrize(
     'arguments, said',
     [
@@ -156,6 +170,12 @@ def test_it_runs_where_nothing_else_is_installed(
         (['tiny.onnx', 'lone.py'], "'lone.py' is not an image that OpenCV reads"),
         (['tiny.onnx', 'empty'], "the folder 'empty' holds no image"),
         (['tiny.onnx', 'b.png', '--out', 'b.png'], "--out 'b.png' is not a folder"),
+        (['tiny.onnx', 'b.png', '--out', '.'], "--out '.': b.png is one of the images"),
+        (['tiny.onnx', 'b.png', '--score', 'nan'], '--score nan is not from 0 to 1'),
+        (['tiny.onnx', 'b.png', '--threads', '-1'], '--threads -1 must be 0 or more'),
+        (['text.onnx', 'b.png'], "'text.onnx' is not a detector or classifier that export_onnx"),
+        (['list.onnx', 'b.png'], "'list.onnx' is not a detector or classifier that export_onnx"),
+        (['part.onnx', 'b.png'], "'part.onnx' is not a detector or classifier that export_onnx"),
     ],
     ids=lambda value: ' '.join(value) if isinstance(value, list) else '',
 )
@@ -165,6 +185,8 @@ def test_refused(demo, exported, tmp_path, arguments, said):
     cv2.imwrite(str(tmp_path / 'b.png'), np.zeros((8, 8, 3), np.uint8))
     (tmp_path / 'cut.png').write_bytes((tmp_path / 'b.png').read_bytes()[:40])
     (tmp_path / 'cut.onnx').write_bytes((tmp_path / 'tiny.onnx').read_bytes()[:2000])
+    for name, about in dict(text='{', list='[1]', part='{"task": "detection"}').items():
+        write_about(exported / 'tiny.onnx', tmp_path / f'{name}.onnx', about)
     before = snapshot(tmp_path)
     with pytest.raises(SystemExit, match='error: ') as stop:
         demo(*arguments)

@@ -52,7 +52,7 @@ def test_classifier_of_any_size_and_backbone(tmp_path, capsys):
         str(config), str(weights), str(tmp_path / 'b.onnx'), shape=(32, 32), part='backbone'
     )
     assert [output.name for output in open_session(file).get_outputs()] == ['feature_0']
-    assert 'feature_0 differs by at most' in capsys.readouterr().out
+    assert re.search(r'at most \S+ in feature_0 ', capsys.readouterr().out)
 
 
 @NEEDS_BCCD
@@ -67,8 +67,8 @@ def test_photographs(exported, tmp_path, capsys):
         one_image=True,
     )
     said = capsys.readouterr().out
-    paired, total = re.search(r'on 4 images: (\d+) of (\d+) detections are in both', said).groups()
-    assert int(total) > 100 and int(paired) > 0.98 * int(total)
+    paired, alone = re.search(r'on 4 images: (\d+) .* in both and (\d+) in one', said).groups()
+    assert int(paired) > 50 and int(alone) < 0.02 * int(paired)
 
 
 def test_eight_bits(exported, tmp_path):

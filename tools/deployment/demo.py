@@ -11,10 +11,15 @@ import json
 import sys
 from pathlib import Path
 
-import cv2
-import numpy as np
-import onnxruntime
+try:
+    import cv2
+    import numpy as np
+    import onnxruntime
+except ImportError as error:
+    sys.exit(f'error: {error}: run `pip install onnxruntime numpy opencv-python-headless`.')
 
+# What is read of what export_onnx.py says of a model.
+ABOUT = {'task', 'classes', 'input_size', 'resize', 'mean', 'std', 'channel_order', 'config'}
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
 
 
@@ -44,14 +49,16 @@ def parse_args() -> argparse.Namespace:
 
 
 def run(model: str, paths: list[str], out: str, score: float, threads: int) -> None:
+    if not 0 <= score <= 1:
+        raise DemoError(f'--score {score} is not from 0 to 1, as scores are.')
+    if threads < 0:
+        raise DemoError(f'--threads {threads} must be 0 or more.')
     session, about = open_model(model, threads)
     files = find_images(paths)
     for file in files:  # All are looked at before anything is written; not all fit into memory.
         read_image(file)
-    folder, names = Path(out), set()
-    if about['task'] == 'detection' and folder.exists() and not folder.is_dir():
-        raise DemoError(f'--out {out!r} is not a folder: give another.')
-    for file in files:
+    targets = find_targets(files, out) if about['task'] == 'detection' else files
+    for file, target in zip(files, targets):
         image = read_image(file)
         outputs = session.run(None, {'images': pixels_of(image, about)})
         if about['task'] == 'classification':
@@ -59,12 +66,7 @@ def run(model: str, paths: list[str], out: str, score: float, threads: int) -> N
             continue
         boxes, labels = place_boxes(outputs, image.shape, about['input_size'], score)
         draw(image, boxes, labels, about['classes'])
-        name = file.name
-        while name in names:  # Images of one name in two folders.
-            name = f'_{name}'
-        names.add(name)
-        folder.mkdir(parents=True, exist_ok=True)
-        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
         done, data = cv2.imencode(target.suffix, image)
         if not done:
             raise DemoError(f'{target} cannot be written as an image.')
@@ -83,12 +85,22 @@ def open_model(model: str, threads: int) -> tuple[onnxruntime.InferenceSession, 
     except Exception as error:  # Its exceptions are classes of a private module.
         reason = ' '.join(str(error).split())[:200]
         raise DemoError(f'{model!r} is not a model that ONNX Runtime opens ({reason}).') from error
-    about = json.loads(session.get_modelmeta().custom_metadata_map.get('dn_mmdet', '{}'))
-    if about.get('task') not in ('detection', 'classification'):
+    try:
+        about = json.loads(session.get_modelmeta().custom_metadata_map.get('dn_mmdet', ''))
+    except ValueError:
+        about = None
+    if (
+        not isinstance(about, dict)
+        or ABOUT - about.keys()
+        or about['task'] not in ('detection', 'classification')
+    ):
         raise DemoError(
             f'{model!r} is not a detector or classifier that export_onnx.py wrote: '
             'export it again, as a whole.'
         )
+    channels = session.get_inputs()[0].shape[1]
+    if channels != 3:
+        raise DemoError(f'{model!r} takes images of {channels} channels, and this demo reads 3.')
     if not about['resize']:
         raise DemoError(
             f'{model!r}: the test pipeline of {about["config"]} neither stretches images to the '
@@ -108,6 +120,24 @@ def find_images(paths: list[str]) -> list[Path]:
                 raise DemoError(f'the folder {str(path)!r} holds no image ({", ".join(SUFFIXES)}).')
         found += files
     return list(dict.fromkeys(found))
+
+
+def find_targets(files: list[Path], out: str) -> list[Path]:
+    """Where the drawn image of each file goes."""
+    folder, targets = Path(out), []
+    if folder.exists() and not folder.is_dir():
+        raise DemoError(f'--out {out!r} is not a folder: give another.')
+    originals = {file.resolve() for file in files}
+    for file in files:
+        target = folder / file.name
+        if not cv2.haveImageWriter(str(target)):  # Its name does not say how to write it.
+            target = folder / f'{file.name}.png'
+        while target in targets:  # Images of one name in two folders.
+            target = target.with_name(f'_{target.name}')
+        if target.resolve() in originals:
+            raise DemoError(f'--out {out!r}: {target} is one of the images: give another folder.')
+        targets.append(target)
+    return targets
 
 
 def read_image(file: Path) -> np.ndarray:
