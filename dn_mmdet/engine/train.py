@@ -84,9 +84,9 @@ def train(
             warn_of_alpha(runner)
             with (
                 as_diverged_errors(runner),
+                saved_at_interrupts(runner),  # before the evaluation of a resumed run
                 exact_resume(runner),
                 watched_steps(runner),
-                saved_at_interrupts(runner),
             ):
                 runner.train()
     except BaseException as error:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from mmengine.dist import all_reduce, barrier, get_world_size
 from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from .checkpoint import AtomicCheckpointHook
 
@@ -61,6 +63,9 @@ class _InterruptHook(Hook):
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     signal.signal(number, self._note)
                     self.listening = True
+        for loop in (runner.train_loop, runner.val_loop) if self.listening else ():
+            if isinstance(loader := getattr(loop, 'dataloader', None), DataLoader):
+                loader.worker_init_fn = partial(_listen, self._note, loader.worker_init_fn)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -93,6 +98,15 @@ class _InterruptHook(Hook):
         elif self._told and get_world_size() == 1:
             raise KeyboardInterrupt
         self._told = True
+
+
+def _listen(note: Callable, earlier: Callable | None, worker: int) -> None:
+    """Begin a process that loads data: torch has given it a SIGTERM that ends it."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, note)
+    if earlier is not None:
+        earlier(worker)
 
 
 def _anyone(told: bool) -> bool:

@@ -1,5 +1,6 @@
 """A run that was killed at any moment and resumed ends as one that nothing happened to."""
 
+import multiprocessing
 import os
 import random
 import signal
@@ -147,8 +148,17 @@ def runner(work_dir, train_cfg=EPOCHS, workers=0, *, more=None, hooks=(), **opti
 
 
 def train(made):
-    with exact_resume(made), watched_steps(made), saved_at_interrupts(made):
+    with saved_at_interrupts(made), exact_resume(made), watched_steps(made):
         made.train()
+
+
+def tell_all(number, told):
+    """As torchrun, a scheduler and a terminal do: the processes that load data too."""
+    # Those of earlier runs may be there still, and a second signal ends one.
+    for process in set(multiprocessing.active_children()) - told:
+        os.kill(process.pid, number)
+        told.add(process)
+    os.kill(os.getpid(), number)
 
 
 def resume(work_dir, *args, **options):
@@ -215,14 +225,14 @@ def test_told_to_stop(number, train_cfg, tmp_path, monkeypatch):
     monkeypatch.setattr('mmengine.runner.loops.time', SimpleNamespace(sleep=int))
     options = dict(workers=1, custom_hooks=[dict(type='EMAHook', momentum=0.1)])
     resume(tmp_path / 'whole', train_cfg, **options)
-    work = tmp_path / 'told'
+    work, told = tmp_path / 'told', {*multiprocessing.active_children()}
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     for point, times, iteration in (
         ('before_train_iter', 2, 2),
         ('after_train_iter', 1, 3),
         ('after_val_iter', 1, None),
     ):
-        hook = At(point, times, lambda: os.kill(os.getpid(), number))
+        hook = At(point, times, lambda: tell_all(number, told))
         with pytest.raises(KeyboardInterrupt):
             resume(work, train_cfg, hooks=[hook], **options)
         checkpoint = torch.load((work / 'last_checkpoint').read_text(), weights_only=False)
