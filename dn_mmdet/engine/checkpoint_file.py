@@ -71,7 +71,7 @@ SAFE_GLOBALS = [
     (_statistics_method, 'builtins.getattr'),
     np.ndarray,
     np.dtype,
-    *(type(np.dtype(name)) for name in ('float32', 'float64', 'int64')),
+    *(type(np.dtype(kind)) for kind in '?bhilBfde'),
     (_reconstruct, 'numpy._core.multiarray._reconstruct'),
     (_reconstruct, 'numpy.core.multiarray._reconstruct'),
     (scalar, 'numpy._core.multiarray.scalar'),
@@ -186,7 +186,7 @@ def state_dict_of(checkpoint: Mapping, path: str) -> dict[str, Tensor]:
     """
     state = checkpoint.get('state_dict', checkpoint)
     place, _ = find_weights(checkpoint)
-    if place and 'state_dict' not in checkpoint:
+    if place and ('state_dict' not in checkpoint or place.startswith('state_dict.')):
         raise UserError(
             f'{path} has its weights under {place!r}, where mmengine looks for a state_dict: '
             f'convert it with `python tools/model_converters/bn_to_dnb.py CONFIG {path}` (with '
@@ -229,7 +229,7 @@ def refusal(error: BaseException, path: str) -> str | None:
     Returns:
         str | None: The sentence, or None if loading failed for another reason.
     """
-    names = re.findall(r'GLOBAL ([\w.]+)', str(error))
+    names = re.findall(r"(?:GLOBAL |but got <class ')([\w.]+)", str(error))
     if not names and os.path.isfile(path):
         names = _foreign_names(path)
     if not names:
@@ -280,8 +280,8 @@ def _fetch(path: str, source: str) -> Any:
 def _as_mapping(content: Any, path: str) -> Mapping:
     if not isinstance(content, Mapping):
         raise UserError(
-            f'{path} holds a {type(content).__name__}, not a checkpoint, which would be a '
-            'dict with a state_dict.'
+            f'{path} is not a checkpoint, which would be a dict with a state_dict: it holds one '
+            f'value of the type {type(content).__name__}.'
         )
     return content
 
@@ -308,7 +308,9 @@ def _foreign_names(path: str) -> list[str]:
                 found.append(arg.replace(' ', '.'))
             elif op.name == 'STACK_GLOBAL':
                 found.append('.'.join(texts[-2:]))
-    return [name for name in found if not OF_TENSORS.fullmatch(name) and name not in SAFE_NAMES]
+    # What is no pickle may look as if it named nothing.
+    named_ones = filter(None, found)
+    return [n for n in named_ones if not OF_TENSORS.fullmatch(n) and n not in SAFE_NAMES]
 
 
 def _load(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:

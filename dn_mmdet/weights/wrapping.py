@@ -11,6 +11,8 @@ __all__ = ['bare_name', 'find_weights']
 # Averaged weights first, which are those that were evaluated: of timm, of torchvision's training
 # scripts, of OpenMMLab, of DETR and again torchvision, and of PyTorch's tutorials.
 PLACES = ('state_dict_ema', 'model_ema', 'state_dict', 'model', 'model_state_dict')
+# A dict in a file may be inside of itself.
+DEEPEST = 4
 
 
 def find_weights(checkpoint: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
@@ -20,12 +22,15 @@ def find_weights(checkpoint: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]
         checkpoint (Mapping): What a file holds.
 
     Returns:
-        tuple[str, Mapping]: The key and what is there, or '' and the checkpoint itself.
+        tuple[str, Mapping]: The key and what is there, or '' and the checkpoint itself. Where one
+        place is inside of another, the key is both, with a dot between them.
     """
-    for place in PLACES:
-        if isinstance(checkpoint.get(place), Mapping) and checkpoint[place]:
-            return place, checkpoint[place]
-    return '', checkpoint
+    places, found = [], _place(checkpoint)
+    while found and len(places) < DEEPEST:
+        places.append(found)
+        checkpoint = checkpoint[found]
+        found = _place(checkpoint)
+    return '.'.join(places), checkpoint
 
 
 def bare_name(key: str) -> str:
@@ -38,3 +43,8 @@ def bare_name(key: str) -> str:
         str: Without ``_orig_mod.`` anywhere and ``module.`` at the front.
     """
     return re.sub(r'^(module\.)+', '', re.sub(r'(^|(?<=\.))_orig_mod\.', '', key))
+
+
+def _place(checkpoint: Mapping[str, Any]) -> str | None:
+    held = (p for p in PLACES if isinstance(checkpoint.get(p), Mapping) and checkpoint[p])
+    return next(held, None)

@@ -172,8 +172,9 @@ def prefixed(front, state):
             },
             'state_dict_ema',
         ),
+        (lambda state: {'state_dict': {'model': state}}, 'state_dict.model'),
     ],
-    ids=['torchvision', 'compiled', 'averaged', 'timm'],
+    ids=['torchvision', 'compiled', 'averaged', 'timm', 'twice'],
 )
 def test_what_training_scripts_put_around_the_weights(wrap, under, here, capsys):
     torch.save(wrap(torch.load('torchvision.pth')), 'wrapped.pth')
@@ -216,8 +217,21 @@ def half(state):
             lambda s: s | {'features.0.0.weight': torch.ones(16, 3, 3, 3, dtype=torch.int8)},
             ['backbone.conv1.conv.weight is torch.int8 where floating-point numbers belong'],
         ),
+        (
+            lambda s: (
+                s | {'features.0.1.running_var': torch.full((16,), -1.0).to(torch.float8_e5m2)}
+            ),
+            ['backbone.conv1.bn.running_var holds -1, and a variance is never negative'],
+        ),
+        (
+            lambda s: s | {'features.0.1.weight': torch.ones(16, device='meta')},
+            ["backbone.conv1.bn.weight is on the device 'meta', a shape without numbers"],
+        ),
     ],
-    ids=['unknown', 'half', 'shape', 'nan', 'statistics', 'none', 'variance', 'integers'],
+    ids=[
+        *('unknown', 'half', 'shape', 'nan', 'statistics', 'none', 'variance', 'integers'),
+        *('float8', 'meta'),
+    ],
 )
 def test_other_weights(change, words, here, refused):  # noqa: F811
     torch.save(change(torch.load('torchvision.pth')), 'changed.pth')

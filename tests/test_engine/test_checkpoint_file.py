@@ -172,3 +172,21 @@ def test_a_bare_pickle_is_refused_by_the_name_it_holds(tmp_path):
     path.write_bytes(pickle.dumps({'state_dict': {}, 'x': Loads()}))
     with pytest.raises(UserError, match='is refused and none of it was run: .* torch.hub.load'):
         read_checkpoint(str(path), 'the test')
+
+
+@pytest.mark.parametrize('kind', ['float16', 'int32', 'uint8', 'bool'])
+def test_arrays_of_numbers_are_data(kind, tmp_path):
+    torch.save(dict(w=np.ones(2, kind)), tmp_path / 'a.pth')
+    assert read_checkpoint(str(tmp_path / 'a.pth'), 'a test')['w'].dtype == kind
+
+
+def test_arrays_of_texts_are_named(tmp_path):
+    torch.save(dict(w=np.array(['a'])), tmp_path / 'a.pth')
+    with pytest.raises(UserError, match='a.pth is refused and none of it was run: .*StrD'):
+        read_checkpoint(str(tmp_path / 'a.pth'), 'a test')
+
+
+def test_a_file_of_numpy_is_no_checkpoint(tmp_path):
+    np.save(tmp_path / 'a.npy', np.ones(3))
+    with pytest.raises(UserError, match='a.npy cannot be read as a checkpoint'):
+        read_checkpoint(str(tmp_path / 'a.npy'), 'a test')

@@ -158,7 +158,13 @@ def check_numbers(state: Mapping[str, Tensor], path: str) -> None:
                 f'{path}: {key} is {what} where floating-point numbers belong: give weights as '
                 'they were trained, neither quantized nor complex.'
             )
-        if name == 'running_var' and (value < 0).any():
+        if value.is_meta:
+            raise UserError(
+                f"{path}: {key} is on the device 'meta', a shape without numbers: give weights as "
+                'they were trained.'
+            )
+        # float8 cannot be compared, nor can sparse tensors.
+        if name == 'running_var' and (value := value.to_dense().float()).lt(0).any():
             raise UserError(
                 f'{path}: {key} holds {value.min().item():.3g}, and a variance is never negative: '
                 'the file is damaged, or its weights were put under other names; give other '
