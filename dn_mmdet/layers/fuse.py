@@ -29,6 +29,8 @@ def fuse_conv_dnb(model: nn.Module, example: Tensor | None = None) -> int:
     follows the other directly among the children of a module. Left alone are DN-Bs in training,
     without running statistics, with hooks, or behind anything but an ``nn.Conv2d``; DN-C,
     whose scale depends on the batch; and the norms of single samples, which have no statistics.
+    What else uses the output of such a convolution, as a shortcut around its norm, would get
+    another: it must not be folded.
 
     Args:
         model (nn.Module): In evaluation; changed in place.
