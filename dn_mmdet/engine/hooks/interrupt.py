@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from threading import Thread
 from types import FrameType
 from typing import Any
 
@@ -65,7 +66,7 @@ class _InterruptHook(Hook):
                     self.listening = True
         for loop in (runner.train_loop, runner.val_loop) if self.listening else ():
             if isinstance(loader := getattr(loop, 'dataloader', None), DataLoader):
-                loader.worker_init_fn = partial(_listen, self._note, loader.worker_init_fn)
+                loader.worker_init_fn = partial(_outlive, loader.worker_init_fn)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -100,13 +101,22 @@ class _InterruptHook(Hook):
         self._told = True
 
 
-def _listen(note: Callable, earlier: Callable | None, worker: int) -> None:
-    """Begin a process that loads data: torch has given it a SIGTERM that ends it."""
-    for number in SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, note)
+def _outlive(earlier: Callable | None, worker: int) -> None:
+    """Begin a process that loads data, which torch ends at any SIGTERM: only its parent's counts.
+
+    A launcher or a scheduler tells it too, but it is needed for the step. Its parent ends it, and
+    where that is gone torch does.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     if earlier is not None:
         earlier(worker)
+
+
+def _end_with(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 def _anyone(told: bool) -> bool:

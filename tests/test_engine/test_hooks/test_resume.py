@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
 from contextlib import suppress
 from types import SimpleNamespace
 
@@ -154,10 +155,11 @@ def train(made):
 
 def tell_all(number, told):
     """As torchrun, a scheduler and a terminal do: the processes that load data too."""
-    # Those of earlier runs may be there still, and a second signal ends one.
-    for process in set(multiprocessing.active_children()) - told:
-        os.kill(process.pid, number)
-        told.add(process)
+    # Those of earlier runs may be there still, and a second SIGINT ends one.
+    workers = {*multiprocessing.active_children()} - told
+    told |= workers
+    # Of another process than this one, which ends its own.
+    subprocess.run(['kill', f'-{int(number)}', *(str(each.pid) for each in workers)], check=True)
     os.kill(os.getpid(), number)
 
 
@@ -240,6 +242,18 @@ def test_told_to_stop(number, train_cfg, tmp_path, monkeypatch):
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
     resume(work, train_cfg, **options)
     assert_same(tmp_path / 'whole', work)
+
+
+def _train_and_end(folder):
+    _train_and_end.kept = resume(folder, EPOCHS | dict(max_epochs=1), workers=1)
+
+
+def test_a_run_ends_its_workers(tmp_path):
+    """Those that no loader has ended, as Python does with the first SIGTERM that it sends."""
+    process = multiprocessing.get_context('fork').Process(target=_train_and_end, args=(tmp_path,))
+    process.start()
+    process.join(120)
+    assert process.exitcode == 0 or process.kill()
 
 
 def test_the_second_signal_ends_a_run_at_once(tmp_path):
