@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from tests.helpers.commands import make_n
+
 ROOT = Path(__file__).parents[1]
 INSTALLER = ROOT / 'requirements' / 'install.sh'
 STACKS = {'default': 'mmdet', 'classic': 'mmdet', 'onedl': 'fork'}
@@ -169,10 +171,5 @@ def test_what_is_built_against_one_torch_is_not_taken_for_another(install, tmp_p
     ],
 )
 def test_each_stack_has_an_environment_of_its_own(arguments, folder):
-    # Nor what a make around the tests was told.
-    told = ('STACK', 'VENV', 'MAKEFLAGS', 'MAKELEVEL')
-    env = {name: value for name, value in os.environ.items() if name not in told}
-    done = subprocess.run(
-        ['make', '-n', 'test', *arguments], cwd=ROOT, env=env, capture_output=True, text=True
-    )
+    done = make_n('test', *arguments)
     assert f'\n{folder}/bin/python -m pytest -n auto' in done.stdout

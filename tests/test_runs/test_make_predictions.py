@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from dn_mmdet.compare import compare_folders
@@ -17,7 +18,7 @@ import json, sys
 from pathlib import Path
 config, checkpoint, _, folder, _, out = sys.argv[1:]
 print('Epoch(test) [1/2]    eta: 0:00:01')
-if 'bad' in Path(checkpoint).read_text():
+if b'bad' in Path(checkpoint).read_bytes():
     sys.exit('error: the checkpoint is of another model')
 Path(out).write_text(json.dumps([config, checkpoint, folder]))
 print('Epoch(test) [2/2]    eta: 0:00:00')
@@ -33,7 +34,7 @@ def runs(make_run, tmp_path, monkeypatch):
     for folder in folders:
         (config,) = Path(folder).rglob('config.py')
         config.write_text(config.read_text() + "val_cfg = dict(fp16=True, type='ValLoop')\n")
-        Path(folder, 'epoch_3.pth').write_text('weights')
+        torch.save('weights', Path(folder, 'epoch_3.pth'))
         Path(folder, 'last_checkpoint').write_text('/moved/from/epoch_3.pth')
     return [group.first for group in compare_folders(folders).groups]
 
@@ -74,7 +75,7 @@ def test_what_is_newer_than_the_checkpoint_is_kept(runs, capsys):
 
 
 def test_a_run_that_cannot_be_tested_is_told_and_the_others_are_tested(runs):
-    Path(runs[0].work_dir, 'epoch_3.pth').write_text('bad')
+    torch.save('bad', Path(runs[0].work_dir, 'epoch_3.pth'))
     (reason,) = make_predictions(runs)
     assert reason.startswith(f'{runs[0].work_dir} could not be tested (status 1')
     assert reason.endswith('test.log): the checkpoint is of another model')
@@ -100,7 +101,7 @@ def test_a_configuration_that_would_have_to_be_run_is_not_tested(runs, make_run,
     config.write_text(
         f"{config.read_text()}log = dict(file=open({str(tmp_path / 'made')!r}, 'w'))\n"
     )
-    Path(folder, 'epoch_3.pth').write_text('weights')
+    torch.save('weights', Path(folder, 'epoch_3.pth'))
     Path(folder, 'last_checkpoint').write_text('epoch_3.pth')
     (reason,) = make_predictions([read_run(folder)])
     assert f'{config}: log.file is not a literal but open(' in reason
