@@ -116,8 +116,10 @@ def parsed(tool, arguments):
     try:
         runpy.run_path(str(ROOT / tool), run_name='tool')['parse_args']()
     except SystemExit as stop:
-        missing = '' if stop.code == 2 else f': {stop.code}'
-        raise AssertionError(f'{tool} does not take {shlex.join(arguments)}{missing}') from stop
+        if isinstance(stop.__context__, ModuleNotFoundError):  # told in a sentence
+            raise stop.__context__ from None
+        reason = '' if stop.code == 2 else f': {stop.code}'
+        raise AssertionError(f'{tool} does not take {shlex.join(arguments)}{reason}') from stop
     finally:
         sys.argv, argparse.ArgumentParser.parse_args = argv, plain
     return found[0]
