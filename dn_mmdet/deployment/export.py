@@ -107,7 +107,10 @@ def export_onnx(
             )
         with torch.no_grad():
             expected = graph.expected(batch)
-        folded = fuse_conv_dnb(model, None if int8 else noise)
+        try:
+            folded = fuse_conv_dnb(model, None if int8 else noise)
+        except ValueError as error:
+            raise UserError(str(error)) from error
         metadata = _metadata(cfg, config, model, size, graph.task)
         content = onnx_bytes(graph, noise, metadata, opset, dynamic_size, one_image)
     if calibration is not None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from copy import deepcopy
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten
 
 from ..ops.activation import activate
 from ..ops.precision import cast, without_autocast
@@ -29,32 +31,33 @@ def fuse_conv_dnb(model: nn.Module, example: Tensor | None = None) -> int:
     follows the other directly among the children of a module. Left alone are DN-Bs in training,
     without running statistics, with hooks, or behind anything but an ``nn.Conv2d``; DN-C,
     whose scale depends on the batch; and the norms of single samples, which have no statistics.
-    What else uses the output of such a convolution, as a shortcut around its norm, would get
-    another: it must not be folded.
+    What else uses the output or the weights of such a convolution, as a shortcut around its norm,
+    would get others: it must not be folded, and with an example this is noticed.
 
     Args:
         model (nn.Module): In evaluation; changed in place.
-        example (Tensor, optional): An input that the model is run on once. Only pairs in which the
-            DN-B then gets what the convolution returned are folded, and a pointwise convolution
-            whose map has more places than it has input channels gets weights per sample: a
-            convolution and the mean over its map commute, so scale and shift are known before
-            it runs, and go into its weights with no pass over the map. Defaults to None: pairs
-            are not verified, and no convolution gets weights per sample.
+        example (Tensor, optional): An input that the model is run on, before and after. Only
+            pairs in which the DN-B then gets what the convolution returned are folded, and a
+            pointwise convolution whose map has more places than it has input channels gets
+            weights per sample: a convolution and the mean over its map commute, so scale and
+            shift are known before it runs, and go into its weights with no pass over the map.
+            Defaults to None: nothing is verified, and no convolution gets weights per sample.
 
     Returns:
         int: Number of DN-Bs folded.
 
     Raises:
         TypeError: ``model`` is not a module.
-        ValueError: ``model`` is in training.
+        ValueError: ``model`` is in training, or the folded model does not compute what the model
+            does for the example; nothing has been changed then.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f'model must be a torch.nn.Module, got {type(model).__name__}')
     if model.training:
         raise ValueError('model must be in evaluation: call model.eval() first')
     pairs = [pair for module in model.modules() for pair in _pairs(module)]
-    sizes = None if example is None else _map_sizes(model, example, pairs)
-    made = {}
+    sizes, expected = (None, None) if example is None else _map_sizes(model, example, pairs)
+    made, folded = {}, []
     for parent, conv_name, conv, norm_name, norm in pairs:
         key = conv, norm
         if sizes is not None and key not in sizes:
@@ -64,6 +67,16 @@ def fuse_conv_dnb(model: nn.Module, example: Tensor | None = None) -> int:
             made[key] = FusedConvDNB(conv, norm, per_sample=places >= conv.in_channels)
         parent._modules[conv_name] = made[key]
         parent._modules[norm_name] = nn.Identity()
+        folded.append((parent, conv_name, conv, norm_name, norm))
+    if example is not None:
+        reason = _what_differs(model, example, expected)
+        if reason:
+            for parent, conv_name, conv, norm_name, norm in folded:
+                parent._modules.update({conv_name: conv, norm_name: norm})
+            raise ValueError(
+                f'model cannot be folded, and is as it was: {reason}. Is the output of a '
+                'convolution, or its weight, used elsewhere than by the norm behind it?'
+            )
     return len(made)
 
 
@@ -200,8 +213,8 @@ def _is_pointwise(conv: nn.Conv2d) -> bool:
 
 def _map_sizes(
     model: nn.Module, example: Tensor, pairs: list[Pair]
-) -> dict[tuple[nn.Conv2d, DNB], int]:
-    """Places of the map between a convolution and its norm, of the pairs where there is one."""
+) -> tuple[dict[tuple[nn.Conv2d, DNB], int], list[Tensor]]:
+    """Places of the map between a convolution and its norm, where there is one; the outputs."""
     returned, got = {}, {}
 
     def keep_output(conv: nn.Module, _: tuple, output: Tensor) -> None:
@@ -215,16 +228,42 @@ def _map_sizes(
         handles.append(conv.register_forward_hook(keep_output))
         handles.append(norm.register_forward_pre_hook(keep_input))
     try:
-        with torch.no_grad():
-            model(example)
+        outputs = _outputs(model, example)
     finally:
         for handle in handles:
             handle.remove()
-    return {
+    sizes = {
         (conv, norm): returned[conv][0][0, 0].numel()
         for _, _, conv, _, norm in pairs
         if conv in returned and _all_from(got.get(norm, []), returned[conv])
     }
+    return sizes, outputs
+
+
+@torch.no_grad()
+def _outputs(model: nn.Module, example: Tensor) -> list[Tensor]:
+    leaves = tree_flatten(model(example))[0]
+    # Copies: an activation behind may work in place.
+    return [leaf.clone() for leaf in leaves if isinstance(leaf, Tensor)]
+
+
+def _what_differs(model: nn.Module, example: Tensor, expected: list[Tensor]) -> str:
+    """How the outputs differ by more than rounding, if they do."""
+    try:
+        found = _outputs(model, example)
+    except (AttributeError, RuntimeError) as error:
+        return f'it then fails ({error})'
+    if [output.shape for output in found] != [output.shape for output in expected]:
+        return 'its outputs then have other sizes'
+    for one, other in zip(found, expected):
+        largest = other.abs().max().item() if other.numel() else 0.0
+        if not other.is_floating_point() or not math.isfinite(largest):
+            continue
+        narrow = other.dtype in (torch.float16, torch.bfloat16)
+        off = (one - other).abs().max().item() if largest else 0.0
+        if not off <= (0.1 if narrow else 1e-3) * largest:
+            return f'its output is then off by up to {off:.2g}'
+    return ''
 
 
 def _all_from(inputs: list[Tensor], outputs: list[Tensor]) -> bool:

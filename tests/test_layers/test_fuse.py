@@ -95,6 +95,27 @@ def test_an_example_tells_which_convolution_a_norm_follows():
     torch.testing.assert_close(block(x), expected)
 
 
+@pytest.mark.parametrize('used', ['output', 'weight'])
+def test_what_else_uses_a_convolution_is_noticed(used):
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(8, 8, 1), randomize(DNB(8))
+            self.conv2, self.norm2 = nn.Conv2d(8, 8, 1), randomize(DNB(8))
+
+        def forward(self, x):
+            y = self.conv(x)
+            other = y if used == 'output' else self.conv.weight.sum()
+            return self.norm2(self.conv2(self.norm(y) + other))
+
+    block, x = Block().eval(), torch.randn(2, 8, 4, 4)
+    modules, expected = list(block.modules()), block(x)
+    with pytest.raises(ValueError, match='cannot be folded, and is as it was'):
+        fuse_conv_dnb(block, x)
+    assert list(block.modules()) == modules
+    torch.testing.assert_close(block(x), expected)
+
+
 def test_shared_layers_stay_shared():
     pair = network(DNB(24, r=4))
     model = nn.Sequential(pair, nn.Conv2d(24, 3, 1, dtype=torch.float64), pair).eval()
