@@ -24,7 +24,8 @@ esac
 VENV=${VENV:-.venv$own}
 stamp="$VENV/.installed"
 pins() { awk -F== '!/^#/ && NF == 2 && !known[$1]++' ${own:+"requirements/pins$own.txt"} requirements/pins.txt; }
-wanted=$({ pins; cat setup.cfg setup.py dn_mmdet/ops/csrc/* requirements/install.sh; } | sha256sum | cut -d' ' -f1)
+# An environment that checkouts share has the package of the one that installed last.
+wanted=$({ pins; pwd; cat setup.cfg setup.py dn_mmdet/ops/csrc/* requirements/install.sh; } | sha256sum | cut -d' ' -f1)
 is_done() { [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; }
 pip_install() { "$VENV/bin/python" -m pip install --quiet -c "$VENV/.pins.txt" "$@"; }
 

@@ -96,7 +96,10 @@ def onnx_bytes(
                 output_names=names,
                 dynamic_axes={'images': dims} | dict.fromkeys(names, batch),
             )
-    except torch.onnx.errors.OnnxExporterError as error:
+    except (torch.onnx.errors.OnnxExporterError, ValueError) as error:
+        # An older torch knows fewer versions, and says so with a ValueError.
+        if isinstance(error, ValueError) and 'opset' not in str(error):
+            raise
         raise UserError(
             f'PyTorch {torch.__version__} cannot export this model with opset {opset} '
             f'({error_line(error)}): try another --opset, or --part backbone.'

@@ -6,6 +6,7 @@ from dn_mmdet import fuse_conv_dnb
 from dn_mmdet.layers import DNB, DNC, DNGN
 from dn_mmdet.layers.fuse import FusedConvDNB
 from tests.helpers.layer_maps import randomize
+from tests.helpers.torch_versions import needs_dynamic_export
 
 FORMS = [
     dict(g=1),
@@ -150,6 +151,7 @@ def test_gradients_of_the_input(activation):
     torch.testing.assert_close(torch.autograd.grad(model(x).square().sum(), x)[0], expected)
 
 
+@needs_dynamic_export
 @pytest.mark.parametrize('number', [1, 3])
 def test_compile_and_export(number):
     model = network(DNB(24, r=4, g='oup'), DNB(24, r=4, g=2))

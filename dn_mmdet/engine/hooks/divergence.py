@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import torch
@@ -81,7 +81,7 @@ class InvalidLossHook(Hook):
         """Have the optimizers ask before each update."""
         names = {parameter: name for name, parameter in _model(runner).named_parameters()}
 
-        def look(optimizer: Optimizer, *_: Any) -> None:
+        def look(optimizer: Optimizer) -> None:
             given = [
                 parameter
                 for group in optimizer.param_groups
@@ -99,7 +99,7 @@ class InvalidLossHook(Hook):
         wrapper = runner.optim_wrapper
         for each in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
             if isinstance(each.optimizer, Optimizer):  # DeepSpeed's are of another kind
-                each.optimizer.register_step_pre_hook(look)
+                _call_before_steps(each.optimizer, look)
 
     def after_train_iter(
         self,
@@ -252,6 +252,18 @@ def non_finite_key(state: Mapping) -> str | None:
 def _non_finite_weights(runner: Runner) -> str | None:
     state = _model(runner).state_dict()
     return non_finite_key({key: state[key] for key in trained_keys(runner)})
+
+
+def _call_before_steps(optimizer: Optimizer, look: Callable[[Optimizer], None]) -> None:
+    """What ``register_step_pre_hook`` does, which torch 2.1 ignores once something is compiled."""
+    step = optimizer.step
+
+    @wraps(step)
+    def looked_at(*args: Any, **kwargs: Any) -> Any:
+        look(optimizer)
+        return step(*args, **kwargs)
+
+    optimizer.step = looked_at
 
 
 def _not_finite(tensors: Sequence[Tensor]) -> list[int]:
