@@ -60,13 +60,7 @@ def parse_args() -> dict[str, Any]:
     parser.add_argument(
         '--report', action='store_true', help='only write the report of the rows in bccd.csv'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=CfgOptions,
-        metavar='KEY=VALUE',
-        help='override settings in every run, as for tools/train.py',
-    )
+    CfgOptions.add_to(parser, 'settings in every run')
     return {key: value for key, value in vars(parser.parse_args()).items() if value is not None}
 
 

@@ -74,13 +74,7 @@ def parse_args() -> dict[str, Any]:
         help='also measure each detector on corrupted images and with alpha and lambda held at '
         'their means, a row in detectors.csv each; what has a row is not trained again',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=CfgOptions,
-        metavar='KEY=VALUE',
-        help='override settings in every run, as for tools/train.py',
-    )
+    CfgOptions.add_to(parser, 'settings in every run')
     args = vars(parser.parse_args())
     if args['variants'] == []:
         args['variants'] = True

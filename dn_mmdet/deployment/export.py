@@ -164,7 +164,7 @@ def _size(cfg: Config, shape: Sequence[int] | None) -> tuple[int, int]:
 
 def _batch(cfg: Config, model: nn.Module, paths: Sequence[str], size: tuple[int, int]) -> Tensor:
     """Images as the model gets them, (N, C, H, W)."""
-    files = [file for group in find_images(paths, per_class=10**9).values() for file in group]
+    files = [file for group in find_images(paths, per_class=None).values() for file in group]
     wrong = [file for file in files if file.suffix.lower() not in EXTENSIONS]
     if wrong:
         raise UserError(f'{wrong[0]} is no image ({", ".join(EXTENSIONS)}): give others.')

@@ -106,6 +106,24 @@ def choose_resume(cfg: Config, resume: str | None) -> list[str]:
 class CfgOptions(DictAction):
     """argparse action for ``--cfg-options KEY=VALUE ...``."""
 
+    @classmethod
+    def add_to(
+        cls, parser: argparse.ArgumentParser, what: str = 'settings of the configuration'
+    ) -> None:
+        """Give a parser the option, with the help of tools other than train.py and test.py.
+
+        Args:
+            parser (argparse.ArgumentParser): Of a tool, or a group of one.
+            what (str): That is overridden. Defaults to 'settings of the configuration'.
+        """
+        parser.add_argument(
+            '--cfg-options',
+            nargs='+',
+            action=cls,
+            metavar='KEY=VALUE',
+            help=f'override {what}, as for tools/train.py',
+        )
+
     def __call__(
         self,
         parser: argparse.ArgumentParser,

@@ -13,13 +13,20 @@ from typing import NamedTuple, TypeVar
 import torch
 import torch.distributed as dist
 from mmengine.config import Config, ConfigDict
-from mmengine.dist import broadcast_object_list, init_dist
+from mmengine.dist import all_reduce, broadcast_object_list, get_world_size, init_dist
 from mmengine.utils.dl_utils import set_multi_processing
 
 from ..utils.errors import UserError, is_port_taken, launched_rank
+from ..utils.processes import end_with_parent
 from ..utils.python39 import zip_strict
 
-__all__ = ['launched_processes', 'on_rank_zero', 'start_process_group', 'use_cpu_model_wrapper']
+__all__ = [
+    'any_process',
+    'launched_processes',
+    'on_rank_zero',
+    'start_process_group',
+    'use_cpu_model_wrapper',
+]
 
 T = TypeVar('T')
 
@@ -47,6 +54,19 @@ STARTS = {
     'tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT',
     'mpi': 'mpirun of Open MPI started: use it',
 }
+
+
+def any_process(told: bool) -> bool:
+    """Whether it is so in any process of the run, in every process, for an all-reduce of a number.
+
+    Args:
+        told (bool): In this process.
+    """
+    if get_world_size() == 1:
+        return told
+    number = torch.tensor([float(told)])
+    all_reduce(number, op='max')
+    return bool(number.item())
 
 
 def on_rank_zero(cfg: Config, function: Callable[[], T]) -> T:
@@ -111,6 +131,8 @@ def start_process_group(cfg: Config) -> None:
     set_multi_processing(**env.get('mp_cfg', {}), distributed=True)
     settings = dict(env.get('dist_cfg', {'backend': 'nccl'}))
     _set_torchrun_variables(cfg.launcher, settings.get('port'))
+    if 'TORCHELASTIC_RUN_ID' in os.environ:
+        end_with_parent()  # torchrun ends what it started, unless it is killed itself
     try:
         if torch.cuda.is_available():
             init_dist(cfg.launcher, **settings)

@@ -1,6 +1,10 @@
 """What tests leave out on an older torch."""
 
+import os
+import subprocess
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,6 +41,20 @@ def require_interpreter():
 
     if _numbers(triton.__version__) < (3, 2) and _numbers(np.__version__) >= (2, 0):
         pytest.skip(f'the interpreter of Triton {triton.__version__} needs NumPy 1')
+
+
+def run_interpreted(file):
+    """Run a file of tests under Triton's interpreter, which a process chooses when it starts."""
+    require_interpreter()
+    run = subprocess.run(
+        [sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider', '--tb=short', file],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {'TRITON_INTERPRET': '1'},
+        capture_output=True,
+        text=True,
+    )
+    if run.returncode:
+        pytest.fail(run.stdout + run.stderr, pytrace=False)
 
 
 @contextmanager

@@ -6,9 +6,6 @@ milliseconds; trust_interpreted.py breaks the real ones, under Triton's interpre
 
 import json
 import logging
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,7 +19,7 @@ from dn_mmdet.ops.backends import KERNELS, aten, cpp, triton_launch
 from dn_mmdet.ops.torch_versions import autocast_enabled
 from tests.helpers.library import NEEDS_LIBRARY
 from tests.helpers.tolerances import assert_near
-from tests.helpers.torch_versions import require_interpreter
+from tests.helpers.torch_versions import run_interpreted
 
 INTERPRETED = Path(__file__).with_name('trust_interpreted.py')
 X = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
@@ -386,13 +383,4 @@ def test_the_cpp_operators_are_checked_too_and_nothing_is_written(fresh, monkeyp
 
 
 def test_interpreted():
-    require_interpreter()
-    run = subprocess.run(
-        [sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider', '--tb=short', INTERPRETED],
-        cwd=INTERPRETED.parents[2],
-        env=os.environ | {'TRITON_INTERPRET': '1'},
-        capture_output=True,
-        text=True,
-    )
-    if run.returncode:
-        pytest.fail(run.stdout + run.stderr, pytrace=False)
+    run_interpreted(INTERPRETED)

@@ -46,13 +46,7 @@ def parse_args() -> dict:
         choices=['train', 'val', 'test'],
         help='by default all that the configuration has',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=CfgOptions,
-        metavar='KEY=VALUE',
-        help='override settings of the configuration, as for tools/train.py',
-    )
+    CfgOptions.add_to(parser)
     return vars(parser.parse_args())
 
 

@@ -101,13 +101,7 @@ def parse_args() -> tuple[dict[str, Any], dict[str, Any]]:
         metavar='N',
         help='runs at a time (default: one per core, or 1 with a GPU)',
     )
-    training.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=CfgOptions,
-        metavar='KEY=VALUE',
-        help='override settings in every run, as for tools/train.py',
-    )
+    CfgOptions.add_to(training, 'settings in every run')
     args = vars(parser.parse_args())
     if args['test'] is None:
         del args['test']

@@ -41,13 +41,7 @@ def parse_args() -> argparse.Namespace:
         help='also list submodules, DEPTH levels deep (3 if no number is given); by default only '
         'backbone, neck and head are listed',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=CfgOptions,
-        metavar='KEY=VALUE',
-        help='override settings of the configuration, as for tools/train.py',
-    )
+    CfgOptions.add_to(parser)
     args = parser.parse_args()
     options = (args.shape, args.per_module, args.cfg_options)
     if args.paper == bool(args.config):

@@ -41,13 +41,7 @@ def parse_args() -> dict:
     parser.add_argument(
         '--cache', metavar='FOLDER', help='keep the corrupted images here for further checkpoints'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=CfgOptions,
-        metavar='KEY=VALUE',
-        help='override settings of the configuration, as for tools/train.py',
-    )
+    CfgOptions.add_to(parser)
     args = vars(parser.parse_args())
     return {key: value for key, value in args.items() if value is not None}
 

@@ -24,13 +24,7 @@ def parse_args() -> dict:
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--work-dir', help='folder for logs, as for tools/test.py')
     parser.add_argument('--out', metavar='FILE', help='JSON file for both sets of metrics')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=CfgOptions,
-        metavar='KEY=VALUE',
-        help='override settings of the configuration, as for tools/train.py',
-    )
+    CfgOptions.add_to(parser)
     return vars(parser.parse_args())
 
 

@@ -58,13 +58,7 @@ def parse_args() -> dict:
         metavar='IMAGE|FOLDER',
         help='quantize the convolutions to 8 bits, with ranges from these images',
     )
-    add(
-        '--cfg-options',
-        nargs='+',
-        action=CfgOptions,
-        metavar='KEY=VALUE',
-        help='override settings of the configuration, as for tools/train.py',
-    )
+    CfgOptions.add_to(parser)
     return vars(parser.parse_args())
 
 

@@ -26,13 +26,7 @@ def parse_args() -> dict:
     add('checkpoint', help='checkpoint file')
     add('model', help='.onnx file that export_onnx.py wrote')
     add('--work-dir', help='folder for logs, as for tools/test.py')
-    add(
-        '--cfg-options',
-        nargs='+',
-        action=CfgOptions,
-        metavar='KEY=VALUE',
-        help='override settings of the configuration, as for tools/train.py',
-    )
+    CfgOptions.add_to(parser)
     return vars(parser.parse_args())
 
 

@@ -37,13 +37,7 @@ def parse_args() -> dict:
         action='store_true',
         help='write the weights with BatchNorm under the names of the model, for the baseline',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=CfgOptions,
-        metavar='KEY=VALUE',
-        help='override settings of the configuration, as for tools/train.py',
-    )
+    CfgOptions.add_to(parser)
     return vars(parser.parse_args())
 
 

@@ -10,17 +10,19 @@ from functools import partial, wraps
 from typing import Any
 
 import torch
-from mmengine.dist import all_gather_object, all_reduce, get_world_size, is_main_process
+from mmengine.dist import all_gather_object, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper, OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
+from torch.linalg import vector_norm
 from torch.optim import Optimizer
 
 from ...utils.errors import UserError
 from ...utils.text import first_few
+from ..distributed import any_process
 from ..replay import seed_step
 
 __all__ = [
@@ -272,7 +274,10 @@ def _not_finite(tensors: Sequence[Tensor]) -> list[int]:
         return []
     tensors = [t.coalesce().values() if t.is_sparse else t for t in tensors]
     largest = torch.stack(
-        [t.abs().amax().float() if t.numel() else t.new_zeros(()).float() for t in tensors]
+        [
+            vector_norm(t, math.inf).float() if t.numel() else t.new_zeros(()).float()
+            for t in tensors
+        ]
     )
     finite = largest.isfinite()
     return [] if finite.all() else (~finite).nonzero().flatten().tolist()
@@ -331,11 +336,7 @@ def _describe(losses: dict[str, float]) -> str:
 
 def _first_told(text: str | None) -> str | None:
     """What the first process with something to tell has to tell, in every process."""
-    if get_world_size() == 1:
-        return text
-    anyone = torch.tensor([0.0 if text is None else 1.0])
-    all_reduce(anyone)
-    if not anyone.item():
+    if not any_process(text is not None):
         return None
     return next(told for told in all_gather_object(text) if told is not None)
 

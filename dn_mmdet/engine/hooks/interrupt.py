@@ -11,12 +11,12 @@ from threading import Thread
 from types import FrameType
 from typing import Any
 
-import torch
-from mmengine.dist import all_reduce, barrier, get_world_size
+from mmengine.dist import barrier, get_world_size
 from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from ..distributed import any_process
 from .checkpoint import AtomicCheckpointHook
 
 __all__ = ['saved_at_interrupts']
@@ -72,7 +72,7 @@ class _InterruptHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Stop behind an update."""
-        if _anyone(self._told) and runner.optim_wrapper.should_update():
+        if any_process(self._told) and runner.optim_wrapper.should_update():
             _stop(runner, runner.iter + 1, together=True)
 
     def after_val_iter(
@@ -87,7 +87,7 @@ class _InterruptHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Stop behind the part of an evaluation that has no steps."""
-        if _anyone(self._told):
+        if any_process(self._told):
             _stop(runner, runner.iter, together=True)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -117,14 +117,6 @@ def _end_with(parent: int) -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
         pass
     os._exit(0)
-
-
-def _anyone(told: bool) -> bool:
-    if get_world_size() == 1:
-        return told
-    number = torch.tensor([float(told)])
-    all_reduce(number, op='max')
-    return bool(number.item())
 
 
 def _stop(runner: Runner, iteration: int, together: bool = False) -> None:

@@ -4,8 +4,6 @@ What needs a GPU is in test_triton_gpu.py.
 """
 
 import logging
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,23 +13,14 @@ import torch
 from dn_mmdet.ops import choose_path, dispatch, trust, use_path
 from dn_mmdet.ops.backends import triton, triton_launch
 from dn_mmdet.utils.python39 import zip_strict
-from tests.helpers.torch_versions import require_interpreter
+from tests.helpers.torch_versions import run_interpreted
 from tests.test_ops.test_backends.test_cpp import forward_backward, maps, numbers
 
 INTERPRETED = Path(__file__).with_name('triton_interpreted.py')
 
 
 def test_interpreted():
-    require_interpreter()
-    run = subprocess.run(
-        [sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider', '--tb=short', INTERPRETED],
-        cwd=INTERPRETED.parents[3],
-        env=os.environ | {'TRITON_INTERPRET': '1'},
-        capture_output=True,
-        text=True,
-    )
-    if run.returncode:
-        pytest.fail(run.stdout + run.stderr, pytrace=False)
+    run_interpreted(INTERPRETED)
 
 
 @pytest.mark.parametrize(
