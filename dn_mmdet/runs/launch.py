@@ -161,13 +161,26 @@ class Training(ToolJob):
 
     @property
     def done(self) -> bool:
-        """Whether the run is whole: its last checkpoint is there and was written to the end."""
+        """Whether the run is whole: its last checkpoint was written to the end, and evaluated."""
+        return self._saved and self._evaluated
+
+    @property
+    def _saved(self) -> bool:
         pointer = self.work_dir / 'last_checkpoint'  # names it once it is written to the end
         return (
             self.checkpoint.is_file()
             and pointer.is_file()
             and Path(pointer.read_text().strip()).name == self.checkpoint.name
         )
+
+    @property
+    def _evaluated(self) -> bool:
+        if self._config.get('val_cfg') is None:
+            return True
+        try:
+            return read_run(self.work_dir).finished
+        except LeftOut:  # nothing there can say
+            return True
 
     def set_aside(self) -> str:
         """Rename a folder of another configuration, seed or data; see :meth:`prepare`."""
@@ -237,7 +250,7 @@ class Training(ToolJob):
         )
         if status:
             raise UserError(f'{self.name} ended with status {status}: {last} (full log: {log})')
-        if not self.done:
+        if not self._saved:
             raise UserError(
                 f'{self.name} ended without {self.checkpoint}: let '
                 f'default_hooks.checkpoint of {self.config} save the last step of its '

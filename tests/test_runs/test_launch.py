@@ -9,6 +9,9 @@ from dn_mmdet.runs.config import EARLIER_HOOKS
 from dn_mmdet.runs.launch import data_files, fingerprint, monitor
 from dn_mmdet.utils.errors import UserError
 
+# A row of the last epoch, which is not evaluated yet.
+TRAINED = json.dumps(dict(loss=2.5, epoch=2, iter=200, step=200)) + '\n'
+
 
 @pytest.fixture
 def training(make):
@@ -102,6 +105,22 @@ def test_a_loop_that_saves_no_last_step_is_named(training):
     training.config.write_text('lr = 0.1')
     with pytest.raises(UserError, match='train_BN.py sets neither train_cfg.max_epochs nor'):
         training.done  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    'maps, val_cfg, done',
+    [([0.1], True, False), ([], True, False), ([], False, True), ([0.1, 0.2], True, True)],
+)
+def test_a_run_killed_in_its_last_evaluation_is_not_done(
+    training, make_run, maps, val_cfg, done, tmp_path
+):
+    training.prepare()
+    training.run(lambda *_: None)
+    more = 'val_cfg = dict()' if val_cfg else ''
+    training.config.write_text(f'{training.config.read_text()}\n{more}\n')
+    assert training.done  # without a log nothing can say
+    make_run('work_dirs/train_BN', maps, epochs=2, scalars_tail=TRAINED)
+    assert training.done == done
 
 
 def change_rate(training):

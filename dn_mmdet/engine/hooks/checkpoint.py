@@ -55,6 +55,11 @@ class AtomicCheckpointHook(CheckpointHook):
         _set_kept(runner, runner._load_from if runner._resume else None)
         self._saved = (runner.epoch, runner.iter) if runner._resume else None
 
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Leave out the names of what a run does not hand on, of which mmengine would warn."""
+        if runner._resume and isinstance(hub := checkpoint.get('message_hub'), dict):
+            hub['resumed_keys'] = {key: True for key, kept in hub['resumed_keys'].items() if kept}
+
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Look at what will be written, behind EMAHook, which swaps its averages in.
 
