@@ -1,4 +1,7 @@
-"""A thousand steps hold no more memory than a hundred."""
+"""A thousand steps hold no more memory than a hundred.
+
+``DN_MMDET_STEPS=100000`` in the environment makes that many.
+"""
 
 import gc
 import os
@@ -15,7 +18,7 @@ from dn_mmdet.ops.recompute import _Offer
 from tests.helpers.layer_maps import random_maps
 from tests.helpers.library import NEEDS_LIBRARY
 
-WARM, STEPS = 100, 1000
+WARM, STEPS = 100, int(os.environ.get('DN_MMDET_STEPS', 1000))
 # A map of the network is 32 KiB; one more kept in each step would be 32 MiB.
 ALLOWED = 2**20
 STATM = Path('/proc/self/statm')
@@ -41,7 +44,7 @@ def living():
 
 
 @pytest.mark.skipif(not STATM.exists(), reason='asks Linux for the size of the process')
-@pytest.mark.parametrize('path', ['aten', pytest.param('cpp', marks=NEEDS_LIBRARY)])
+@pytest.mark.parametrize('path', ['reference', 'aten', pytest.param('cpp', marks=NEEDS_LIBRARY)])
 def test_a_thousand_steps(path):
     """In training with outputs recomputed and kept in turn, then in evaluation."""
     model, x = network(), random_maps((4, 8, 16, 16)).requires_grad_()
