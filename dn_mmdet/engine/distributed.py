@@ -17,7 +17,7 @@ from mmengine.dist import all_reduce, broadcast_object_list, get_world_size, ini
 from mmengine.utils.dl_utils import set_multi_processing
 
 from ..utils.errors import UserError, is_port_taken, launched_rank
-from ..utils.processes import end_with_parent
+from ..utils.processes import LAUNCHER, end_with_parent
 from ..utils.python39 import zip_strict
 
 __all__ = [
@@ -132,7 +132,9 @@ def start_process_group(cfg: Config) -> None:
     settings = dict(env.get('dist_cfg', {'backend': 'nccl'}))
     _set_torchrun_variables(cfg.launcher, settings.get('port'))
     if 'TORCHELASTIC_RUN_ID' in os.environ:
-        end_with_parent()  # torchrun ends what it started, unless it is killed itself
+        # It ends what it started, unless it is killed itself.
+        launcher = os.environ.get(LAUNCHER)
+        end_with_parent(int(launcher) if launcher else None)
     try:
         if torch.cuda.is_available():
             init_dist(cfg.launcher, **settings)

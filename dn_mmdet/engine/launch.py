@@ -19,6 +19,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import parse_args, run
 
 from ..utils.errors import UserError, is_port_taken, user_errors
+from ..utils.processes import LAUNCHER
 
 __all__ = ['launch']
 
@@ -51,6 +52,7 @@ def launch(processes: str, command: Sequence[str]) -> int:
     # That torchrun ends processes and sets OMP_NUM_THREADS tells a user nothing new.
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
+    os.environ[LAUNCHER] = str(os.getpid())
     try:
         run(args)
     except ChildFailedError as error:
@@ -75,6 +77,7 @@ def launch(processes: str, command: Sequence[str]) -> int:
         return 128 + error.sigval
     finally:
         logging.disable(disabled)
+        del os.environ[LAUNCHER]
     return 0
 
 

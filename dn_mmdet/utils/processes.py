@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 from contextlib import suppress
 
-__all__ = ['end_with_parent']
+__all__ = ['LAUNCHER', 'end_with_parent']
+
+# The environment variable in which a launcher of this package tells its processes its number.
+LAUNCHER = 'DN_MMDET_LAUNCHER'
 
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
-def end_with_parent() -> None:
+def end_with_parent(parent: int | None = None) -> None:
     """Have this process told by SIGTERM when its parent ends, also where that is killed.
 
     Nothing where the system is not Linux. What this process starts is not told.
+
+    Args:
+        parent (int, optional): Number of the process that started this one: where that is gone
+            by now, this one is told at once. Defaults to the parent of now.
     """
     with suppress(AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if parent not in (None, os.getppid()):
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -70,7 +70,6 @@ class Fleet:
 
     def processes(self) -> list[Process]:
         """All that run."""
-        self._launcher.poll()  # or it would stay, as what has ended and nobody has asked for
         mark, found = self._mark.encode(), []
         for place in Path('/proc').glob('[0-9]*'):
             with suppress(OSError, IndexError):  # it may have ended
@@ -79,6 +78,8 @@ class Fleet:
                     parent = (place / 'stat').read_text().rpartition(')')[2].split()[1]
                     command = (place / 'cmdline').read_bytes()
                     found.append(Process(int(place.name), int(parent), command))
+        if not found:
+            self._launcher.wait()  # its status is there by now, or in a moment
         return sorted(found)
 
     def ranks(self) -> list[Process]:
