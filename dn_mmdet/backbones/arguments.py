@@ -9,6 +9,7 @@ from typing import Any
 
 __all__ = [
     'check_expansion_indices',
+    'check_fold_activation',
     'check_int',
     'check_numbers',
     'check_out_indices',
@@ -111,6 +112,17 @@ def check_expansion_indices(
             f'with out_indices={out_indices}'
         )
     return tuple(map(int, values))
+
+
+def check_fold_activation(value: bool | str) -> bool | str:
+    """The value, whether DN-B layers apply the activations behind them, and how.
+
+    Raises:
+        ValueError: It is something else than True, False and 'recompute'.
+    """
+    if value not in (True, False, 'recompute'):
+        raise ValueError(f"fold_activation must be True, False or 'recompute', but got {value!r}")
+    return value
 
 
 def _range(low: int, high: int | None) -> str:

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
-import torch
 import torch.utils.checkpoint as cp
 from mmcv.cnn import ConvModule
 from mmdet.models.backbones import MobileNetV2
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from ..ops import recompute_outputs
-from ..ops.torch_versions import is_compiling
+from ..layers.fold_activation import fold_activations
 from ..utils.python39 import zip_strict
 from ..weights.translate import places
 from .arguments import (
     check_expansion_indices,
+    check_fold_activation,
     check_int,
     check_numbers,
     check_out_indices,
     check_positive,
 )
-from .fold_activation import fold_activations
+from .recompute import recompute_as_asked
 
 __all__ = ['MobileNetV2DN']
 
@@ -105,10 +103,7 @@ class MobileNetV2DN(MobileNetV2):
         num_blocks = check_numbers('num_blocks', num_blocks, STAGES - 1, 1)
         frozen_stages = check_int('frozen_stages', frozen_stages, -1, STAGES)
         in_channels = check_int('in_channels', in_channels, 1)
-        if fold_activation not in (True, False, 'recompute'):
-            raise ValueError(
-                f"fold_activation must be True, False or 'recompute', but got {fold_activation!r}"
-            )
+        check_fold_activation(fold_activation)
         # What the inherited constructor builds: expansion, channels, blocks, stride of a stage.
         self.arch_settings = [
             [expansion, channels, blocks, stride]
@@ -146,14 +141,7 @@ class MobileNetV2DN(MobileNetV2):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the features of ``out_indices`` as a tuple."""
-        # With checkpoints nothing of a block is kept anyway.
-        recompute = (
-            self.fold_activation == 'recompute'
-            and not self.with_cp
-            and torch.is_grad_enabled()
-            and not is_compiling()
-        )
-        with recompute_outputs() if recompute else nullcontext():
+        with recompute_as_asked(self):
             return self._forward(x)
 
     def _forward(self, x: Tensor) -> tuple[Tensor, ...]:

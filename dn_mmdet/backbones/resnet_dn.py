@@ -10,7 +10,9 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ..layers.dynamic_norm import DynamicNorm
-from .arguments import check_int, check_numbers, check_out_indices
+from ..layers.fold_activation import fold_activations
+from .arguments import check_fold_activation, check_int, check_numbers, check_out_indices
+from .recompute import recompute_as_asked
 
 __all__ = ['ResNetDN']
 
@@ -56,6 +58,10 @@ class ResNetDN(ResNet):
             scale is an offset, which stays as it starts, plus the SC-Module, and with an offset
             of 0 it is the form that does not train. So it is off by default, and a norm can be
             exchanged by ``norm_cfg`` alone. Defaults to False.
+        fold_activation (bool | str): DN-B layers apply the ReLU behind them, which saves a pass;
+            behind the last norm of a block comes the sum with the shortcut instead. 'recompute'
+            also keeps none of their outputs for the backward, which saves memory and costs a pass.
+            Other norms are not concerned. Defaults to True.
         init_cfg (dict | list[dict], optional): Defaults to Kaiming (fan-out) for convolutions, 1
             and 0 for gamma and beta.
 
@@ -83,6 +89,7 @@ class ResNetDN(ResNet):
         norm_eval: bool = False,
         with_cp: bool = False,
         zero_init_residual: bool = False,
+        fold_activation: bool | str = True,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         if depth not in DEPTHS:
@@ -94,6 +101,7 @@ class ResNetDN(ResNet):
         dilations = check_numbers('dilations', dilations, num_stages, 1, each='of num_stages')
         out_indices = check_out_indices(out_indices, num_stages)
         frozen_stages = check_int('frozen_stages', frozen_stages, -1, num_stages)
+        check_fold_activation(fold_activation)
         super().__init__(
             depth,
             in_channels=in_channels,
@@ -115,6 +123,9 @@ class ResNetDN(ResNet):
                 f'zero_init_residual must be False with norm_cfg of type {norm_cfg["type"]!r}, '
                 'which has no trained gamma'
             )
+        self.fold_activation = fold_activation
+        if fold_activation:
+            fold_activations(self)
         # Before anyone counts the parameters that have gradients, as DistributedDataParallel does;
         # what is frozen the inherited constructor has frozen.
         for name in self.res_layers[max(out_indices) + 1 :]:
@@ -130,6 +141,10 @@ class ResNetDN(ResNet):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the features of ``out_indices`` as a tuple."""
+        with recompute_as_asked(self):
+            return self._forward(x)
+
+    def _forward(self, x: Tensor) -> tuple[Tensor, ...]:
         # mmdet runs the stages behind the last output too.
         x = self.relu(self.norm1(self.conv1(x)))
         outs = []

@@ -3,6 +3,7 @@
 from .convert import convert_batchnorm
 from .dnb import DNB
 from .dnc import DNC
+from .fold_activation import fold_activations
 from .fuse import fuse_conv_dnb
 from .revert import revert_to_batchnorm
 from .sample_norms import DNGN, DNIN, DNLN
@@ -18,6 +19,7 @@ __all__ = [
     'SEBN',
     'SCModule',
     'convert_batchnorm',
+    'fold_activations',
     'fuse_conv_dnb',
     'revert_to_batchnorm',
 ]

@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from .inner_bn import FrozenBatchNorm2d, sync_options
 
-__all__ = ['BatchNormParts', 'is_batchnorm2d', 'read_batchnorm']
+__all__ = ['BatchNormParts', 'forward_definer', 'is_batchnorm2d', 'read_batchnorm']
 
 WEIGHTS = ('weight', 'bias')
 STATISTICS = ('running_mean', 'running_var', 'num_batches_tracked')
@@ -75,7 +75,7 @@ class BatchNormParts(NamedTuple):
 
 def is_batchnorm2d(module: nn.Module) -> bool:
     """Whether it is a BatchNorm of (N, C, H, W), of any library that is known."""
-    definer = _definer(module)
+    definer = forward_definer(module)
     if definer is _BatchNorm:
         lazy = isinstance(module, nn.LazyBatchNorm2d)
         return lazy or isinstance(module, nn.BatchNorm2d) or type(module).__name__ == REVERTED
@@ -92,7 +92,7 @@ def read_batchnorm(bn: nn.Module) -> BatchNormParts:
         TypeError: It is not a BatchNorm, or has a forward of its own.
         ValueError: Its numbers are not there yet, are computed from others, or are not complete.
     """
-    definer = _definer(bn) if isinstance(bn, nn.Module) else None
+    definer = forward_definer(bn) if isinstance(bn, nn.Module) else None
     if definer is not _BatchNorm and not _is_known(bn, definer):
         own = ', whose forward is its own' if isinstance(bn, _BatchNorm) else ''
         raise TypeError(f'bn must be a BatchNorm layer, got {type(bn).__name__}{own}')
@@ -123,7 +123,7 @@ def read_batchnorm(bn: nn.Module) -> BatchNormParts:
     )
 
 
-def _definer(module: nn.Module) -> type | None:
+def forward_definer(module: nn.Module) -> type | None:
     """The class whose forward runs; None where it is the object's own."""
     if 'forward' in vars(module):
         return None

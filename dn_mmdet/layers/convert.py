@@ -73,7 +73,7 @@ def convert_batchnorm(
     if 'activation' in norm:
         raise TypeError(
             'activation would change what the model computes: leave it out (a timm layer keeps '
-            'its own, and dn_mmdet.backbones.fold_activations folds those of ConvModules)'
+            'its own, and dn_mmdet.layers.fold_activations folds those behind the norms)'
         )
     DNB(
         **{**options, 'num_features': 1, 'device': 'meta'}

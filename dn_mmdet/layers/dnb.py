@@ -13,6 +13,7 @@ from ..ops.dispatch import runs_eagerly
 from ..ops.functional import run_unchecked
 from ..ops.precision import cast, without_autocast
 from ..ops.sc import SC_INPUTS, SCForm, SCWeights
+from .activated import mark_activated
 from .dynamic_batch_norm import DynamicBatchNorm
 from .dynamic_norm import Affine
 from .inner_bn import count_batch, is_known, running_statistics, sharing_group_of
@@ -88,6 +89,8 @@ class DNB(DynamicBatchNorm):
     """
 
     _kind = 'DNB'
+    # Set by fold_activations where an activation of the model's own remains behind the layer.
+    marks_output = False
 
     def __init__(
         self,
@@ -149,8 +152,10 @@ class DNB(DynamicBatchNorm):
         """
         self._check_input(x)
         if self._uses_operator(x):
-            return self._operate(x)
-        return self._compose(x, self.sc, self.sc_input, self.detach_gap, self.activation)
+            y = self._operate(x)
+        else:
+            y = self._compose(x, self.sc, self.sc_input, self.detach_gap, self.activation)
+        return mark_activated(y, self.activation) if self.marks_output else y
 
     def affine(self, x: Tensor) -> Affine:
         """Scale and shift that :meth:`forward` gives a batch (the paper's Figure 5).

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_flatten
 
 from ..ops.activation import activate
 from ..ops.precision import cast, without_autocast
+from .activated import mark_activated
 from .dnb import DNB
 from .inner_bn import is_known
 
@@ -98,7 +99,7 @@ class FusedConvDNB(nn.Module):
     def __init__(self, conv: nn.Conv2d, norm: DNB, per_sample: bool = False):
         super().__init__()
         self.per_sample = per_sample and _is_pointwise(conv)
-        self.activation = norm.activation
+        self.activation, self.marks_output = norm.activation, norm.marks_output
         self.groups = norm.sc.groups
         dtype, double = norm._compute_dtype, torch.float64
         rstd = (norm.bn.running_var.to(double) + norm.bn.eps).rsqrt()
@@ -147,7 +148,8 @@ class FusedConvDNB(nn.Module):
             y = y.reshape(x.shape[0], len(self.conv.bias), *x.shape[2:])
         else:
             y = torch.addcmul(shift[..., None, None], y, alpha[..., None, None])
-        return activate(y, self.activation, inplace=True)
+        y = activate(y, self.activation, inplace=True)
+        return mark_activated(y, self.activation) if self.marks_output else y
 
     def extra_repr(self) -> str:
         """Arguments that the members do not show."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -11,10 +10,12 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..utils.text import first_few
+from .activated import unfold
 from .dnc import DNC
 from .dynamic_batch_norm import DynamicBatchNorm
 from .inner_bn import FrozenBatchNorm2d
 from .inspect import AffineMeans, mean_affine
+from .modes import in_mode
 from .norm_act import NormAct
 from .places import Place, Where, find_layers, replace_layers, select_layers
 from .sc_module import SCModule
@@ -68,9 +69,10 @@ def revert_to_batchnorm(
 
     The layers become ``nn.BatchNorm2d``, with ``sync=True`` ``nn.SyncBatchNorm``, with the
     statistics, eps, momentum, device, dtype and mode of before; gamma and beta are trained where
-    the SC-Module was. An activation that DN-B applied goes back to mmcv's ``ConvModule``, or else
-    behind the BatchNorm, in a module with BatchNorm's keys. SE + BN is left alone: no BatchNorm
-    weighs the channels of each image. Hooks of a replaced layer are dropped.
+    the SC-Module was. An activation that DN-B applied goes back to where
+    :func:`fold_activations` found it, or else behind the BatchNorm, in a module with BatchNorm's
+    keys. SE + BN is left alone: no BatchNorm weighs the channels of each image. Hooks of a
+    replaced layer are dropped.
 
     Args:
         model (nn.Module): Changed in place, or replaced where it is a DN-B itself.
@@ -118,23 +120,13 @@ def revert_to_batchnorm(
             'and lambda are not known: first move the model with to_empty(device=...) and give it '
             'weights with load_state_dict'
         )
-    with torch.no_grad(), _in_evaluation(model):
+    with torch.no_grad(), in_mode(model, training=False):
         means = _means(layers, batches, run or model)
     made = {layer: _batchnorm(layer, means[path]) for path, layer in layers.items()}
     _keep_activations(places, made)
     replace_layers(places, made)
+    unfold(top)
     return Reverted(top.model, {path: _movement(mean) for path, mean in means.items()})
-
-
-@contextmanager
-def _in_evaluation(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _means(
@@ -231,7 +223,8 @@ def _keep_activations(places: list[Place], made: dict[nn.Module, nn.Module]) -> 
         act = getattr(nn, name)().train(place.layer.training)
         if _gave_activation(parent):
             parent.activate, parent.with_activation = act, True
-        elif not isinstance(made[place.layer], NormAct):
+        # One that marks its output has left the activation where it was.
+        elif not (place.layer.marks_output or isinstance(made[place.layer], NormAct)):
             made[place.layer] = NormAct(made[place.layer], act=act)
 
 

@@ -9,8 +9,7 @@ from mmengine.analysis import get_model_complexity_info
 from torch import nn
 
 import dn_mmdet  # noqa: F401
-from dn_mmdet.backbones import MobileNetV2DN
-from dn_mmdet.backbones.fold_activation import fold_activations
+from dn_mmdet.backbones import MobileNetV2DN, fold_activations
 from dn_mmdet.layers import DNB
 from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.torch_versions import needs_saved_tensors

@@ -320,7 +320,9 @@ def test_models_that_cannot_be_measured(tmp_path):
         measure_case(ModelCase(model='missing.py'), CPU)
     with pytest.raises(UserError, match='no model.backbone'):
         measure_case(config("model = dict(type='ImageClassifier')"), CPU)
-    resnet = "dict(type='ResNetDN', depth=18, base_channels=4, out_indices=(3, ))"
+    resnet = (
+        "dict(type='mmdet.ResNet', depth=18, base_channels=4, out_indices=(3,), norm_eval=False)"
+    )
     cell = config(
         f"model = dict(type='ImageClassifier', backbone={resnet}, num_classes=5, in_channels=32)"
     )
@@ -333,7 +335,7 @@ def test_models_that_cannot_be_measured(tmp_path):
         ),
         CPU,
     )
-    assert found['left_out'] == {'DNB-recompute': 'ResNetDN folds no activation into its norms'}
+    assert found['left_out'] == {'DNB-recompute': 'mmdet.ResNet folds no activation into its norms'}
     assert [each['norm'] for each in found['rows']] == ['BN']
 
 

@@ -13,7 +13,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from ...backbones import MobileNetV2DN
+from ...backbones import MobileNetV2DN, ResNetDN
 from ...engine.config import load_config
 from ...engine.preflight.planned import silence
 from ...engine.preflight.registries import config_mistakes, config_scope, is_type
@@ -105,7 +105,7 @@ def _from_config(file: str, how: Norm) -> nn.Module:
 def _folds(cfg: Config) -> bool:
     """Whether the backbone can let DN-B do the activation behind it."""
     with config_scope(cfg, 'mmdet'):
-        return is_type(MODELS, _backbone(cfg).get('type'), MobileNetV2DN)
+        return is_type(MODELS, _backbone(cfg).get('type'), MobileNetV2DN, ResNetDN)
 
 
 def _backbone(cfg: Config) -> ConfigDict:
