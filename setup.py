@@ -71,9 +71,9 @@ def _operators():
     extension = CppExtension(
         # Environments of several versions of torch may share this tree.
         'dn_mmdet.ops.backends._cpp_' + '_'.join(re.findall('[0-9]+', torch.__version__)[:3]),
-        [f'{SOURCES}/{name}.cpp' for name in ('evaluate', 'library', 'planes', 'sc')],
+        [f'{SOURCES}/{name}.cpp' for name in ('evaluate', 'layer', 'library', 'planes', 'sc')],
         depends=[
-            f'{SOURCES}/{name}.h' for name in ('kernels', 'maps', 'numbers', 'operators', 'sc')
+            f'{SOURCES}/{name}.h' for name in ('kernels', 'maps', 'numbers', 'operators', 'passes', 'sc')
         ],
         extra_compile_args=[
             *('-O3', '-g0', '-fopenmp', '-fvisibility=hidden'),

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..ops.activation import bounds_of
+from ..ops.activation import ACTIVATIONS, bounds_of
 from ..ops.arguments import check_device
-from ..ops.dispatch import runs_eagerly
+from ..ops.backends import cpp
+from ..ops.dispatch import compiles_to_cpp, eager_path, runs_eagerly
 from ..ops.functional import run_unchecked
 from ..ops.precision import cast, without_autocast
 from ..ops.sc import SC_INPUTS, SCForm, SCWeights
+from ..ops.torch_versions import is_compiling
 from .activated import mark_activated
 from .dynamic_batch_norm import DynamicBatchNorm
 from .dynamic_norm import Affine
 from .inner_bn import count_batch, is_known, running_statistics, sharing_group_of
-from .sc_module import GAIN, PARAMETERIZATION
+from .sc_module import GAIN, PARAMETERIZATION, SCModule
 from .validation import check_choice, check_flag
 
 if TYPE_CHECKING:
@@ -150,10 +152,10 @@ class DNB(DynamicBatchNorm):
                 value per channel (counted over all processes that share statistics) when batch
                 statistics are needed.
         """
-        self._check_input(x)
         if self._uses_operator(x):
             y = self._operate(x)
         else:
+            self._check_input(x)
             y = self._compose(x, self.sc, self.sc_input, self.detach_gap, self.activation)
         return mark_activated(y, self.activation) if self.marks_output else y
 
@@ -178,30 +180,42 @@ class DNB(DynamicBatchNorm):
 
     def _uses_operator(self, x: Tensor) -> bool:
         # A foreign BatchNorm normalizes otherwise, hooks and tracers look at the members.
-        bn, sc = self.bn, self.sc
-        hooked = (
-            bn._forward_hooks or bn._forward_pre_hooks or sc._forward_hooks or sc._forward_pre_hooks
-        )
-        return not hooked and is_known(bn) and runs_eagerly(x)
+        bn, sc = self._modules['bn'], self._modules['sc']
+        if (
+            not is_known(bn)
+            or (bn._forward_hooks or bn._forward_pre_hooks)
+            or (sc._forward_hooks or sc._forward_pre_hooks)
+        ):
+            return False
+        if runs_eagerly(x):
+            return True
+        alone = bn.momentum is not None and sharing_group_of(bn) is None
+        return alone and compiles_to_cpp(x)
 
     def _operate(self, x: Tensor) -> Tensor:
-        bn, sc = self.bn, self.sc
+        # Microseconds count here, and an attribute that is a parameter or a buffer costs one.
+        bn, sc = self._modules['bn'], self._modules['sc']
+        weights = _weights_of(self, sc)
+        form = self.sc_input == 'normalized', sc.fc1_scale, sc.fc2_scale
+        running_mean, running_var = running_statistics(bn)
+        training = bn.training or running_mean is None
+        group = sharing_group_of(bn)
+        path = 'cpp' if is_compiling() else eager_path(x, group is not None)
+        if path == 'cpp' and group is None and bn.momentum is not None:
+            try:
+                return cpp.layer(
+                    x, running_mean, running_var, bn._buffers['num_batches_tracked'], weights,
+                    training, bn.momentum, bn.eps, form, self.detach_gap,
+                    ACTIVATIONS.get(self.activation),
+                )  # fmt: skip
+            except (TypeError, ValueError):
+                pass  # The input is wrong, or parts of the layer have other dtypes.
+        self._check_input(x)
         check_device(x, 'alpha_offset', self.alpha_offset)
         return run_unchecked(
-            x,
-            *running_statistics(bn),
-            SCWeights(
-                sc.fc1_weight, sc.fc1_bias, sc.fc2_weight, self.alpha_offset, self.lambda_offset
-            ),
-            self._uses_batch_statistics,
-            count_batch(bn),
-            bn.eps,
-            SCForm(self.sc_input == 'normalized', sc.fc1_scale, sc.fc2_scale),
-            self.detach_gap,
-            self.activation,
-            sharing_group_of(bn),
-            eager=True,  # _uses_operator has asked.
-        )
+            x, running_mean, running_var, SCWeights._make(weights), training, count_batch(bn),
+            bn.eps, SCForm._make(form), self.detach_gap, self.activation, group, path,
+        )  # fmt: skip
 
     def extra_repr(self) -> str:
         """Arguments that the members do not show."""
@@ -210,3 +224,18 @@ class DNB(DynamicBatchNorm):
             f'{super().extra_repr()}, sc_input={self.sc_input!r}, detach_gap={self.detach_gap}'
             f'{activation}'
         )
+
+
+def _weights_of(layer: DNB, sc: SCModule) -> tuple[Tensor, ...]:
+    """Those of :class:`SCWeights`."""
+    inner, outer = sc._parameters, layer._buffers
+    try:
+        return (
+            inner['fc1_weight'],
+            inner['fc1_bias'],
+            inner['fc2_weight'],
+            outer['alpha_offset'],
+            outer['lambda_offset'],
+        )
+    except KeyError:  # They are made of others, as parametrizations and shards are.
+        return sc.fc1_weight, sc.fc1_bias, sc.fc2_weight, layer.alpha_offset, layer.lambda_offset

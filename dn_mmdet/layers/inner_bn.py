@@ -119,12 +119,14 @@ def running_statistics(bn: nn.Module) -> tuple[Tensor | None, Tensor | None]:
     """Those that a batch changes in training, and that normalize it otherwise."""
     if bn.training and not bn.track_running_stats:
         return None, None
-    return bn.running_mean, bn.running_var
+    buffers = bn._buffers
+    return buffers['running_mean'], buffers['running_var']
 
 
 def count_batch(bn: nn.Module) -> float:
     """Weight of a batch in the running statistics; the batch is counted where they are kept."""
     if not (bn.training and bn.track_running_stats):
         return 0.0
-    bn.num_batches_tracked.add_(1)
-    return 1 / float(bn.num_batches_tracked) if bn.momentum is None else bn.momentum
+    batches = bn._buffers['num_batches_tracked']
+    batches.add_(1)
+    return 1 / float(batches) if bn.momentum is None else bn.momentum

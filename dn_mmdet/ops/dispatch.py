@@ -12,10 +12,10 @@ from torch.autograd import forward_ad
 
 from .backends import KERNELS, cpp, triton_launch
 from .backends.kernels import DTYPES
-from .torch_versions import is_compiling
+from .torch_versions import is_compiling, is_compiling_to_run
 from .trust import is_trusted
 
-__all__ = ['PATHS', 'choose_path', 'eager_path', 'runs_eagerly', 'use_path']
+__all__ = ['PATHS', 'choose_path', 'compiles_to_cpp', 'eager_path', 'runs_eagerly', 'use_path']
 
 PATHS = ('auto', 'reference', *KERNELS)
 VARIABLE = 'DN_MMDET_OPS'
@@ -48,17 +48,24 @@ def choose_path(x: Tensor, shared: bool = False) -> str:
         RuntimeError: ``DN_MMDET_OPS`` names 'cpp' or 'triton', which cannot be used, or a kernel
             that was tried has broken the GPU's context.
     """
-    return eager_path(x, shared) if runs_eagerly(x) else 'reference'
+    if runs_eagerly(x):
+        return eager_path(x, shared)
+    return 'cpp' if not shared and compiles_to_cpp(x) else 'reference'
 
 
 def eager_path(x: Tensor, shared: bool = False) -> str:
     """:func:`choose_path` for an input of which :func:`runs_eagerly` is known."""
     if x.numel() == 0 and not shared:
         return 'reference'
-    requested = _forced or _check(os.environ.get(VARIABLE, 'auto'), VARIABLE)
+    requested = _forced or _named_outside()
     if requested == 'auto':
         return _best(x, shared)
     return requested if _supports(requested, x) else 'reference'
+
+
+def compiles_to_cpp(x: Tensor) -> bool:
+    """Whether a graph that torch.compile records gets the layer as one node, the C++ operator."""
+    return is_compiling_to_run() and _serves_graphs(_forced, x.device.type, x.dtype)
 
 
 @contextmanager
@@ -95,11 +102,34 @@ def runs_eagerly(x: Tensor) -> bool:
 
 _forced: str | None = None
 
+# The mapping under os.environ, of encoded names: a microsecond less where a name is not there.
+_environment = getattr(os.environ, '_data', os.environ)
+_encoded = os.environ.encodekey(VARIABLE) if hasattr(os.environ, '_data') else VARIABLE
+
+
+def _named_outside() -> str:
+    if _encoded not in _environment:
+        return 'auto'
+    return _check(os.environ[VARIABLE], VARIABLE)
+
+
+@torch.compiler.assume_constant_result
+def _serves_graphs(forced: str | None, device: str, dtype: torch.dtype) -> bool:
+    requested = forced or _named_outside()
+    if device != 'cpu' or dtype not in DTYPES or requested not in ('auto', 'cpp'):
+        return False
+    if requested == 'cpp':
+        return True
+    map_ = torch.empty(1, 2, 2, 2, dtype=dtype)
+    layouts = map_, map_.contiguous(memory_format=torch.channels_last)
+    return cpp.is_available() and all(is_trusted('cpp', each) for each in layouts)
+
 
 def _best(x: Tensor, shared: bool) -> str:
-    if x.device.type not in FASTEST or x.dtype not in DTYPES:
+    found = FASTEST.get(x.device.type)
+    if found is None or x.dtype not in DTYPES:
         return 'reference'
-    path, instead = FASTEST[x.device.type]
+    path, instead = found
     if not _is_available(path, x):
         return instead
     if x.numel() == 0 or is_trusted(path, x):

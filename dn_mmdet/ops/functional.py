@@ -12,7 +12,7 @@ from .arguments import check_arguments
 from .autograd import ClosedFormBatchNorm, Options
 from .backends import KERNELS, empty
 from .backends.kernels import Kernels
-from .dispatch import eager_path, runs_eagerly
+from .dispatch import choose_path
 from .precision import cast, compute_dtype, to_dense, without_autocast
 from .recompute import is_recomputing
 from .reference import reference_dynamic_batch_norm
@@ -103,7 +103,7 @@ def dynamic_batch_norm(
     form = SCForm(sc_input == 'normalized', fc1_scale, fc2_scale)
     return run_unchecked(
         x, running_mean, running_var, weights, training, momentum, eps, form, detach_gap,
-        activation, group, runs_eagerly(x),
+        activation, group, choose_path(x, group is not None),
     )  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def run_unchecked(
     detach_gap: bool,
     activation: str | None,
     group: ProcessGroup | None,
-    eager: bool,
+    path: str,
 ) -> Tensor:
     """:func:`dynamic_batch_norm` for arguments that are known to fit, as a layer's own do.
 
@@ -130,10 +130,9 @@ def run_unchecked(
         weights (SCWeights): The five of them.
         form (SCForm): How they enter.
         group (ProcessGroup, optional): It has several processes.
-        eager (bool): What :func:`.dispatch.runs_eagerly` says of ``x``.
+        path (str): What :func:`.dispatch.choose_path` says of ``x``.
     """
     bounds = bounds_of(activation)
-    path = eager_path(x, group is not None) if eager else 'reference'
     dtype = weights.alpha_offset.dtype
     if x.dtype != dtype or dtype != torch.float32:
         dtype = compute_dtype(torch.promote_types(x.dtype, dtype))
@@ -141,6 +140,11 @@ def run_unchecked(
         if weight.dtype != dtype:
             weights = SCWeights._make(cast(weight, dtype) for weight in weights)
             break
+    if path == 'cpp' and dtype == torch.float32 and group is None:
+        return KERNELS[path].layer(
+            x, running_mean, running_var, None, weights, training, momentum, eps, form, detach_gap,
+            bounds,
+        )  # fmt: skip
     with without_autocast(x):
         if path == 'reference' or (path != 'aten' and dtype != torch.float32):
             return _run_reference(

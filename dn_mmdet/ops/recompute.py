@@ -24,7 +24,7 @@ def recompute_outputs() -> Iterator[None]:
 
     The block must enclose the operations after the norm, not the backward.
     """
-    before = getattr(_local, 'offers', None)
+    before = _local.offers
     _local.offers = offers = {}
 
     def pack(tensor: Tensor) -> Tensor | _Offer:
@@ -40,7 +40,7 @@ def recompute_outputs() -> Iterator[None]:
 
 def is_recomputing() -> bool:
     """Whether this thread is inside :func:`recompute_outputs`."""
-    return getattr(_local, 'offers', None) is not None
+    return _local.offers is not None
 
 
 def offer_recomputation(y: Tensor, x: Tensor, make: Callable[[Tensor], Tensor]) -> None:
@@ -48,7 +48,11 @@ def offer_recomputation(y: Tensor, x: Tensor, make: Callable[[Tensor], Tensor]) 
     _local.offers[_storage_key(y)] = _Offer(y, x, make)
 
 
-_local = threading.local()
+class _Local(threading.local):
+    offers: dict[int, _Offer] | None = None
+
+
+_local = _Local()
 
 
 class _Offer:

@@ -182,11 +182,23 @@ def run_kernels(path: str, given: Inputs, case: Case, mode: str) -> dict[str, Te
         if mode == 'evaluation' and kernels.EVALUATES:
             y = kernels.evaluate(given.x, *given.running, given.weights, EPS, case.form, bounds)
             return {'output': y}
-        context, training = _Context(), mode == 'training'
+        training = mode == 'training'
+        statistics = (None, None) if training else given.running
+        if hasattr(kernels, 'layer_forward'):
+            y, mean, unbiased, kept = kernels.layer_forward(
+                given.x, *statistics, given.weights, EPS, case.form, bounds
+            )
+            if training:
+                given.running[0].lerp_(mean, MOMENTUM)
+                given.running[1].lerp_(unbiased, MOMENTUM)
+            gradients = kernels.layer_backward(
+                given.dy, given.x, kept, given.weights, training, case.form, case.detach_gap, bounds
+            )
+            return named(y, given.running, gradients)
+        context = _Context()
         options = Options(EPS, case.form, case.detach_gap, bounds, recompute=False)
-        frozen = (None, None) if training else given.running
         y, mean, var, *_ = ClosedFormBatchNorm.forward(
-            context, kernels, options, *frozen, given.x, *given.weights
+            context, kernels, options, *statistics, given.x, *given.weights
         )
         if mode == 'evaluation':
             return {'output': y}

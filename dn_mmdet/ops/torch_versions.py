@@ -6,12 +6,20 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ['all_gather_single', 'autocast_enabled', 'is_compiling']
+__all__ = ['all_gather_single', 'autocast_enabled', 'is_compiling', 'is_compiling_to_run']
 
 if hasattr(torch.compiler, 'is_compiling'):
     is_compiling = torch.compiler.is_compiling
 else:  # before 2.3
     from torch._dynamo.external_utils import is_compiling
+
+# Before 2.7 nobody tells what is exported from what is run here.
+_is_exporting = getattr(torch.compiler, 'is_exporting', lambda: True)
+
+
+def is_compiling_to_run() -> bool:
+    """Whether torch.compile records a graph, which runs in this process, and is not exported."""
+    return is_compiling() and not _is_exporting()
 
 
 def _autocast_enabled(device_type: str) -> bool:

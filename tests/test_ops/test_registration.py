@@ -26,6 +26,7 @@ def calls(dtype=torch.float32, layout=torch.contiguous_format):
     x, dy = (normal(N, C, H, W).to(dtype).contiguous(memory_format=layout) for _ in range(2))
     plane, other, channel = normal(N, C), normal(N, C), normal(C)
     var, hidden = channel.exp(), normal(N, UNITS).sigmoid()
+    kept = normal(N * (3 * C + UNITS) + 2 * C)
     fc1, bias, bounds = normal(UNITS, C), normal(UNITS), (0.0, 6.0)
     weights = [(fc1, bias, normal(2 * C, inputs), normal(C), normal(C)) for inputs in (2, UNITS)]
     found = [
@@ -46,6 +47,16 @@ def calls(dtype=torch.float32, layout=torch.contiguous_format):
                 ('evaluate', (x, channel, var, *each, 1e-5, *form)),
                 ('sc_backward', (plane, other, plane, channel, var, hidden, other, fc1, each[2],
                                  H * W, float(N * H * W), *form, False)),
+                ('layer_forward', (x, *each, None, None, 1e-5, *form, bounds)),
+                ('layer_forward', (x, *each, channel, var, 1e-5, *form)),
+                ('layer_backward', (dy, x, kept, fc1, each[2], True, *form, True, bounds, True)),
+                ('layer_backward', (dy, x, kept, fc1, each[2], False, *form, False, None, False)),
+                ('dynamic_batch_norm', (x, channel.clone(), var.clone(), torch.tensor(3), *each,
+                                        True, 0.1, 1e-5, *form, False, bounds)),
+                ('dynamic_batch_norm', (x, channel, var, None, *each, False, 0.1, 1e-5, *form,
+                                        False)),
+                ('recomputable_batch_norm', (x, channel.clone(), var.clone(), None, *each, True,
+                                             0.1, 1e-5, *form, False, bounds)),
             ]  # fmt: skip
     return found
 
@@ -71,13 +82,21 @@ def test_another_signature_is_another_interface():
         for name in sorted({name for name, _ in calls()})
     }
     weights = 'fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset'
-    assert (cpp.INTERFACE, signatures) == (2, {
+    assert (cpp.INTERFACE, signatures) == (3, {
+        'dynamic_batch_norm': f'x, running_mean, running_var, batches, {weights}, training, '
+                              'momentum, eps, normalized, fc1_scale, fc2_scale, detach_gap, bounds',
         'evaluate': f'x, mean, var, {weights}, eps, normalized, fc1_scale, fc2_scale, bounds',
+        'layer_backward': 'dy, x, kept, fc1_weight, fc2_weight, training, normalized, fc1_scale, '
+                          'fc2_scale, detach_gap, bounds, x_needs',
+        'layer_forward': f'x, {weights}, mean, var, eps, normalized, fc1_scale, fc2_scale, bounds',
         'plane_affine': 'x, scale, shift, bounds',
         'plane_gradient': 'dy, x, scale, slope, offset, shift, bounds',
         'plane_means': 'x',
         'plane_moments': 'x',
         'plane_products': 'dy, x, mean, scale, shift, bounds',
+        'recomputable_batch_norm':
+            f'x, running_mean, running_var, batches, {weights}, training, momentum, eps, '
+            'normalized, fc1_scale, fc2_scale, detach_gap, bounds',
         'sc_backward': 'sums, products, means, mean, rstd, hidden, scale, fc1_weight, fc2_weight, '
                        'places, count, normalized, fc1_scale, fc2_scale, detach_gap',
         'sc_forward': f'means, mean, var, {weights}, eps, normalized, fc1_scale, fc2_scale',
@@ -123,7 +142,14 @@ def test_what_is_passed_is_not_written_to_nor_returned():
         results = operator(name)(*arguments)
         results = [results] if isinstance(results, torch.Tensor) else results
         tensors = [given for given in arguments if isinstance(given, torch.Tensor)]
-        assert all(torch.equal(*pair) for pair in zip_strict(tensors, before))
+        written = [
+            argument.alias_info is not None
+            for given, argument in zip(arguments, operator(name)._schema.arguments)
+            if isinstance(given, torch.Tensor)
+        ]
+        for tensor, copy, is_written in zip_strict(tensors, before, written):
+            # In evaluation nothing is.
+            assert torch.equal(tensor, copy) != (is_written and True in arguments[9:10]), name
         places = {given.data_ptr() for given in tensors}
         assert not places & {result.data_ptr() for result in results}
 

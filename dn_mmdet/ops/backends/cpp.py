@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import logging
 import re
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..activation import Gate
+from ..precision import to_dense
+from ..recompute import is_recomputing, offer_recomputation
 from ..sc import SCForm, SCGradients, SCWeights
+from ..torch_versions import is_compiling
 from .kernels import DTYPES
 from .kernels import leave as widen
 
@@ -27,6 +30,9 @@ __all__ = [
     'GATES_FROM_OUTPUT',
     'evaluate',
     'is_available',
+    'layer',
+    'layer_backward',
+    'layer_forward',
     'plane_affine',
     'plane_gradient',
     'plane_means',
@@ -43,7 +49,7 @@ EVALUATES = True
 GATES_FROM_OUTPUT = False
 
 # Of the library's names and signatures; csrc/library.cpp has the same number.
-INTERFACE = 2
+INTERFACE = 3
 
 # One per torch, as setup.py names it: environments that share a source tree keep theirs.
 LIBRARY = Path(__file__).with_name(
@@ -102,6 +108,94 @@ def why_absent() -> str:
     if _interface() != INTERFACE:
         return f'{LIBRARY} was built from the sources of another version of dn_mmdet'
     return ''
+
+
+def layer(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    batches: Tensor | None,
+    weights: SCWeights,
+    training: bool,
+    momentum: float,
+    eps: float,
+    form: SCForm,
+    detach_gap: bool,
+    bounds: tuple[float, float] | None,
+) -> Tensor:
+    """The whole layer in one call, with its derivative and the running statistics.
+
+    Args:
+        x (Tensor): Shape (N, C, H, W), of ``DTYPES``.
+        running_mean (Tensor, optional): Shape (C,); updated in place in training.
+        running_var (Tensor, optional): Shape (C,); updated in place in training.
+        batches (Tensor, optional): Number of batches, shape (); counted in training, where there
+            are running statistics.
+        weights (SCWeights): Of float32.
+        training (bool): Take the statistics of the batch.
+        momentum (float): Weight of the batch in the running statistics.
+        eps (float): Added to the variance.
+        form (SCForm): How the weights enter.
+        detach_gap (bool): Whether no gradient passes the input of the SC-Module.
+        bounds (tuple[float, float], optional): Of the activation.
+
+    Returns:
+        Tensor: Like ``x``.
+
+    Raises:
+        TypeError: The operator does not take such numbers; nothing was written.
+        ValueError: Sizes do not go together; nothing was written.
+    """
+    if is_compiling() or not is_recomputing():
+        return _operators.dynamic_batch_norm(
+            x, running_mean, running_var, batches, *weights, training, momentum, eps, *form,
+            detach_gap, bounds,
+        )  # fmt: skip
+    y, scale, shift = _operators.recomputable_batch_norm(
+        x, running_mean, running_var, batches, *weights, training, momentum, eps, *form,
+        detach_gap, bounds,
+    )  # fmt: skip
+    if y.requires_grad:
+        offer_recomputation(y, x, partial(_map_again, scale, shift, bounds))
+    return y
+
+
+def layer_forward(
+    x: Tensor,
+    mean: Tensor | None,
+    var: Tensor | None,
+    weights: SCWeights,
+    eps: float,
+    form: SCForm,
+    bounds: tuple[float, float] | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The forward of :func:`layer`: output, statistics and what :func:`layer_backward` wants.
+
+    The statistics are those given or, of the batch, the mean and the unbiased variance.
+
+    Args:
+        x (Tensor): As there, and so are all that are not named here.
+        mean (Tensor, optional): Shape (C,); None for that of the batch.
+        var (Tensor, optional): Biased, shape (C,).
+    """
+    return _operators.layer_forward(x, *weights, mean, var, eps, *form, bounds)
+
+
+def layer_backward(
+    dy: Tensor,
+    x: Tensor,
+    kept: Tensor,
+    weights: SCWeights,
+    training: bool,
+    form: SCForm,
+    detach_gap: bool,
+    bounds: tuple[float, float] | None,
+) -> tuple[Tensor, ...]:
+    """Gradients of x and of the weights, in their order."""
+    return _operators.layer_backward(
+        dy, x, kept, weights.fc1_weight, weights.fc2_weight, training, *form, detach_gap, bounds,
+        True,
+    )  # fmt: skip
 
 
 def plane_means(x: Tensor) -> Tensor:
@@ -188,6 +282,13 @@ def evaluate(
 ) -> Tensor:
     """The layer with frozen statistics, sample by sample while it is in the cache."""
     return _operators.evaluate(x, mean, var, *weights, eps, *form, bounds)
+
+
+def _map_again(
+    scale: Tensor, shift: Tensor, bounds: tuple[float, float] | None, x: Tensor
+) -> Tensor:
+    with torch.no_grad():
+        return plane_affine(to_dense(x), scale, shift, bounds)
 
 
 def _interface() -> int:

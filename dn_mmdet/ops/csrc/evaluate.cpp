@@ -5,6 +5,7 @@
 
 #include "maps.h"
 #include "operators.h"
+#include "passes.h"
 #include "sc.h"
 
 namespace dn_mmdet {
@@ -57,16 +58,19 @@ Tensor evaluate(
     const Range& bounds) {
   const Layout layout(x);
   const int64_t c = layout.channels, size = c * layout.places;
-  if (!shares_by_sample(layout)) {
-    const auto [rstd, hidden, scale, shift] = sc_forward(
-        plane_means(x), mean, var, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset,
-        eps, normalized, fc1_scale, fc2_scale);
-    return plane_affine(x, scale, shift, bounds);
-  }
   const ScModule sc(
-      c, mean, var, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset, eps, normalized,
-      fc1_scale, fc2_scale);
+      c, mean, var, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset, eps,
+      {normalized, static_cast<float>(fc1_scale), static_cast<float>(fc2_scale)});
   Tensor y = at::empty_like(x);
+  if (!shares_by_sample(layout)) {
+    const int64_t planes = layout.planes();
+    std::vector<float> numbers(3 * planes);
+    float *means = numbers.data(), *scale = means + planes, *shift = scale + planes;
+    means_pass(x, means);
+    sc.run_all(means, layout.samples, nullptr, scale, shift);
+    affine_pass(x, scale, shift, bounds, y);
+    return y;
+  }
   for_dtype(x, [&](auto number) {
     using T = decltype(number);
     const T* from = x.const_data_ptr<T>();

@@ -14,7 +14,7 @@ std::string built_for() { return TORCH_VERSION; }
 
 // Of the names and signatures below; backends/cpp.py has the same number, and both grow when one
 // of these changes, so that a library of other sources is not called.
-int64_t interface() { return 2; }
+int64_t interface() { return 3; }
 
 // Sizes may be symbols.
 Tensor shape_per_plane(const Tensor& x) {
@@ -70,6 +70,25 @@ Tensor shape_of_evaluate(
   return at::empty_like(x);
 }
 
+std::tuple<Tensor, Tensor, Tensor, Tensor> shapes_of_layer_forward(
+    const Tensor& x, const Tensor&, const Tensor& fc1_bias, const Tensor&, const Tensor&,
+    const Tensor&, const Optional<Tensor>&, const Optional<Tensor>&, double, bool, double, double,
+    const Range&) {
+  const auto n = x.sym_size(0), c = x.sym_size(1), units = fc1_bias.sym_size(0);
+  return {
+      at::empty_like(x), shape_per_channel(x), shape_per_channel(x),
+      at::empty_symint({kept_size(n, c, units)}, x.options().dtype(at::kFloat))};
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> shapes_of_layer_backward(
+    const Tensor&, const Tensor& x, const Tensor& kept, const Tensor& fc1_weight,
+    const Tensor& fc2_weight, bool, bool, double, double, bool, const Range&, bool x_needs) {
+  return {
+      x_needs ? at::empty_like(x) : at::empty({0}, x.options()), at::empty_like(fc1_weight),
+      at::empty_symint({fc1_weight.sym_size(0)}, kept.options()), at::empty_like(fc2_weight),
+      shape_per_channel(x), shape_per_channel(x)};
+}
+
 }  // namespace
 
 TORCH_LIBRARY(dn_mmdet, m) {
@@ -100,6 +119,26 @@ TORCH_LIBRARY(dn_mmdet, m) {
       "evaluate(Tensor x, Tensor mean, Tensor var, Tensor fc1_weight, Tensor fc1_bias, "
       "Tensor fc2_weight, Tensor alpha_offset, Tensor lambda_offset, float eps, "
       "bool normalized, float fc1_scale, float fc2_scale, float[]? bounds=None) -> Tensor");
+  m.def(
+      "layer_forward(Tensor x, Tensor fc1_weight, Tensor fc1_bias, Tensor fc2_weight, "
+      "Tensor alpha_offset, Tensor lambda_offset, Tensor? mean, Tensor? var, float eps, "
+      "bool normalized, float fc1_scale, float fc2_scale, float[]? bounds=None) -> "
+      "(Tensor y, Tensor mean, Tensor var, Tensor kept)");
+  m.def(
+      "layer_backward(Tensor dy, Tensor x, Tensor kept, Tensor fc1_weight, Tensor fc2_weight, "
+      "bool training, bool normalized, float fc1_scale, float fc2_scale, bool detach_gap, "
+      "float[]? bounds, bool x_needs) -> (Tensor x, Tensor fc1_weight, Tensor fc1_bias, "
+      "Tensor fc2_weight, Tensor alpha_offset, Tensor lambda_offset)");
+  // These are what they are made of, to tracers too.
+  const std::string layer =
+      "(Tensor x, Tensor(a!)? running_mean, Tensor(b!)? running_var, Tensor(c!)? batches, "
+      "Tensor fc1_weight, Tensor fc1_bias, Tensor fc2_weight, Tensor alpha_offset, "
+      "Tensor lambda_offset, bool training, float momentum, float eps, bool normalized, "
+      "float fc1_scale, float fc2_scale, bool detach_gap, float[]? bounds=None) -> ";
+  m.def(("dynamic_batch_norm" + layer + "Tensor").c_str(), &dynamic_batch_norm);
+  m.def(
+      ("recomputable_batch_norm" + layer + "(Tensor y, Tensor scale, Tensor shift)").c_str(),
+      &recomputable_batch_norm);
 }
 
 TORCH_LIBRARY_IMPL(dn_mmdet, CPU, m) {
@@ -111,6 +150,8 @@ TORCH_LIBRARY_IMPL(dn_mmdet, CPU, m) {
   m.impl("sc_forward", &sc_forward);
   m.impl("sc_backward", &sc_backward);
   m.impl("evaluate", &evaluate);
+  m.impl("layer_forward", &layer_forward);
+  m.impl("layer_backward", &layer_backward);
 }
 
 TORCH_LIBRARY_IMPL(dn_mmdet, Meta, m) {
@@ -122,6 +163,8 @@ TORCH_LIBRARY_IMPL(dn_mmdet, Meta, m) {
   m.impl("sc_forward", &shapes_of_sc_forward);
   m.impl("sc_backward", &shapes_of_sc_backward);
   m.impl("evaluate", &shape_of_evaluate);
+  m.impl("layer_forward", &shapes_of_layer_forward);
+  m.impl("layer_backward", &shapes_of_layer_backward);
 }
 
 }  // namespace dn_mmdet

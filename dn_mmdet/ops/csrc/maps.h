@@ -16,7 +16,6 @@
 namespace dn_mmdet {
 namespace {
 
-
 // Numbers worth a thread, and those of a block of rows.
 constexpr int64_t kGrain = 32768;
 constexpr int64_t kMaxRows = 256;
@@ -131,10 +130,14 @@ inline Tensor per_channel(const Tensor& x) {
 }
 
 // Where the blocks of a sample write what is merged into `result` afterwards.
-inline Tensor per_block(const Layout& layout, const Tensor& result) {
-  if (layout.blocks == 1) return result;
-  return at::empty({layout.samples * layout.blocks, layout.channels}, result.options());
-}
+struct PerBlock {
+  std::vector<float> own;
+  float* numbers;
+
+  PerBlock(const Layout& layout, float* result)
+      : own(layout.blocks == 1 ? 0 : layout.samples * layout.blocks * layout.channels),
+        numbers(own.empty() ? result : own.data()) {}
+};
 
 inline Tensor numbers(const Tensor& given, const Tensor& like, bool per_sample, const char* name) {
   TORCH_CHECK(

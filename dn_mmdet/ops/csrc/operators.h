@@ -57,4 +57,36 @@ Tensor evaluate(
     const Tensor& lambda_offset, double eps, bool normalized, double fc1_scale, double fc2_scale,
     const Range& bounds);
 
+// The whole layer. What the backward keeps beside the map has this size.
+template <class Int>
+Int kept_size(const Int& samples, const Int& channels, const Int& units) {
+  return samples * (channels * 3 + units) + channels * 2;
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> layer_forward(
+    const Tensor& x, const Tensor& fc1_weight, const Tensor& fc1_bias, const Tensor& fc2_weight,
+    const Tensor& alpha_offset, const Tensor& lambda_offset, const Optional<Tensor>& mean,
+    const Optional<Tensor>& var, double eps, bool normalized, double fc1_scale, double fc2_scale,
+    const Range& bounds);
+
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> layer_backward(
+    const Tensor& dy, const Tensor& x, const Tensor& kept, const Tensor& fc1_weight,
+    const Tensor& fc2_weight, bool training, bool normalized, double fc1_scale, double fc2_scale,
+    bool detach_gap, const Range& bounds, bool x_needs);
+
+Tensor dynamic_batch_norm(
+    const Tensor& x, const Optional<Tensor>& running_mean, const Optional<Tensor>& running_var,
+    const Optional<Tensor>& batches, const Tensor& fc1_weight, const Tensor& fc1_bias,
+    const Tensor& fc2_weight, const Tensor& alpha_offset, const Tensor& lambda_offset,
+    bool training, double momentum, double eps, bool normalized, double fc1_scale, double fc2_scale, bool detach_gap,
+    const Range& bounds);
+
+// The same, and the scale and shift of the map.
+std::tuple<Tensor, Tensor, Tensor> recomputable_batch_norm(
+    const Tensor& x, const Optional<Tensor>& running_mean, const Optional<Tensor>& running_var,
+    const Optional<Tensor>& batches, const Tensor& fc1_weight, const Tensor& fc1_bias,
+    const Tensor& fc2_weight, const Tensor& alpha_offset, const Tensor& lambda_offset,
+    bool training, double momentum, double eps, bool normalized, double fc1_scale, double fc2_scale, bool detach_gap,
+    const Range& bounds);
+
 }  // namespace dn_mmdet

@@ -5,38 +5,31 @@
 
 #include "maps.h"
 #include "operators.h"
+#include "passes.h"
 
 namespace dn_mmdet {
 namespace {
 
-// Where the activation lets the gradient pass.
-class Gates {
- public:
-  Gates(
-      const Tensor& x, const Optional<Tensor>& scale, const Optional<Tensor>& shift,
-      const Range& bounds)
-      : bounds_(bounds) {
-    if (!bounds) return;
-    TORCH_CHECK(scale && shift, "expected scale and shift beside the bounds");
-    scale_ = numbers(*scale, x, true, "scale");
-    shift_ = numbers(*shift, x, true, "shift");
-  }
+// Calls f(Open{}) or f(Gate): where the activation lets the gradient pass.
+template <class F>
+void for_gate(const float* scale, const float* shift, const Range& bounds, const F& f) {
+  if (!bounds) return f(Open{});
+  for_bounds(bounds, [&](auto given) {
+    if constexpr (std::is_same_v<decltype(given), Bounds>) f(Gate{scale, shift, given});
+  });
+}
 
-  // Calls f(Open{}) or f(Gate).
-  template <class F>
-  void call(const F& f) const {
-    if (!bounds_) return f(Open{});
-    for_bounds(bounds_, [&](auto bounds) {
-      if constexpr (std::is_same_v<decltype(bounds), Bounds>) {
-        f(Gate{scale_.const_data_ptr<float>(), shift_.const_data_ptr<float>(), bounds});
-      }
-    });
-  }
+// Scale or shift of the activation's input, which there must be where there are bounds.
+Tensor of_gate(
+    const Optional<Tensor>& given, const Tensor& x, const Range& bounds, const char* name) {
+  if (!bounds) return {};
+  TORCH_CHECK(given, "expected scale and shift beside the bounds");
+  return numbers(*given, x, true, name);
+}
 
- private:
-  Range bounds_;
-  Tensor scale_, shift_;
-};
+const float* data_of(const Tensor& numbers) {
+  return numbers.defined() ? numbers.const_data_ptr<float>() : nullptr;
+}
 
 // Calls f(sample) in parallel where a sample has blocks to be merged.
 template <class F>
@@ -83,30 +76,27 @@ void merge_moments(
 
 }  // namespace
 
-Tensor plane_means(const Tensor& x) {
+void means_pass(const Tensor& x, float* means) {
   const Layout layout(x);
-  Tensor means = per_plane(x);
-  float* out = means.mutable_data_ptr<float>();
   for_dtype(x, [&](auto number) {
     using T = decltype(number);
     const T* data = x.const_data_ptr<T>();
     if (layout.planar) {
       for_planes(layout, [&](int64_t plane, int64_t planes) {
-        means_of_planes(data + plane * layout.places, layout.places, planes, out + plane);
+        means_of_planes(data + plane * layout.places, layout.places, planes, means + plane);
       });
       return;
     }
-    Tensor parts = per_block(layout, means);
-    float* part = parts.mutable_data_ptr<float>();
+    const PerBlock parts(layout, means);
+    float* part = parts.numbers;
     const int64_t c = layout.channels;
     for_blocks(layout, [&](int64_t block, int64_t, int64_t row, int64_t rows) {
       means_of_rows(data + row * c, rows, c, part + block * c);
     });
     for_merges(layout, [&](int64_t sample) {
-      merge_means(layout, part + sample * layout.blocks * c, out + sample * c);
+      merge_means(layout, part + sample * layout.blocks * c, means + sample * c);
     });
   });
-  return means;
 }
 
 namespace {
@@ -133,10 +123,9 @@ void merge_samples(
 }
 
 // Means and centred sums of squares of the planes of a map whose rows are channels.
-void moments_by_rows(const Tensor& x, const Layout& layout, Tensor& means, Tensor& squares) {
-  Tensor mean_parts = per_block(layout, means), square_parts = per_block(layout, squares);
-  float* mean_part = mean_parts.mutable_data_ptr<float>();
-  float* square_part = square_parts.mutable_data_ptr<float>();
+void moments_by_rows(const Tensor& x, const Layout& layout, float* means, float* squares) {
+  const PerBlock mean_parts(layout, means), square_parts(layout, squares);
+  float *mean_part = mean_parts.numbers, *square_part = square_parts.numbers;
   const int64_t c = layout.channels;
   for_dtype(x, [&](auto number) {
     using T = decltype(number);
@@ -148,44 +137,33 @@ void moments_by_rows(const Tensor& x, const Layout& layout, Tensor& means, Tenso
           scratch.data());
     });
   });
-  merge_moments(
-      layout, mean_part, square_part, means.mutable_data_ptr<float>(),
-      squares.mutable_data_ptr<float>());
+  merge_moments(layout, mean_part, square_part, means, squares);
 }
 
 }  // namespace
 
-std::tuple<Tensor, Tensor, Tensor> plane_moments(const Tensor& x) {
+void moments_pass(const Tensor& x, float* means, float* mean, float* var) {
   const Layout layout(x);
-  Tensor means = per_plane(x), squares = per_plane(x);
-  Tensor mean = per_channel(x), var = per_channel(x);
-  float* mean_out = means.mutable_data_ptr<float>();
-  float* square_out = squares.mutable_data_ptr<float>();
+  std::vector<float> squares(layout.planes());
   if (layout.planar) {
     for_dtype(x, [&](auto number) {
       using T = decltype(number);
       const T* data = x.const_data_ptr<T>();
       for_planes(layout, [&](int64_t plane, int64_t planes) {
         moments_of_planes(
-            data + plane * layout.places, layout.places, planes, mean_out + plane,
-            square_out + plane);
+            data + plane * layout.places, layout.places, planes, means + plane,
+            squares.data() + plane);
       });
     });
   } else {
-    moments_by_rows(x, layout, means, squares);
+    moments_by_rows(x, layout, means, squares.data());
   }
-  merge_samples(
-      layout, mean_out, square_out, mean.mutable_data_ptr<float>(), var.mutable_data_ptr<float>());
-  return {means, mean, var};
+  merge_samples(layout, means, squares.data(), mean, var);
 }
 
-Tensor plane_affine(
-    const Tensor& x, const Tensor& scale, const Tensor& shift, const Range& bounds) {
+void affine_pass(
+    const Tensor& x, const float* scale, const float* shift, const Range& bounds, Tensor& y) {
   const Layout layout(x);
-  const Tensor scales = numbers(scale, x, true, "scale"), shifts = numbers(shift, x, true, "shift");
-  const float* a = scales.const_data_ptr<float>();
-  const float* b = shifts.const_data_ptr<float>();
-  Tensor y = at::empty_like(x);
   for_dtype(x, [&](auto number) {
     using T = decltype(number);
     const T* from = x.const_data_ptr<T>();
@@ -195,71 +173,52 @@ Tensor plane_affine(
       if (layout.planar) {
         for_planes_backwards(layout, [&](int64_t plane, int64_t planes) {
           affine_of_planes(
-              from + plane * s, s, planes, a + plane, b + plane, clamp, to + plane * s);
+              from + plane * s, s, planes, scale + plane, shift + plane, clamp, to + plane * s);
         });
         return;
       }
       for_blocks_backwards(layout, [&](int64_t, int64_t sample, int64_t row, int64_t rows) {
         affine_of_rows(
-            from + row * c, rows, c, a + sample * c, b + sample * c, clamp, to + row * c);
+            from + row * c, rows, c, scale + sample * c, shift + sample * c, clamp, to + row * c);
       });
     });
   });
-  return y;
 }
 
-std::tuple<Tensor, Tensor> plane_products(
-    const Tensor& dy, const Tensor& x, const Tensor& mean, const Optional<Tensor>& scale,
-    const Optional<Tensor>& shift, const Range& bounds) {
+void products_pass(
+    const Tensor& dy, const Tensor& x, const float* mean, const float* scale, const float* shift,
+    const Range& bounds, float* sums, float* products) {
   const Layout layout(x);
-  check_alike(dy, x);
-  const Tensor centers = numbers(mean, x, false, "mean");
-  const float* center = centers.const_data_ptr<float>();
-  Tensor sums = per_plane(x), products = per_plane(x);
-  const Gates gates(x, scale, shift, bounds);
-  gates.call([&](auto gate) { for_dtype(x, [&](auto number) {
+  for_gate(scale, shift, bounds, [&](auto gate) { for_dtype(x, [&](auto number) {
     using T = decltype(number);
     const T* gradient = dy.const_data_ptr<T>();
     const T* data = x.const_data_ptr<T>();
     const int64_t c = layout.channels, s = layout.places;
     if (layout.planar) {
-      float* sum = sums.mutable_data_ptr<float>();
-      float* product = products.mutable_data_ptr<float>();
       for_planes(layout, [&](int64_t plane, int64_t planes) {
         products_of_planes(
-            gradient + plane * s, data + plane * s, s, planes, center, plane % c, c,
-            gate.from(plane), sum + plane, product + plane);
+            gradient + plane * s, data + plane * s, s, planes, mean, plane % c, c,
+            gate.from(plane), sums + plane, products + plane);
       });
       return;
     }
-    Tensor sum_parts = per_block(layout, sums), product_parts = per_block(layout, products);
-    float* sum = sum_parts.mutable_data_ptr<float>();
-    float* product = product_parts.mutable_data_ptr<float>();
+    const PerBlock sum_parts(layout, sums), product_parts(layout, products);
+    float *sum = sum_parts.numbers, *product = product_parts.numbers;
     for_blocks(layout, [&](int64_t block, int64_t sample, int64_t row, int64_t rows) {
       products_of_rows(
-          gradient + row * c, data + row * c, rows, c, center, gate.from(sample * c),
+          gradient + row * c, data + row * c, rows, c, mean, gate.from(sample * c),
           sum + block * c, product + block * c);
     });
-    merge_sums(layout, sum, sums.mutable_data_ptr<float>());
-    merge_sums(layout, product, products.mutable_data_ptr<float>());
+    merge_sums(layout, sum, sums);
+    merge_sums(layout, product, products);
   }); });
-  return {sums, products};
 }
 
-Tensor plane_gradient(
-    const Tensor& dy, const Tensor& x, const Tensor& scale, const Tensor& slope,
-    const Tensor& offset, const Optional<Tensor>& shift, const Range& bounds) {
+void gradient_pass(
+    const Tensor& dy, const Tensor& x, const float* scale, const float* slope,
+    const float* offset, const float* shift, const Range& bounds, Tensor& dx) {
   const Layout layout(x);
-  check_alike(dy, x);
-  const Tensor scales = numbers(scale, x, true, "scale");
-  const Tensor offsets = numbers(offset, x, true, "offset");
-  const Tensor slopes = numbers(slope, x, false, "slope");
-  const float* p = scales.const_data_ptr<float>();
-  const float* q = slopes.const_data_ptr<float>();
-  const float* r = offsets.const_data_ptr<float>();
-  Tensor dx = at::empty_like(x);
-  const Gates gates(x, scales, shift, bounds);
-  gates.call([&](auto gate) { for_dtype(x, [&](auto number) {
+  for_gate(scale, shift, bounds, [&](auto gate) { for_dtype(x, [&](auto number) {
     using T = decltype(number);
     const T* gradient = dy.const_data_ptr<T>();
     const T* data = x.const_data_ptr<T>();
@@ -268,17 +227,67 @@ Tensor plane_gradient(
     if (layout.planar) {
       for_planes_backwards(layout, [&](int64_t plane, int64_t planes) {
         gradient_of_planes(
-            gradient + plane * s, data + plane * s, s, planes, p + plane, q, r + plane, plane % c,
-            c, gate.from(plane), to + plane * s);
+            gradient + plane * s, data + plane * s, s, planes, scale + plane, slope,
+            offset + plane, plane % c, c, gate.from(plane), to + plane * s);
       });
       return;
     }
     for_blocks_backwards(layout, [&](int64_t, int64_t sample, int64_t row, int64_t rows) {
       gradient_of_rows(
-          gradient + row * c, data + row * c, rows, c, p + sample * c, q, r + sample * c,
-          gate.from(sample * c), to + row * c);
+          gradient + row * c, data + row * c, rows, c, scale + sample * c, slope,
+          offset + sample * c, gate.from(sample * c), to + row * c);
     });
   }); });
+}
+
+Tensor plane_means(const Tensor& x) {
+  Tensor means = per_plane(x);
+  means_pass(x, means.mutable_data_ptr<float>());
+  return means;
+}
+
+std::tuple<Tensor, Tensor, Tensor> plane_moments(const Tensor& x) {
+  Tensor means = per_plane(x), mean = per_channel(x), var = per_channel(x);
+  moments_pass(
+      x, means.mutable_data_ptr<float>(), mean.mutable_data_ptr<float>(),
+      var.mutable_data_ptr<float>());
+  return {means, mean, var};
+}
+
+Tensor plane_affine(
+    const Tensor& x, const Tensor& scale, const Tensor& shift, const Range& bounds) {
+  const Tensor scales = numbers(scale, x, true, "scale"), shifts = numbers(shift, x, true, "shift");
+  Tensor y = at::empty_like(x);
+  affine_pass(x, scales.const_data_ptr<float>(), shifts.const_data_ptr<float>(), bounds, y);
+  return y;
+}
+
+std::tuple<Tensor, Tensor> plane_products(
+    const Tensor& dy, const Tensor& x, const Tensor& mean, const Optional<Tensor>& scale,
+    const Optional<Tensor>& shift, const Range& bounds) {
+  check_alike(dy, x);
+  const Tensor centers = numbers(mean, x, false, "mean");
+  const Tensor scales = of_gate(scale, x, bounds, "scale");
+  const Tensor shifts = of_gate(shift, x, bounds, "shift");
+  Tensor sums = per_plane(x), products = per_plane(x);
+  products_pass(
+      dy, x, centers.const_data_ptr<float>(), data_of(scales), data_of(shifts), bounds,
+      sums.mutable_data_ptr<float>(), products.mutable_data_ptr<float>());
+  return {sums, products};
+}
+
+Tensor plane_gradient(
+    const Tensor& dy, const Tensor& x, const Tensor& scale, const Tensor& slope,
+    const Tensor& offset, const Optional<Tensor>& shift, const Range& bounds) {
+  check_alike(dy, x);
+  const Tensor scales = numbers(scale, x, true, "scale");
+  const Tensor offsets = numbers(offset, x, true, "offset");
+  const Tensor slopes = numbers(slope, x, false, "slope");
+  const Tensor shifts = of_gate(shift, x, bounds, "shift");
+  Tensor dx = at::empty_like(x);
+  gradient_pass(
+      dy, x, scales.const_data_ptr<float>(), slopes.const_data_ptr<float>(),
+      offsets.const_data_ptr<float>(), data_of(shifts), bounds, dx);
   return dx;
 }
 

@@ -9,19 +9,24 @@
 #include <ATen/core/Tensor.h>
 
 #include "kernels.h"
+#include "passes.h"
 
 namespace dn_mmdet {
 namespace {
 
 DN_INLINE float sigmoid(float x) { return 1 / (1 + std::exp(-x)); }
 
-// Samples that one vector holds.
+// Numbers of a vector: those of so many samples, or of a row.
 constexpr int64_t kSamples = 8;
 // Products worth a thread.
 constexpr int64_t kProducts = 1 << 18;
 
 // Templates of the library forget a larger alignment.
 typedef float Vector __attribute__((vector_size(4 * kSamples), aligned(4)));
+
+DN_INLINE Vector vector_at(const float* numbers) {
+  return *reinterpret_cast<const Vector*>(numbers);
+}
 
 inline int64_t rows_worth_a_thread(int64_t products_of_a_row) {
   return std::max<int64_t>(kProducts / std::max<int64_t>(products_of_a_row, 1), 1);
@@ -50,6 +55,43 @@ DN_KERNEL void weigh(
   }
 }
 
+DN_INLINE float sum_of(const Vector& v) {
+  return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
+}
+
+// The same for a single sample, whose inputs are the vectors.
+DN_KERNEL void weigh_one(
+    const float* weight, int64_t rows, int64_t inputs, const float* x, float* y) {
+  const int64_t whole = inputs - inputs % kSamples;
+  int64_t row = 0;
+  for (; row + 4 <= rows; row += 4, weight += 4 * inputs) {
+    const float *w1 = weight + inputs, *w2 = w1 + inputs, *w3 = w2 + inputs;
+    Vector s0 = {}, s1 = {}, s2 = {}, s3 = {};
+    for (int64_t i = 0; i < whole; i += kSamples) {
+      const Vector v = vector_at(x + i);
+      s0 += vector_at(weight + i) * v;
+      s1 += vector_at(w1 + i) * v;
+      s2 += vector_at(w2 + i) * v;
+      s3 += vector_at(w3 + i) * v;
+    }
+    float r0 = sum_of(s0), r1 = sum_of(s1), r2 = sum_of(s2), r3 = sum_of(s3);
+    for (int64_t i = whole; i < inputs; ++i) {
+      r0 += weight[i] * x[i];
+      r1 += w1[i] * x[i];
+      r2 += w2[i] * x[i];
+      r3 += w3[i] * x[i];
+    }
+    y[row] = r0, y[row + 1] = r1, y[row + 2] = r2, y[row + 3] = r3;
+  }
+  for (; row < rows; ++row, weight += inputs) {
+    Vector sum = {};
+    for (int64_t i = 0; i < whole; i += kSamples) sum += vector_at(weight + i) * vector_at(x + i);
+    float rest = sum_of(sum);
+    for (int64_t i = whole; i < inputs; ++i) rest += weight[i] * x[i];
+    y[row] = rest;
+  }
+}
+
 inline bool fits(
     int64_t channels, int64_t units, const at::Tensor& fc1_weight, const at::Tensor& fc2_weight) {
   if (fc1_weight.dim() != 2 || fc2_weight.dim() != 2) return false;
@@ -63,14 +105,13 @@ struct ScModule {
   at::Tensor mean, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset;
   std::vector<float> rstd;
   int64_t channels, units, inputs, groups;
-  bool normalized;
-  float fc1_scale, fc2_scale;
+  ScForm form;
 
   ScModule(
       int64_t channels, const at::Tensor& mean, const at::Tensor& var,
       const at::Tensor& fc1_weight, const at::Tensor& fc1_bias, const at::Tensor& fc2_weight,
       const at::Tensor& alpha_offset, const at::Tensor& lambda_offset, double eps,
-      bool normalized, double fc1_scale, double fc2_scale)
+      const ScForm& form)
       : mean(mean.contiguous()),
         fc1_weight(fc1_weight.contiguous()),
         fc1_bias(fc1_bias.contiguous()),
@@ -79,9 +120,7 @@ struct ScModule {
         lambda_offset(lambda_offset.contiguous()),
         rstd(channels),
         channels(channels),
-        normalized(normalized),
-        fc1_scale(static_cast<float>(fc1_scale)),
-        fc2_scale(static_cast<float>(fc2_scale)) {
+        form(form) {
     units = fc1_bias.numel();
     TORCH_CHECK(
         fits(channels, units, fc1_weight, fc2_weight), "expected weights of an SC-Module of ",
@@ -89,16 +128,17 @@ struct ScModule {
         fc2_weight.sizes());
     inputs = fc2_weight.size(1);
     groups = units / inputs;
-    for (const at::Tensor& each : {mean, var, alpha_offset, lambda_offset}) {
+    for (const at::Tensor* each : {&mean, &var, &alpha_offset, &lambda_offset}) {
       TORCH_CHECK(
-          each.numel() == channels, "expected ", channels, " numbers, one per channel, got ",
-          each.numel());
+          each->numel() == channels, "expected ", channels, " numbers, one per channel, got ",
+          each->numel());
     }
-    for (const at::Tensor& each :
-         {mean, var, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset}) {
+    for (const at::Tensor* each :
+         {&mean, &var, &fc1_weight, &fc1_bias, &fc2_weight, &alpha_offset, &lambda_offset}) {
       TORCH_CHECK_TYPE(
-          each.scalar_type() == at::kFloat && each.device().is_cpu(),
-          "expected float32 numbers on the CPU, got ", each.scalar_type(), " on ", each.device());
+          each->scalar_type() == at::kFloat && each->device().is_cpu(),
+          "expected float32 numbers on the CPU, got ", each->scalar_type(), " on ",
+          each->device());
     }
     const at::Tensor dense = var.contiguous();
     const float* variance = dense.const_data_ptr<float>();
@@ -107,44 +147,76 @@ struct ScModule {
     }
   }
 
-  // From the means of `samples` samples, at most eight, to their hidden units, scale and shift;
-  // `hidden` may be null. Rows of weights are shared among threads where they are many.
+  // From the means of samples to their hidden units, which may be null, scale and shift.
+  void run_all(
+      const float* means, int64_t samples, float* hidden, float* scale, float* shift) const {
+    for (int64_t n = 0; n < samples; n += kSamples) {
+      run(means + n * channels, std::min(kSamples, samples - n),
+          hidden ? hidden + n * units : nullptr, scale + n * channels, shift + n * channels);
+    }
+  }
+
+  // The same for eight samples at most. Rows of weights are shared among threads where they are
+  // many.
   void run(
       const float* means, int64_t samples, float* hidden, float* scale, float* shift) const {
+    if (samples == 1) return run_one(means, hidden, scale, shift);
     std::vector<Vector> seen(channels), unit(units), delta(2 * channels);
     const float *m = mean.const_data_ptr<float>(), *b = fc1_bias.const_data_ptr<float>();
     for (int64_t n = 0; n < samples; ++n) {
       const float* of_sample = means + n * channels;
       for (int64_t c = 0; c < channels; ++c) {
-        seen[c][n] = normalized ? (of_sample[c] - m[c]) * rstd[c] : of_sample[c];
+        seen[c][n] = form.normalized ? (of_sample[c] - m[c]) * rstd[c] : of_sample[c];
       }
     }
-    layer(fc1_weight, units, channels, seen.data(), unit.data());
+    layer(weigh, fc1_weight, units, channels, seen.data(), unit.data());
     for (int64_t i = 0; i < units; ++i) {
       for (int64_t n = 0; n < samples; ++n) {
-        unit[i][n] = sigmoid(fc1_scale * unit[i][n] + b[i]);
+        unit[i][n] = sigmoid(form.fc1_scale * unit[i][n] + b[i]);
         if (hidden) hidden[n * units + i] = unit[i][n];
       }
     }
-    layer(fc2_weight, 2 * channels / groups, inputs, unit.data(), delta.data());
-    const float *a = alpha_offset.const_data_ptr<float>(),
-                *l = lambda_offset.const_data_ptr<float>();
+    layer(weigh, fc2_weight, 2 * channels / groups, inputs, unit.data(), delta.data());
     for (int64_t n = 0; n < samples; ++n) {
-      for (int64_t c = 0; c < channels; ++c) {
-        const float factor = (fc2_scale * delta[c][n] + a[c]) * rstd[c];
-        scale[n * channels + c] = factor;
-        shift[n * channels + c] = fc2_scale * delta[channels + c][n] + l[c] - factor * m[c];
-      }
+      finish(
+          [&](int64_t i) { return delta[i][n]; }, scale + n * channels, shift + n * channels);
     }
   }
 
  private:
+  void run_one(const float* means, float* hidden, float* scale, float* shift) const {
+    std::vector<float> seen(form.normalized ? channels : 0), unit(units), delta(2 * channels);
+    const float *m = mean.const_data_ptr<float>(), *b = fc1_bias.const_data_ptr<float>();
+    if (form.normalized) {
+      for (int64_t c = 0; c < channels; ++c) seen[c] = (means[c] - m[c]) * rstd[c];
+      means = seen.data();
+    }
+    layer(weigh_one, fc1_weight, units, channels, means, unit.data());
+    for (int64_t i = 0; i < units; ++i) unit[i] = sigmoid(form.fc1_scale * unit[i] + b[i]);
+    if (hidden) std::copy(unit.begin(), unit.end(), hidden);
+    layer(weigh_one, fc2_weight, 2 * channels / groups, inputs, unit.data(), delta.data());
+    finish([&](int64_t i) { return delta[i]; }, scale, shift);
+  }
+
+  template <class Delta>
+  void finish(const Delta& delta, float* scale, float* shift) const {
+    const float *m = mean.const_data_ptr<float>(), *a = alpha_offset.const_data_ptr<float>(),
+                *l = lambda_offset.const_data_ptr<float>();
+    for (int64_t c = 0; c < channels; ++c) {
+      const float factor = (form.fc2_scale * delta(c) + a[c]) * rstd[c];
+      scale[c] = factor;
+      shift[c] = form.fc2_scale * delta(channels + c) + l[c] - factor * m[c];
+    }
+  }
+
   // Groups of `rows` rows, each of which sees `columns` inputs of its own.
+  template <class Number>
   static void layer(
-      const at::Tensor& weight, int64_t rows, int64_t columns, const Vector* x, Vector* y) {
+      void (*weigh)(const float*, int64_t, int64_t, const Number*, Number*),
+      const at::Tensor& weight, int64_t rows, int64_t columns, const Number* x, Number* y) {
     const float* w = weight.const_data_ptr<float>();
     at::parallel_for(
-        0, weight.size(0), rows_worth_a_thread(columns * kSamples),
+        0, weight.size(0), rows_worth_a_thread(columns * sizeof(Number) / sizeof(float)),
         [&](int64_t begin, int64_t end) {
           while (begin < end) {
             const int64_t group = begin / rows;
