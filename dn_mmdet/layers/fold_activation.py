@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -85,13 +86,21 @@ class _Calls:
             for module in model.modules()
             if module not in norms and not norms.isdisjoint(module.modules())
         ]
-        for module in filter(_is_conv_module, holders):
-            self._ask(module)
+        others = []
+        for module in holders:
+            definer = forward_definer(module)
+            if _is_conv_module(module):
+                self._ask(module)
+            elif definer is nn.Sequential:
+                self._add(module, _chain(module))
+            elif definer is None:  # The tracer would take the forward of the class.
+                self.unseen.update(_children(module))
+            elif definer is not nn.Module:
+                others.append(module)
         for training in (True, False):
             with in_mode(model, training):
-                for module in holders:
-                    if not _is_conv_module(module) and _has_forward(module):
-                        self._trace(module)
+                for module in others:
+                    self._trace(module)
 
     def activations(self) -> dict[DNB, set[_Act]]:
         """Norms whose output goes into activations of one kind alone."""
@@ -112,22 +121,23 @@ class _Calls:
             self.unseen.add(module.norm)
 
     def _trace(self, module: nn.Module) -> None:
-        if 'forward' in vars(module):  # The tracer would take that of the class.
-            self.unseen.update(_children(module))
-            return
         for arguments in _defaults(module):
             tracer, before = _Tracer(), dict(vars(module))
             try:
-                tracer.trace(module, concrete_args=arguments)
+                graph = tracer.trace(module, concrete_args=arguments)
+                tracer.check_nothing_is_kept()
+                self._add(module, graph)
             except Exception:  # Whatever the code of others raises that meets no numbers.
                 self.unseen.update(_children(module))
-                self.unseen.update(called for called, _ in _calls_in(module, tracer))
-            else:
-                for called, node in _calls_in(module, tracer):
-                    self.nodes[called].append((module, node))
+                if hasattr(tracer, 'graph'):  # As far as it got.
+                    self.unseen.update(called for called, _ in _calls_in(module, tracer.graph))
             finally:
                 vars(module).clear()
                 vars(module).update(before)
+
+    def _add(self, module: nn.Module, graph: fx.Graph) -> None:
+        for called, node in _calls_in(module, graph):
+            self.nodes[called].append((module, node))
 
     def _behind(self, module: nn.Module) -> set[_Act]:
         """The activations behind all calls of a module; none if there may be anything else."""
@@ -158,6 +168,20 @@ class _Tracer(fx.Tracer):
 
     proxy_buffer_attributes = True  # Else what is done to a buffer is done in earnest.
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.made = []
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        made = super().proxy(node)
+        self.made.append(weakref.ref(made))
+        return made
+
+    def check_nothing_is_kept(self) -> None:
+        """Maps that outlive the call, on the module or in a list, may be used by anybody."""
+        if any(ref() is not None for ref in self.made):
+            raise RuntimeError('a map is kept')
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return True
 
@@ -168,9 +192,18 @@ class _Tracer(fx.Tracer):
         return super().to_bool(obj)
 
 
-def _calls_in(module: nn.Module, tracer: fx.Tracer) -> list[tuple[nn.Module, fx.Node]]:
-    nodes = tracer.graph.nodes if hasattr(tracer, 'graph') else ()
-    return [(module.get_submodule(n.target), n) for n in nodes if n.op == 'call_module']
+def _chain(module: nn.Sequential) -> fx.Graph:
+    """What the tracer would find, at once."""
+    graph = fx.Graph()
+    node = graph.placeholder('input')
+    for name in module._modules:  # One that is there twice is called twice.
+        node = graph.create_node('call_module', name, (node,))
+    graph.output(node)
+    return graph
+
+
+def _calls_in(module: nn.Module, graph: fx.Graph) -> list[tuple[nn.Module, fx.Node]]:
+    return [(module.get_submodule(n.target), n) for n in graph.nodes if n.op == 'call_module']
 
 
 def _defaults(module: nn.Module) -> Iterator[dict[str, Any] | None]:
@@ -186,12 +219,8 @@ def _children(module: nn.Module) -> Iterator[nn.Module]:
     """What its ``forward`` may call: lists of modules have none of their own."""
     for child in module.children():
         yield child
-        if not _has_forward(child):
+        if forward_definer(child) is nn.Module:
             yield from _children(child)
-
-
-def _has_forward(module: nn.Module) -> bool:
-    return type(module).forward is not nn.Module.forward
 
 
 def _has_hooks(module: nn.Module) -> bool:
