@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pickle import UnpicklingError
+from traceback import walk_tb
 
 from mmengine.config import Config
 from mmengine.dist import get_world_size, is_main_process
@@ -20,6 +21,11 @@ __all__ = ['as_user_errors']
 
 FEWER = 'set a smaller num_workers in the data loaders of the configuration'
 
+KILLED = (
+    f'a data loader process was killed, which happens where memory runs out: {FEWER}, or a '
+    'smaller batch_size'
+)
+
 # What torch says of worker processes, and what it means.
 WORKERS = {
     r'signal: Bus error|shared memory|</torch_': (
@@ -29,10 +35,7 @@ WORKERS = {
     r'Too many open files|received 0 items of ancdata': (
         f'too many files are open: raise the limit with ulimit -n 65536, or {FEWER}'
     ),
-    r'DataLoader worker .* signal: Killed': (
-        f'a data loader process was killed, which happens where memory runs out: {FEWER}, or a '
-        'smaller batch_size'
-    ),
+    r'DataLoader worker .* signal: Killed': KILLED,
     r'DataLoader worker .* (is killed by signal|exited unexpectedly)': (
         'a data loader process ended without a word: num_workers=0 with '
         'persistent_workers=False in the data loaders shows what ends it'
@@ -101,6 +104,11 @@ def as_user_errors(cfg: Config) -> Iterator[None]:
         if sentence is None:
             raise
         raise UserError(sentence) from error
+    except (ConnectionError, EOFError) as error:
+        if not _in_loader(error):
+            raise
+        # It was ended while it handed a batch over, before torch could know.
+        raise UserError(f'{KILLED}.') from error
     except OSError as error:
         sentence = _worker_sentence(error)
         if sentence is not None:
@@ -123,6 +131,11 @@ def _worker_sentence(error: BaseException) -> str | None:
     text = f'{error} {error.__cause__ or ""}'
     causes = WORKERS | (OTHERS if get_world_size() > 1 else {})
     return next((f'{what}.' for found, what in causes.items() if re.search(found, text)), None)
+
+
+def _in_loader(error: BaseException) -> bool:
+    """Whether an error came up where a data loader takes what its processes have."""
+    return any(frame.f_code.co_name == '_try_get_data' for frame, _ in walk_tb(error.__traceback__))
 
 
 def _tidy_up() -> None:

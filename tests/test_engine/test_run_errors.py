@@ -179,6 +179,26 @@ def test_a_data_loader_process_that_ended(kind, text, words, place):
 
 
 @pytest.mark.parametrize(
+    'error', [ConnectionResetError(104, 'reset'), EOFError(), BrokenPipeError()]
+)
+def test_a_data_loader_process_that_ended_while_it_handed_over(error, place, monkeypatch):
+    """Another process of the run is not meant, nor what a storage elsewhere says."""
+    monkeypatch.setattr('dn_mmdet.engine.run_errors.get_world_size', lambda: 2)
+
+    def get(self, *args, **kwargs):
+        raise error
+
+    loader = DataLoader(range(4), num_workers=1)
+    cfg = load_config('tiny.py')
+    with pytest.raises(UserError, match='a data loader process was killed'), as_user_errors(cfg):
+        batches = iter(loader)
+        monkeypatch.setattr(type(batches._data_queue), 'get', get)
+        next(batches)
+    with pytest.raises(type(error)), as_user_errors(cfg):
+        raise error.with_traceback(None)
+
+
+@pytest.mark.parametrize(
     'error, wanted',
     [
         (RuntimeError('please install it by: pip install transformers'), 'transformers. Install'),
