@@ -19,40 +19,6 @@ from dn_mmdet.experiments.chaos.faults import FAULTS
 from dn_mmdet.experiments.chaos.fleet import Fleet
 from dn_mmdet.experiments.chaos.outcome import unlike
 from dn_mmdet.utils.errors import UserError
-from tests.helpers.tiny import environment, write_coco, write_config
-
-MORE = """
-loader = dict(batch_size=2, num_workers=1, persistent_workers=True)
-train_dataloader.update(loader)
-val_dataloader.update(loader)
-train_cfg = dict(max_epochs=8, val_interval=8)
-"""
-KINDS = ('a process that loads data killed', 'the launcher killed')
-
-
-def test_a_run_that_things_happen_to_ends_as_a_calm_one(tmp_path, monkeypatch, capsys):
-    """One process fails with what it loads, and torchrun begins anew; then torchrun is killed.
-
-    Its processes would train on for nobody.
-    """
-    write_coco(tmp_path / 'data')
-    config = write_config(tmp_path, more=MORE)
-    for name, value in environment(PET_MAX_RESTARTS='1').items():
-        monkeypatch.setenv(name, value)
-    # A seed of which the first draws the one, the second the other, behind a step.
-    run_chaos(tmp_path / 'chaos', str(config), minutes=60, faults=2, every=0, kinds=KINDS, seed=4)
-    told = capsys.readouterr().out
-    found = json.loads((tmp_path / 'chaos/chaos.json').read_text())
-    assert [(fault['kind'], fault['ended']) for fault in found['faults']] == [
-        (KINDS[0], False),
-        (KINDS[1], True),
-    ]
-    log = (tmp_path / 'chaos/run_1.log').read_text()
-    assert 'error: a data loader process was killed' in log
-    assert 'interrupted: the same command with --resume continues' in log
-    assert found['rounds'] == [[]]
-    assert '1 of 1 runs ended as the calm one, bit for bit.' in told
-    assert not running(tmp_path)
 
 
 def wait_for(what):
