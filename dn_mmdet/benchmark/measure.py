@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..ops.dispatch import use_path
 from .case import Case
@@ -27,6 +27,7 @@ class Subject:
         backward (Callable[[Tensor], object], optional): Takes the loss; None in evaluation.
         path (str, optional): Path of DN-B's operator that in fact runs; None for other norms.
         asked_path (str): Path that is asked for while it runs. Defaults to 'auto'.
+        model (nn.Module, optional): What runs in the step. Defaults to None.
     """
 
     norm: str
@@ -35,6 +36,7 @@ class Subject:
     backward: Callable[[Tensor], object] | None = None
     path: str | None = None
     asked_path: str = 'auto'
+    model: nn.Module | None = None
 
 
 def measure_subjects(

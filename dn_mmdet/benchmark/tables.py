@@ -7,7 +7,7 @@ from typing import Any
 
 from ..utils.text import markdown_table
 
-__all__ = ['environment_text', 'group_cells', 'results_table']
+__all__ = ['environment_text', 'group_cells', 'ratio_text', 'results_table', 'time_text']
 
 Cell = Mapping[str, Any]  # a case, with its rows
 
@@ -37,8 +37,8 @@ def results_table(
                     text(cell),
                     labels.get(row['norm'], row['norm']),
                     row['path'] or '',
-                    _time_text(row),
-                    f'{row["ratio"]:.3f} ({row["ratio_q1"]:.3f} to {row["ratio_q3"]:.3f})',
+                    time_text(row),
+                    ratio_text(row),
                     *_memory_texts(row, 'saved'),
                     *_memory_texts(row, 'peak'),
                 )
@@ -76,9 +76,15 @@ def environment_text(environment: Mapping[str, Any]) -> str:
     )
 
 
-def _time_text(row: Mapping[str, Any]) -> str:
+def time_text(row: Mapping[str, Any]) -> str:
+    """Milliseconds of a row, and their quartiles."""
     median, low, high = (1e3 * row[key] for key in ('seconds', 'seconds_q1', 'seconds_q3'))
     return f'{median:.4g} ({low:.4g} to {high:.4g})'
+
+
+def ratio_text(row: Mapping[str, Any]) -> str:
+    """Ratio of a row to the baseline, and the quartiles over rounds."""
+    return f'{row["ratio"]:.3f} ({row["ratio_q1"]:.3f} to {row["ratio_q3"]:.3f})'
 
 
 def _memory_texts(row: Mapping[str, Any], key: str) -> tuple[str, str]:

@@ -25,6 +25,7 @@ from dn_mmdet.benchmark.models.results import ResultFile
 from dn_mmdet.layers import DNB
 from dn_mmdet.paths import configs_root, tools_root
 from dn_mmdet.utils.errors import UserError
+from tests.helpers.benchmark_results import measured, results, row
 
 CPU = torch.device('cpu')
 ROOT = Path(__file__).parents[2]
@@ -44,43 +45,6 @@ ROW_KEYS = {
     'peak_ratio',
 }
 TINY = dict(batches=(2,), sizes=(32,), layouts=('contiguous',), repeats=1, warmup=0)
-
-
-def row(norm, ratio=1.0, rounds=9, saved_ratio=1.0):
-    return dict(
-        norm=norm,
-        path='cpp' if 'DN' in norm else None,
-        seconds=0.1 * ratio,
-        seconds_q1=0.09 * ratio,
-        seconds_q3=0.11 * ratio,
-        ratio=ratio,
-        ratio_q1=ratio - 0.02,
-        ratio_q3=ratio + 0.02,
-        rounds=rounds,
-        saved=2**20,
-        saved_ratio=saved_ratio,
-        peak=2**21,
-        peak_ratio=1.0,
-    )
-
-
-def measured(cell, **ratios):
-    from dataclasses import asdict
-
-    return dict(
-        asdict(cell),
-        left_out={},
-        rows=[row('BN'), *(row(norm, ratio) for norm, ratio in ratios.items())],
-    )
-
-
-def results(tmp_path, *cells, **environment):
-    found = ResultFile(
-        tmp_path / 'benchmark.json', dict(dict(device='cpu', threads=2), **environment)
-    )
-    for cell in cells:
-        found.add(cell)
-    return found
 
 
 @pytest.fixture(scope='module')
@@ -380,7 +344,7 @@ def tool(monkeypatch):
 
 
 def test_the_command_line(tool):
-    status, (cells, out, device, threads) = tool(
+    status, (cells, out, device, threads, report) = tool(
         '--batch',
         '2',
         '4',
@@ -398,7 +362,7 @@ def test_the_command_line(tool):
         'bfloat16',
         '--optimizer',
     )
-    assert status == 0 and (out, device, threads) == ('here', 'cpu', None)
+    assert status == 0 and (out, device, threads, report) == ('here', 'cpu', None, 'benchmark')
     assert cells == grid(
         batches=(2, 4),
         sizes=(64,),
@@ -408,8 +372,11 @@ def test_the_command_line(tool):
         repeats=3,
         optimizer=True,
     )
-    status, (cells, _, device, threads) = tool('--preset', 'cpu')
-    assert cells == PRESETS['cpu'] and (device, threads) == ('cpu', 2)
+    for preset in PRESETS:
+        _, (cells, _, device, threads, report) = tool('--preset', preset)
+        assert cells == PRESETS[preset] and threads == (None if preset == 'cuda' else 2)
+        assert device == ('cuda' if preset == 'cuda' else 'cpu')
+        assert report == ('growth' if preset == 'growth' else 'benchmark')
     assert tool('--preset', 'cpu', '--check', met=False)[0] == 1
     assert tool('--preset', 'cpu', met=False)[0] == 0
 
@@ -418,6 +385,8 @@ def test_the_command_line(tool):
     'arguments, message',
     [
         (('--preset', 'cpu', '--batch', '2'), '--preset says what is measured: leave out --batch'),
+        (('--preset', 'growth', '--threads', '1'), 'leave out --threads and --check'),
+        (('--preset', 'growth', '--check'), 'leave out --threads and --check'),
         (('--norms', 'BatchNorm'), "invalid choice: 'BatchNorm'"),
         (('--size', '-1'), "'-1' is not a whole number, 1 or more"),
         (('--batch', 'two'), "'two' is not a whole number"),

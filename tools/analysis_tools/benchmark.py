@@ -2,6 +2,8 @@
 
 All norms take turns in one process; medians with quartiles, ratios to BN, saved and peak memory go
 to a table, a JSON file and a picture. If it is interrupted, the same command continues.
+--preset growth tells how DN-B's cost grows with batch, resolution, width, threads, r and g, and
+what its layers take of a step beside the bytes that they must move.
 """
 
 import argparse
@@ -33,7 +35,7 @@ def parse_args() -> tuple[argparse.Namespace, dict]:
         '--preset',
         choices=tuple(PRESETS),
         help='a predefined set of cases, instead of the options that select what is measured: cpu '
-        'takes nine minutes on two quiet cores and runs on two threads',
+        'takes nine minutes on two quiet cores and runs on two threads, growth twelve',
     )
     add(
         '--models',
@@ -46,7 +48,7 @@ def parse_args() -> tuple[argparse.Namespace, dict]:
         '--norms',
         nargs='+',
         choices=tuple(NORMS),
-        help='norms to measure besides BN (default: all): '
+        help='norms to measure besides BN (default: all up to GN): '
         + ', '.join(f'{key} ({norm.label})' for key, norm in NORMS.items()),
         metavar='NORM',
     )
@@ -73,7 +75,8 @@ def parse_args() -> tuple[argparse.Namespace, dict]:
         '--out',
         default='work_dirs/benchmark',
         metavar='FOLDER',
-        help='folder of benchmark.json, benchmark.md and ratios.png (default: %(default)s)',
+        help='folder of benchmark.json, benchmark.md and ratios.png, or of growth.json, growth.md '
+        'and growth.png (default: %(default)s)',
     )
     add(
         '--check',
@@ -84,6 +87,11 @@ def parse_args() -> tuple[argparse.Namespace, dict]:
     given = [name for name in CHOICES if getattr(args, name) is not None]
     if args.preset and given:
         parser.error(f'--preset says what is measured: leave out --{" --".join(given)}')
+    if args.preset == 'growth' and (args.threads or args.check):
+        parser.error(
+            '--preset growth says the threads of each case and has no limits: leave out --threads '
+            'and --check'
+        )
     return args, {NAMES.get(name, name): getattr(args, name) for name in given}
 
 
@@ -93,9 +101,10 @@ def main() -> int:
         from dn_mmdet.benchmark.models import PRESETS, grid, run_benchmark
 
         cases = PRESETS[args.preset] if args.preset else grid(**given)
-        device = args.device or args.preset or 'cpu'
-        threads = args.threads or (2 if args.preset == 'cpu' else None)
-        met = run_benchmark(cases, args.out, device, threads)
+        device = args.device or ('cuda' if args.preset == 'cuda' else 'cpu')
+        threads = args.threads or (2 if args.preset in ('cpu', 'growth') else None)
+        report = 'growth' if args.preset == 'growth' else 'benchmark'
+        met = run_benchmark(cases, args.out, device, threads, report)
         return 1 if args.check and not met else 0
 
 

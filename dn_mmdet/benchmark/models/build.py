@@ -52,7 +52,11 @@ def build_subject(case: ModelCase, norm: str, device: torch.device) -> Subject:
     train = case.mode == 'train'
     with torch.random.fork_rng(devices=[]), silence():
         torch.manual_seed(0)
-        model = _mobilenet(how) if case.model == MOBILENET else _from_config(case.model, how)
+        model = (
+            _mobilenet(how, case.width)
+            if case.model == MOBILENET
+            else _from_config(case.model, how)
+        )
     model = model.to(device, memory_format=LAYOUTS[case.layout]).train(train)
     network = _network(model, case, device)
     dtype = getattr(torch, case.dtype)
@@ -77,11 +81,11 @@ def build_subject(case: ModelCase, norm: str, device: torch.device) -> Subject:
             model.zero_grad()
 
     backward = Tensor.backward if train else None
-    return Subject(norm, step, forward, backward, _path(how, dtype, device), how.path)
+    return Subject(norm, step, forward, backward, _path(how, dtype, device), how.path, model)
 
 
-def _mobilenet(how: Norm) -> nn.Module:
-    return MobileNetV2DN(norm_cfg=dict(how.cfg), out_indices=(7,), **_fold(how))
+def _mobilenet(how: Norm, width: float) -> nn.Module:
+    return MobileNetV2DN(widen_factor=width, norm_cfg=dict(how.cfg), out_indices=(7,), **_fold(how))
 
 
 def _fold(how: Norm) -> dict:

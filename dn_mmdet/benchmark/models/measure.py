@@ -14,10 +14,12 @@ from torch import nn
 
 from ...utils.errors import UserError
 from ...utils.text import error_line
+from ..environment import process_settings
+from ..inside import time_layers
 from ..measure import measure_subjects
 from ..timing import time_interleaved
 from .build import build_subject, why_not
-from .cases import MOBILENET, SETTLE, ModelCase
+from .cases import MOBILENET, NORMS, SETTLE, ModelCase
 
 __all__ = ['measure_case', 'time_training_steps']
 
@@ -34,22 +36,25 @@ def measure_case(
 
     Returns:
         dict: Attributes of the case; ``rows`` as :func:`measure_subjects` returns them, ``norm``
-        being a key of ``NORMS``; ``left_out``, norm to the reason for which it is missing.
+        being a key of ``NORMS``; ``left_out``, norm to the reason for which it is missing; where
+        the case has rounds for them, on a CPU, ``layers``, as :func:`time_layers` returns it.
 
     Raises:
         UserError: The model cannot be built, or does not run on such an input.
     """
     left_out = {norm: reason for norm in case.norms if (reason := why_not(case, norm))}
     norms = [norm for norm in case.norms if norm not in left_out]
+    layers = {}
     try:
-        rows = measure_subjects(
-            {norm: build_subject(case, norm, device) for norm in norms},
-            case,
-            device,
-            number=1,
-            settle=SETTLE,
-            progress=progress,
-        )
+        with process_settings(case.threads):
+            subjects = {norm: build_subject(case, norm, device) for norm in norms}
+            # On a GPU a step is only asked for, and done later.
+            if case.layer_rounds and device.type == 'cpu':
+                types = {norm: MODELS.get(NORMS[norm].cfg['type']) for norm in norms}
+                layers['layers'] = time_layers(subjects, types, case.layer_rounds, settle=SETTLE)
+            rows = measure_subjects(
+                subjects, case, device, number=1, settle=SETTLE, progress=progress
+            )
     except UserError:
         raise
     # Too little memory, or whatever a model says of an input that it cannot take.
@@ -60,7 +65,7 @@ def measure_case(
             f'{case.name}: the model does not run ({error_line(error)}); choose another '
             'batch size, resolution, dtype or device.'
         ) from error
-    return dict(asdict(case), rows=rows, left_out=left_out)
+    return dict(asdict(case), rows=rows, left_out=left_out, **layers)
 
 
 def time_training_steps(

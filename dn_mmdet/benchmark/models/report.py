@@ -13,7 +13,7 @@ from ...utils.files import write_text
 from ...utils.python39 import zip_strict
 from ...utils.text import markdown_table
 from ..tables import environment_text, group_cells, results_table
-from .cases import BASELINE, MOBILENET, NORMS
+from .cases import BASELINE, MOBILENET, NORMS, ModelCase
 from .results import ResultFile
 
 if TYPE_CHECKING:
@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 
-__all__ = ['LIMITS', 'Limit', 'check_limits', 'limits_table', 'plot_ratios', 'write_report']
+__all__ = [
+    'LIMITS',
+    'TITLES',
+    'Limit',
+    'check_limits',
+    'limits_table',
+    'plot_ratios',
+    'write_benchmark',
+    'write_report',
+]
 
 
 LABELS = {key: norm.label for key, norm in NORMS.items()}
@@ -45,6 +54,23 @@ LEGEND = (
 
 
 ROUNDS, THREADS = 9, 2
+
+
+def write_benchmark(results: ResultFile, out: Path) -> tuple[str, list[str], bool]:
+    """Write ``benchmark.md`` and, where there is something to draw, ``ratios.png`` into a folder.
+
+    Args:
+        results (ResultFile): Finished cases.
+        out (Path): The folder.
+
+    Returns:
+        tuple[str, list[str], bool]: What was written, the names of the files, and whether no
+        limit was missed.
+    """
+    text = write_report(results, out)
+    drawn = plot_ratios(results, out / 'ratios.png')
+    met = all(verdict != 'missed' for _, _, verdict in check_limits(results))
+    return text, ['benchmark.md', *['ratios.png'] * drawn], met
 
 
 def write_report(results: ResultFile, out: Path) -> str:
@@ -177,7 +203,9 @@ class Limit:
     def place(self) -> tuple:
         """Of its case."""
         batch, size = (8, 224) if self.device == 'cpu' else (64, 320)
-        return MOBILENET, self.mode, self.layout, self.dtype, batch, size
+        return ModelCase(
+            mode=self.mode, layout=self.layout, dtype=self.dtype, batch=batch, size=size
+        ).place
 
 
 # Medians of at least nine interleaved rounds; on a CPU two threads, batch 8 at 224, on CUDA batch

@@ -15,6 +15,8 @@ from .cases import PLACE, ModelCase
 __all__ = ['ResultFile']
 
 KEYS = {*(field.name for field in fields(ModelCase)), 'rows', 'left_out'}
+# What cases were all alike in at first, and files of that time do not say.
+SINCE = {name: getattr(ModelCase(), name) for name in ('width', 'threads', 'layer_rounds')}
 
 
 class ResultFile:
@@ -44,6 +46,7 @@ class ResultFile:
         try:
             found = json.loads(self.file.read_text(encoding='utf-8'))
             same, cells = found['environment'] == self.environment, found['cells']
+            cells = [{**SINCE, **cell} for cell in cells]
             self.cells = [cell for cell in cells if {*cell} >= KEYS]
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(

@@ -11,11 +11,16 @@ from ...utils.files import check_output_folder
 from ...utils.progress import Progress
 from ..environment import describe_environment, process_settings, usable_device
 from .cases import ModelCase
+from .growth import write_growth
 from .measure import measure_case
-from .report import check_limits, plot_ratios, write_report
+from .report import write_benchmark
 from .results import ResultFile
 
 __all__ = ['run_benchmark']
+
+# Each takes the results and a folder, and returns the text, the files and whether no limit is
+# missed.
+REPORTS = {'benchmark': write_benchmark, 'growth': write_growth}
 
 
 def run_benchmark(
@@ -23,6 +28,7 @@ def run_benchmark(
     out: str | Path = 'work_dirs/benchmark',
     device: str = 'cpu',
     threads: int | None = None,
+    report: str = 'benchmark',
 ) -> bool:
     """Measure every case that the result file does not hold yet, then write and print the report.
 
@@ -31,10 +37,12 @@ def run_benchmark(
 
     Args:
         cases (Sequence[ModelCase]): What to measure.
-        out (str | Path): Folder of ``benchmark.json``, ``benchmark.md`` and ``ratios.png``.
-            Defaults to 'work_dirs/benchmark'.
+        out (str | Path): Folder of ``benchmark.json``, ``benchmark.md`` and ``ratios.png``, or
+            of ``growth.json``, ``.md`` and ``.png``. Defaults to 'work_dirs/benchmark'.
         device (str): 'cpu', 'cuda' or 'cuda:N'. Defaults to 'cpu'.
         threads (int, optional): Defaults to as many as torch chooses.
+        report (str): 'benchmark', or 'growth' for the cases of that preset. Defaults to
+            'benchmark'.
 
     Returns:
         bool: Whether no limit was missed.
@@ -46,7 +54,7 @@ def run_benchmark(
     check_output_folder(out, '--out')
     device, out = usable_device(device), Path(out)
     with process_settings(threads):
-        results = ResultFile(out / 'benchmark.json', describe_environment(device))
+        results = ResultFile(out / f'{report}.json', describe_environment(device))
         if results.set_aside:
             print(
                 'Results from another machine, code version or settings were moved to '
@@ -59,10 +67,9 @@ def run_benchmark(
                 f'{len(results.cells)} cases are in {results.file}; the same command continues '
                 'with those that are missing'
             ) from None
-    text = write_report(results, out)
-    drawn = plot_ratios(results, out / 'ratios.png')
-    print(f'\n{text}\nIn {out}/: benchmark.json, benchmark.md{", ratios.png" if drawn else ""}')
-    return all(verdict != 'missed' for _, _, verdict in check_limits(results))
+    text, files, met = REPORTS[report](results, out)
+    print(f'\n{text}\nIn {out}/: {", ".join([f"{report}.json", *files])}')
+    return met
 
 
 def _measure(cases: Sequence[ModelCase], results: ResultFile, device: torch.device) -> None:
