@@ -109,6 +109,27 @@ def test_the_operator_and_plain_autograd_agree(monkeypatch):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * b.abs().max().item() + 1e-12)
 
 
+@pytest.mark.parametrize('with_cp', [False, True])
+@pytest.mark.parametrize('fold', [True, 'recompute'])
+def test_the_relus_behind_norms_are_folded(fold, with_cp):
+    """Those of the stem and in the middle of each block."""
+    results = []
+    for fold_activation in (False, fold):
+        torch.manual_seed(0)
+        model = build(fold_activation=fold_activation, with_cp=with_cp)
+        for module in model.modules():
+            if isinstance(module, DNB):
+                nn.init.normal_(module.sc.fc2_weight, std=0.1)
+        folded = [n for n, m in model.named_modules() if isinstance(m, DNB) and m.activation]
+        x = torch.randn(2, 3, 64, 64, requires_grad=True)
+        outs = model(x)
+        sum(out.square().sum() for out in outs).backward()
+        results.append([*outs, x.grad, *(p.grad for p in model.parameters()), *model.buffers()])
+    assert folded == ['bn1', *(f'layer{i}.{j}.bn1' for i in (1, 2, 3, 4) for j in (0, 1))]
+    for plain, other in zip_strict(*results):
+        torch.testing.assert_close(other, plain, rtol=1e-4, atol=1e-4 * plain.abs().max().item())
+
+
 def test_with_cp_changes_no_gradient():
     torch.manual_seed(0)
     plain, saving = build(), build(with_cp=True)
@@ -305,6 +326,7 @@ def test_in_the_classifier_and_then_in_a_detector(tmp_path):
         (dict(frozen_stages=5), 'frozen_stages must be -1 to 4, but got 5'),
         (dict(frozen_stages=None), 'frozen_stages must be -1 to 4, but got None'),
         (dict(in_channels=0), 'in_channels must be 1 or more, but got 0'),
+        (dict(fold_activation='all'), "fold_activation must be True, False or 'recompute', but"),
     ],
 )
 def test_bad_arguments_are_named(kwargs, words):
