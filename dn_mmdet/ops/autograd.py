@@ -9,6 +9,7 @@ is seen from x.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,16 +19,16 @@ from torch.autograd.function import FunctionCtx
 
 from ..utils.python39 import zip_strict
 from .activation import Gate
-from .backends.kernels import Kernels
+from .backends.kernels import Kernels, RunningStatistics
 from .precision import to_dense, without_autocast
 from .recompute import offer_recomputation
 from .sc import SCForm, SCWeights, sc_backward
-from .sync import merge_moments, sum_over
+from .sync import merge_moments, sum_over, update_running_statistics
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
-__all__ = ['ClosedFormBatchNorm', 'Options']
+__all__ = ['ClosedFormBatchNorm', 'Options', 'train']
 
 
 class Options(NamedTuple):
@@ -40,6 +41,8 @@ class Options(NamedTuple):
         bounds (tuple[float, float], optional): Of the activation.
         recompute (bool): Keep no output for the backward.
         group (ProcessGroup, optional): Its processes share the statistics of the batch.
+        running (RunningStatistics, optional): Moved in training by kernels that fuse; no others
+            are given them.
     """
 
     eps: float
@@ -48,6 +51,7 @@ class Options(NamedTuple):
     bounds: tuple[float, float] | None
     recompute: bool
     group: ProcessGroup | None = None
+    running: RunningStatistics | None = None
 
 
 class ClosedFormBatchNorm(torch.autograd.Function):
@@ -83,17 +87,26 @@ class ClosedFormBatchNorm(torch.autograd.Function):
         weights = SCWeights._make(weights)
         work = kernels.widen(to_dense(x), weights.fc1_weight.dtype)
         ctx.training, count = mean is None, None
-        if ctx.training:
-            means, mean, var = kernels.plane_moments(work)
-            if options.group is not None:
-                mean, var, count = merge_moments(mean, var, x.shape, options.group)
-        else:
+        ctx.fused = kernels.FUSES and options.group is None
+        if not ctx.training:
             # Copies, since the running statistics may change before the backward.
-            means, mean, var = kernels.plane_means(work), mean.clone(), var.clone()
-        rstd, hidden, scale, shift = kernels.sc_forward(
-            means, mean, var, weights, options.eps, options.form
-        )
-        y = kernels.plane_affine(work, scale, shift, options.bounds).to(x.dtype)
+            mean, var = mean.clone(), var.clone()
+        if ctx.fused:
+            y, means, mean, var, rstd, hidden, scale, shift = kernels.fused_forward(
+                work, mean, var, weights, options.eps, options.form, options.bounds,
+                options.running,
+            )  # fmt: skip
+        else:
+            if ctx.training:
+                means, mean, var = kernels.plane_moments(work)
+                if options.group is not None:
+                    mean, var, count = merge_moments(mean, var, x.shape, options.group)
+            else:
+                means = kernels.plane_means(work)
+            rstd, hidden, scale, shift = kernels.sc_forward(
+                means, mean, var, weights, options.eps, options.form
+            )
+            y = kernels.plane_affine(work, scale, shift, options.bounds).to(x.dtype)
         if options.recompute:
             # Before anything is saved, or else it would keep the output as well.
             offer_recomputation(y, x, partial(_affine, kernels, scale, shift, options.bounds))
@@ -112,6 +125,48 @@ class ClosedFormBatchNorm(torch.autograd.Function):
             gradients = _backward(ctx, dy)
         # With create_graph=True somebody may want to differentiate them.
         return _refuse_derivative(gradients, dy, ctx) if torch.is_grad_enabled() else gradients
+
+
+def train(
+    kernels: Kernels,
+    options: Options,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    momentum: float,
+    run: Callable[[Options], tuple[Tensor | None, ...]],
+) -> Tensor:
+    """The layer with the statistics of its batch, toward which it moves the running ones.
+
+    Args:
+        kernels (Kernels): That run.
+        options (Options): Without running statistics.
+        running_mean (Tensor, optional): Shape (C,).
+        running_var (Tensor, optional): Unbiased, shape (C,).
+        momentum (float): Weight of the batch.
+        run (Callable): Does :meth:`ClosedFormBatchNorm.forward` with options.
+
+    Returns:
+        Tensor: The output.
+    """
+    if running_mean is None:
+        return run(options)[0]
+    running = RunningStatistics(running_mean, running_var, momentum)
+    fused = (
+        kernels.FUSES
+        and options.group is None
+        and all(tensor.dtype == torch.float32 and tensor.is_contiguous() for tensor in running[:2])
+    )
+    if fused:
+        y = run(options._replace(running=running))[0]
+        for tensor in running[:2]:
+            # What a graph of evaluation has kept of them is no more what it was.
+            if not tensor.is_inference():
+                torch.autograd.graph.increment_version(tensor)
+        return y
+    y, mean, var, _, _, count = run(options)
+    count = y.numel() // y.shape[1] if count is None else count
+    update_running_statistics(running_mean, running_var, mean, var, count, momentum)
+    return y
 
 
 class _Underivable(torch.autograd.Function):
@@ -169,7 +224,6 @@ def _backward(ctx: FunctionCtx, dy: Tensor) -> tuple[Tensor | None, ...]:
         gate = Gate(scale, shift, options.bounds)
         if kernels.GATES_FROM_OUTPUT:
             dy, gate = kernels.gated(dy, y, options.bounds), None
-    sums, products = kernels.plane_products(dy, work, mean, gate)
     x_needs, *weights_need = ctx.needs_input_grad[4:]
     backward = kernels.sc_backward
     if count is not None and x_needs:
@@ -177,10 +231,16 @@ def _backward(ctx: FunctionCtx, dy: Tensor) -> tuple[Tensor | None, ...]:
         backward = partial(sc_backward, reduce=partial(sum_over, group=options.group))
     else:
         count = n * h * w if ctx.training else 0
-    gradients = backward(
-        sums, products, means, mean, rstd, hidden, scale, fc1_weight, fc2_weight,
-        h * w, count, options.form, options.detach_gap,
-    )  # fmt: skip
+    numbers = means, mean, rstd, hidden, scale, fc1_weight, fc2_weight
+    if ctx.fused:
+        gradients = kernels.fused_gradients(
+            dy, work, *numbers, count, options.form, options.detach_gap, gate
+        )
+    else:
+        sums, products = kernels.plane_products(dy, work, mean, gate)
+        gradients = backward(
+            sums, products, *numbers, h * w, count, options.form, options.detach_gap
+        )
     dx = None
     if x_needs:
         slope = gradients.slope if ctx.training or gate else None

@@ -9,15 +9,14 @@ from torch import Tensor
 
 from .activation import bounds_of
 from .arguments import check_arguments
-from .autograd import ClosedFormBatchNorm, Options
+from .autograd import ClosedFormBatchNorm, Options, train
 from .backends import KERNELS, empty
-from .backends.kernels import Kernels
 from .dispatch import choose_path
 from .precision import cast, compute_dtype, to_dense, without_autocast
 from .recompute import is_recomputing
 from .reference import reference_dynamic_batch_norm
 from .sc import SCForm, SCWeights
-from .sync import sharing_group, update_running_statistics
+from .sync import sharing_group
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -162,24 +161,13 @@ def run_unchecked(
         recompute = needs_gradient and is_recomputing()
         options = Options(eps, form, detach_gap, bounds, recompute, group)
         if training:
-            return _train(kernels, x, running_mean, running_var, weights, momentum, options)
+            return train(
+                kernels, options, running_mean, running_var, momentum,
+                lambda options: ClosedFormBatchNorm.apply(
+                    kernels, options, None, None, x, *weights
+                ),
+            )  # fmt: skip
         return ClosedFormBatchNorm.apply(kernels, options, *frozen, x, *weights)[0]
-
-
-def _train(
-    kernels: Kernels,
-    x: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weights: SCWeights,
-    momentum: float,
-    options: Options,
-) -> Tensor:
-    y, mean, var, _, _, count = ClosedFormBatchNorm.apply(kernels, options, None, None, x, *weights)
-    if running_mean is not None:
-        count = x.numel() // x.shape[1] if count is None else count
-        update_running_statistics(running_mean, running_var, mean, var, count, momentum)
-    return y
 
 
 def _run_reference(

@@ -17,6 +17,7 @@ from .kernels import widen
 
 __all__ = [
     'EVALUATES',
+    'FUSES',
     'GATES_FROM_OUTPUT',
     'gated',
     'plane_affine',
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 EVALUATES = False
+FUSES = False
 GATES_FROM_OUTPUT = True
 
 # Numbers of a chunk whose centered copy stays in the cache.

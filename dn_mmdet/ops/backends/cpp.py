@@ -27,6 +27,7 @@ from .kernels import leave as widen
 __all__ = [
     'DTYPES',
     'EVALUATES',
+    'FUSES',
     'GATES_FROM_OUTPUT',
     'evaluate',
     'is_available',
@@ -46,6 +47,7 @@ __all__ = [
 ]
 
 EVALUATES = True
+FUSES = False
 GATES_FROM_OUTPUT = False
 
 # Of the library's names and signatures; csrc/library.cpp has the same number.

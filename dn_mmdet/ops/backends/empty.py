@@ -17,6 +17,7 @@ from .kernels import widen
 
 __all__ = [
     'EVALUATES',
+    'FUSES',
     'GATES_FROM_OUTPUT',
     'plane_affine',
     'plane_gradient',
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 EVALUATES = False
+FUSES = False
 GATES_FROM_OUTPUT = False
 
 

@@ -2,12 +2,13 @@
 
 Maps are (N, C, H, W), contiguous or channels_last, and results of their size have their layout.
 Numbers per sample and channel are (N, C), those per channel (C,); all of one call are of one
-dtype, float32 or, with ``aten``, float64. Nothing that is passed is written to.
+dtype, float32 or, with ``aten``, float64. But for running statistics, nothing that is passed is
+written to.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch import Tensor
 from ..activation import Gate
 from ..sc import SCForm, SCGradients, SCWeights
 
-__all__ = ['DTYPES', 'SELFTEST', 'Kernels', 'leave', 'widen']
+__all__ = ['DTYPES', 'SELFTEST', 'Kernels', 'RunningStatistics', 'leave', 'widen']
 
 # Of the maps that kernels with a widen of their own, which is `leave`, read and write.
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -24,18 +25,35 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 SELFTEST = 'python -m dn_mmdet.ops.selftest'
 
 
+class RunningStatistics(NamedTuple):
+    """What a batch moves toward its own statistics.
+
+    Attributes:
+        mean (Tensor): Shape (C,), contiguous.
+        var (Tensor): Unbiased, shape (C,), contiguous.
+        momentum (float): Weight of the batch.
+    """
+
+    mean: Tensor
+    var: Tensor
+    momentum: float
+
+
 class Kernels(Protocol):
     """A module of kernels: sums and affine maps, and the SC-Module between them.
 
     Attributes:
         EVALUATES (bool): Whether :meth:`evaluate` does the whole layer at once, where no gradient
             is asked for.
+        FUSES (bool): Whether :meth:`fused_forward` and :meth:`fused_gradients` do at once, in one
+            process, what lies before :meth:`plane_gradient`.
         GATES_FROM_OUTPUT (bool): Whether an activation behind these kernels is a map of its own
             in the backward too, which :meth:`gated` makes; if not, ``gate`` is None or tells
             the backward's two passes where the activation is open.
     """
 
     EVALUATES: bool
+    FUSES: bool
     GATES_FROM_OUTPUT: bool
 
     def widen(self, x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -193,6 +211,53 @@ class Kernels(Protocol):
         Returns:
             Tensor: Like ``x``.
         """
+
+    def fused_forward(
+        self,
+        x: Tensor,
+        mean: Tensor | None,
+        var: Tensor | None,
+        weights: SCWeights,
+        eps: float,
+        form: SCForm,
+        bounds: tuple[float, float] | None,
+        running: RunningStatistics | None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """The layer forward, and all that its backward wants; only where ``FUSES``.
+
+        Args:
+            x (Tensor): Shape (N, C, H, W).
+            mean (Tensor, optional): Shape (C,), where statistics are frozen. None for the batch's.
+            var (Tensor, optional): Shape (C,), biased, likewise.
+            weights (SCWeights): Of the SC-Module.
+            eps (float): Added to the variance.
+            form (SCForm): How the weights enter.
+            bounds (tuple[float, float], optional): Of the activation.
+            running (RunningStatistics, optional): Moved in place; None where there are none, and
+                where statistics are frozen.
+
+        Returns:
+            tuple[Tensor, ...]: The output; means over H and W; mean and biased variance; and what
+            :meth:`sc_forward` returns. :meth:`plane_affine` makes the same bits of the output.
+        """
+
+    def fused_gradients(
+        self,
+        dy: Tensor,
+        x: Tensor,
+        means: Tensor,
+        mean: Tensor,
+        rstd: Tensor,
+        hidden: Tensor,
+        scale: Tensor,
+        fc1_weight: Tensor,
+        fc2_weight: Tensor,
+        count: float,
+        form: SCForm,
+        detach_gap: bool,
+        gate: Gate | None,
+    ) -> SCGradients:
+        """:meth:`plane_products`, and :meth:`sc_backward` of them; only where ``FUSES``."""
 
 
 def widen(x: Tensor, dtype: torch.dtype) -> Tensor:

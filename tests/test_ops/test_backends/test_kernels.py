@@ -10,7 +10,12 @@ from dn_mmdet.ops.dispatch import PATHS
 
 MODULES = {**KERNELS, 'empty': empty}
 # Flag of a module to the function that it has no need of where the flag is off.
-OPTIONAL = {'evaluate': 'EVALUATES', 'gated': 'GATES_FROM_OUTPUT'}
+OPTIONAL = {
+    'evaluate': 'EVALUATES',
+    'fused_forward': 'FUSES',
+    'fused_gradients': 'FUSES',
+    'gated': 'GATES_FROM_OUTPUT',
+}
 FUNCTIONS = {
     name: list(inspect.signature(function).parameters)[1:]
     for name, function in inspect.getmembers(Kernels, inspect.isfunction)

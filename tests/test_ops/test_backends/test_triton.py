@@ -4,15 +4,18 @@ What needs a GPU is in test_triton_gpu.py.
 """
 
 import logging
+import re
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from dn_mmdet.benchmark.launches import compile_launch
 from dn_mmdet.ops import choose_path, dispatch, trust, use_path
-from dn_mmdet.ops.backends import triton, triton_launch
-from dn_mmdet.utils.python39 import zip_strict
+from dn_mmdet.ops.backends import triton_launch
 from tests.helpers.torch_versions import run_interpreted
 from tests.test_ops.test_backends.test_cpp import forward_backward, maps, numbers
 
@@ -29,52 +32,20 @@ def test_interpreted():
 )
 def test_compiles_without_a_gpu(dtype, layout, capability, monkeypatch):
     pytest.importorskip('triton.backends')
-    from triton.backends.compiler import GPUTarget
-
-    compiled = []
-
-    def launch(like, kernel, programs, *args, num_warps=4, **constants):
-        module, name = kernel.split('.')
-        function = getattr(triton_launch._module(module), name)
-        source = _source(function, args, constants)
-        target = GPUTarget('cuda', capability, 32)
-        compiled.append(_compile(source, target=target, options={'num_warps': num_warps}))
-
-    monkeypatch.setattr(triton, 'launch', launch)
     monkeypatch.setattr(triton_launch, 'supports', lambda x: True)
     tensors, dy = [maps((2, 8, 8, 8), dtype, layout), *numbers(8)], maps((2, 8, 8, 8), dtype)
-    forward_backward('triton', tensors, dy, True, activation='ReLU6')
-    assert len(compiled) == 8
+    with triton_launch.note_launches() as launches:
+        forward_backward('triton', tensors, dy, True, activation='ReLU6')
+    compiled = [compile_launch(launch, capability) for launch in launches]
+    assert len(compiled) == 5
     assert all(kernel.asm['cubin'] for kernel in compiled)
     # Rows of 8 channels or places are read as whole vectors of 16 bytes.
     assert 'ld.global.v4' in compiled[0].asm['ptx']
-
-
-def _compile(source, **how):
-    from triton import compile
-
-    return compile(source, **how)
-
-
-def _source(function, args, constants):
-    import triton.compiler.compiler as triton_compiler
-
-    types = {torch.float32: '*fp32', torch.bfloat16: '*bf16', int: 'i32', float: 'fp32'}
-    names = [name for name in function.arg_names if name not in constants]
-    given = dict(zip_strict(names, args))
-    kinds = {name: getattr(value, 'dtype', type(value)) for name, value in given.items()}
-    signature = {
-        name: 'constexpr' if name in constants else types[kinds[name]]
-        for name in function.arg_names
-    }
-    pointers = [i for i, kind in enumerate(signature.values()) if kind.startswith('*')]
-    if Attrs := getattr(triton_compiler, 'AttrsDescriptor', None):  # Before Triton 3.3.
-        signature = {name: kind for name, kind in signature.items() if kind != 'constexpr'}
-        hints = dict.fromkeys(pointers, 16)
-        aligned = Attrs.from_hints(hints) if hasattr(Attrs, 'from_hints') else Attrs({*pointers})
-    else:
-        aligned = {(i,): [['tt.divisibility', 16]] for i in pointers}
-    return triton_compiler.ASTSource(function, signature, constants, aligned)
+    # Who comes last sees what all threads of the others have stored, and so do all of its own.
+    for kernel in (compiled[0], compiled[2]):
+        before, after = re.split(r'atom\.global\.gpu\.acq_rel\.add', kernel.asm['ptx'])
+        stored = before.rindex('st.global')
+        assert 'bar.sync' in before[stored:] and 'bar.sync' in after[: after.index('ld.global')]
 
 
 def test_without_an_interpreter_it_is_for_gpus():
@@ -86,7 +57,7 @@ def test_without_an_interpreter_it_is_for_gpus():
 class _Cuda(torch.Tensor):
     """Looks like a tensor on a GPU to who asks for its device and dtype."""
 
-    device, dtype = torch.device('cuda', 0), torch.float32
+    device, dtype, is_cuda = torch.device('cuda', 0), torch.float32, False
 
 
 @pytest.fixture
@@ -120,6 +91,43 @@ def test_auto_on_a_gpu(gpu, monkeypatch):
     assert choose_path(gpu) == 'reference'
     monkeypatch.setattr(_Cuda, 'dtype', torch.float16)
     assert choose_path(gpu) == 'triton'
+
+
+def test_counters_are_those_of_a_stream_and_of_a_graph(gpu, monkeypatch):
+    current = SimpleNamespace(cuda_stream=1)
+    capturing = False
+    monkeypatch.setattr(triton_launch, '_counters', {})
+    monkeypatch.setattr(_Cuda, 'device', torch.device('cpu'))
+    monkeypatch.setattr(_Cuda, 'is_cuda', True)
+    monkeypatch.setattr(torch.cuda, 'device', lambda device: nullcontext())
+    monkeypatch.setattr(torch.cuda, 'current_stream', lambda: current)
+    monkeypatch.setattr(torch.cuda, 'is_current_stream_capturing', lambda: capturing)
+    monkeypatch.setattr(triton_launch, '_supplies', {})
+    monkeypatch.setattr(triton_launch, 'SUPPLY', 10)
+
+    def counters(number):
+        found = triton_launch.counters(gpu, number)
+        assert len(found) >= number and found.dtype == torch.int32 and not found.any()
+        return found
+
+    capturing = True
+    counters(3)  # Nothing is there yet: the graph zeroes them.
+    capturing = False
+    first = counters(3)
+    assert first is counters(1000)
+    longer = counters(len(first) + 1)
+    assert longer is counters(3)
+    current.cuda_stream = 2
+    second = counters(3)
+    assert second is not longer
+    capturing = True
+    # The last one finds that the supply is used up.
+    recorded = [counters(3) for _ in range(3)]
+    assert all(tensor.data_ptr() % 16 == 0 for tensor in recorded)
+    every = [longer, second, *recorded]
+    for i, tensor in enumerate(every):
+        tensor.fill_(i)
+    assert all((tensor == i).all() for i, tensor in enumerate(every))
 
 
 @pytest.mark.parametrize('what', ['no Triton', 'an old GPU', 'another GPU'])

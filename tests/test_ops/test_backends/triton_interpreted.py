@@ -8,6 +8,8 @@ import os
 
 os.environ['TRITON_INTERPRET'] = '1'
 
+import random
+
 import pytest
 import torch
 from hypothesis import Phase, given, settings
@@ -136,70 +138,121 @@ def test_what_is_not_finite_propagates_as_in_the_reference(
     assert found[0].isfinite().any() and not found[0].isfinite().all()
 
 
-def test_no_program_needs_what_another_does(small_tiles, monkeypatch):
+def test_the_order_of_programs_changes_no_bit(small_tiles, monkeypatch):
+    # Another program is then the last of its channels or of its sample.
     builder = interpreter.interpreter_builder
+    set_index = builder.set_grid_idx
+    ran = []
 
     def run():
-        tensors = [maps((2, 5, 3, 7), layout=torch.channels_last), *numbers(5)]
-        return forward_backward('triton', tensors, maps((2, 5, 3, 7), seed=2), True,
+        tensors = [maps((2, 18, 2, 5), layout=torch.channels_last), *numbers(18)]
+        return forward_backward('triton', tensors, maps((2, 18, 2, 5), seed=2), True,
                                 sc_input='normalized', activation='ReLU6')  # fmt: skip
 
-    forward = run()
-    set_index = builder.set_grid_idx
-    backward = []
+    expected = run()
+    for order in (
+        lambda size: range(size)[::-1],
+        lambda size: random.Random(0).sample(range(size), size),
+    ):
 
-    def from_the_last(x, y, z):
-        backward.append(builder.grid_dim[0] - 1 - x)
-        set_index(backward[-1], y, z)
+        def in_order(x, y, z, order=order):
+            ran.append(order(builder.grid_dim[0])[x])
+            set_index(ran[-1], y, z)
 
-    monkeypatch.setattr(builder, 'set_grid_idx', from_the_last)
-    assert all(torch.equal(*pair) for pair in zip_strict(forward, run()))
-    assert backward[0] > 0 and 0 in backward
+        monkeypatch.setattr(builder, 'set_grid_idx', in_order)
+        assert all(torch.equal(*pair) for pair in zip_strict(expected, run()))
+        assert not any(counter.any() for counter in triton_launch._counters.values())
+    assert ran[0] > 0 and 0 in ran
 
 
-def test_launches(monkeypatch):
-    names = []
-
-    def launch(like, kernel, *args, **constants):
-        names.append(kernel)
-        triton_launch.launch(like, kernel, *args, **constants)
-
-    monkeypatch.setattr(triton, 'launch', launch)
+@pytest.mark.parametrize('training', [True, False])
+def test_launches(training):
     tensors, dy = [maps((1, 2, 2, 3)), *numbers(2)], maps((1, 2, 2, 3), seed=2)
-    forward_backward('triton', tensors, dy, True, activation='ReLU')
-    assert names == [
-        'sums.moments', 'sums.merge_moments', 'sc.forward', 'maps.affine',
-        'sums.products', 'sc.backward_of_samples', 'sc.backward_of_channels', 'maps.gradient',
+    with triton_launch.note_launches() as launches:
+        forward_backward('triton', tensors, dy, training, activation='ReLU')
+    assert [launch.kernel for launch in launches] == [
+        'sums.moments', 'maps.modulate',
+        'sums.products', 'sc.backward_of_channels', 'maps.gradient',
     ]  # fmt: skip
-    names.clear()
-    with use_path('triton'):
+    with triton_launch.note_launches() as launches, use_path('triton'):
         dynamic_batch_norm(*tensors, training=False)
-    assert names == ['sums.means', 'sc.forward', 'maps.affine']
+    assert [launch.kernel for launch in launches] == ['sums.moments', 'maps.modulate']
 
 
-@pytest.mark.parametrize(('groups', 'form'), [(1, (True, 0.4, 1.75)), (2, (False,)), (34, (True,))])
-def test_sc_module_in_several_blocks(groups, form, monkeypatch):
+def test_running_statistics_are_known_to_have_changed():
+    mean, var, *parameters = numbers(2)
+    versions = mean._version, var._version
+    with use_path('triton'):
+        dynamic_batch_norm(maps((1, 2, 2, 3)), mean, var, *parameters, training=True)
+    assert mean._version > versions[0] and var._version > versions[1]
+
+
+@pytest.mark.parametrize('momentum', [0.3, 1.0])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16])
+def test_running_statistics(momentum, dtype):
+    x, (mean, var, *parameters) = maps((2, 3, 2, 3)), numbers(3)
+    found = mean.to(dtype), var.to(dtype)
+    expected = mean.double(), var.double()
+    for running, path, input_ in ((found, 'triton', x), (expected, 'reference', x.double())):
+        with use_path(path):
+            dynamic_batch_norm(input_, *running, *parameters, training=True, momentum=momentum)
+    for number, exact in zip_strict(found, expected):
+        torch.testing.assert_close(
+            number.double(),
+            exact,
+            rtol=1e-5 if dtype == torch.float32 else 1e-2,
+            atol=1e-6 if dtype == torch.float32 else 1e-2,
+        )
+
+
+@pytest.mark.parametrize(
+    ('groups', 'form', 'frozen'),
+    [(1, (True, 0.4, 1.75), False), (2, (False,), True), (18, (True,), True)],
+)
+def test_sc_module_in_several_blocks(groups, form, frozen, monkeypatch):
+    monkeypatch.setattr(tiling, 'CHANNELS', 16)
+    monkeypatch.setattr(triton, 'BESIDE', 256)
     monkeypatch.setattr(triton, 'TILE', 64 * 32)
     monkeypatch.setattr(triton, 'SAMPLES', 16)
     monkeypatch.setattr(triton, 'UNITS', 16)
-    n, c, h = 18 if groups == 1 else 2, 34, 34
+    n, c, h = 17 if groups == 1 else 2, 18, 18
     draw = torch.Generator().manual_seed(0)
-    weights, numbers = (h, c), (2 * c, h // groups)
-    shapes = [(n, c), (c,), (c,), weights, (h,), numbers, (c,), (c,)]
-    drawn = [torch.randn(shape, generator=draw) / 3 for shape in shapes]
-    means, mean, var, weights = *drawn[:2], drawn[2].exp(), sc.SCWeights(*drawn[3:])
-    form = sc.SCForm(*form)
-    given = means, mean, var, weights, 1e-5, form
-    forward = sc.sc_forward(*given)
-    for found, expected in zip_strict(triton.sc_forward(*given), forward):
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
-    rstd, hidden, scale, _ = forward
-    sums = [torch.randn(n, c, generator=draw) for _ in range(2)]
-    given = (*sums, means, mean, rstd, hidden, scale, weights.fc1_weight, weights.fc2_weight,
-             6, 6 * n, form, False)  # fmt: skip
-    found, expected = triton.sc_backward(*given), sc.sc_backward(*given)
+    shapes = [(n, c, 1, 3), (c,), (c,), (h, c), (h,), (2 * c, h // groups), (c,), (c,)]
+    x, mean, var, *weights = [torch.randn(shape, generator=draw) / 3 for shape in shapes]
+    given = (mean, var.exp()) if frozen else (None, None)
+    weights, form, bounds = sc.SCWeights(*weights), sc.SCForm(*form), (-0.1, 0.1)
+    y, means, mean, var, *found = triton.fused_forward(x, *given, weights, 1e-5, form, bounds)
+    if frozen:
+        assert torch.equal(mean, given[0]) and torch.equal(var, given[1])
+    torch.testing.assert_close(means, x.mean((2, 3)))
+    forward = sc.sc_forward(means, mean, var, weights, 1e-5, form)
+    alone = triton.sc_forward(means, mean, var, weights, 1e-5, form)
+    for *numbers_, exact in zip_strict(found, alone, forward):
+        for number in numbers_:
+            torch.testing.assert_close(number, exact, rtol=1e-5, atol=1e-5)
+    rstd, hidden, scale, shift = found
+    assert torch.equal(y, triton.plane_affine(x, scale, shift, bounds))
+
+    dy, gate = torch.randn(x.shape, generator=draw), Gate(scale, shift, bounds)
+    count = 0 if frozen else 3 * n
+    given = means, mean, rstd, hidden, scale, weights.fc1_weight, weights.fc2_weight
+    found = triton.fused_gradients(dy, x, *given, count, form, False, gate)
+    sums = triton.plane_products(dy, x, mean, gate)
+    expected = sc.sc_backward(*sums, *given, 3, count, form, False)
     for name, value in found._asdict().items():
         torch.testing.assert_close(value, getattr(expected, name), rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_kernels_that_processes_use_between_their_exchanges_compute_the_same(monkeypatch):
+    tensors, dy = [maps((2, 5, 3, 4)), *numbers(5)], maps((2, 5, 3, 4), seed=2)
+    runs = []
+    for fuses in (True, False):
+        monkeypatch.setattr(triton, 'FUSES', fuses)
+        for training in (True, False):
+            runs.append(forward_backward('triton', tensors, dy, training, activation='ReLU6'))
+    for fused, apart in zip_strict(runs[:2], runs[2:]):
+        for pair in zip_strict(fused, apart):
+            torch.testing.assert_close(*pair, rtol=1e-4, atol=1e-5)
 
 
 def test_what_it_does_not_know_takes_the_reference():

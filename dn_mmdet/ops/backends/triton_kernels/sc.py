@@ -8,7 +8,13 @@ each ``outputs`` rows are a group.
 import triton
 import triton.language as tl
 
-__all__ = ['backward_of_channels', 'backward_of_samples', 'forward']
+__all__ = [
+    'backward_of_channels',
+    'backward_of_sample',
+    'forward',
+    'partial_logits',
+    'rows_of_fc2',
+]
 
 
 @triton.jit(do_not_specialize=['units', 'inputs', 'outputs'])
@@ -64,48 +70,13 @@ def forward(
         tl.store(rstd_ptr + c, rstd, mask=known & (sample == 0))
         alpha = tl.load(alpha_offset_ptr + c, mask=known, other=0.0)
         shift = tl.load(lambda_offset_ptr + c, mask=known, other=0.0)
-        weight, there = _rows_of_fc2(fc2_weight_ptr, c, known, h, inputs, outputs)
+        weight, there = rows_of_fc2(fc2_weight_ptr, c, known, h, inputs, outputs)
         alpha += fc2_scale * tl.sum(tl.where(there, weight * hidden[None, :], 0.0), axis=1)
-        weight, there = _rows_of_fc2(fc2_weight_ptr, channels + c, known, h, inputs, outputs)
+        weight, there = rows_of_fc2(fc2_weight_ptr, channels + c, known, h, inputs, outputs)
         shift += fc2_scale * tl.sum(tl.where(there, weight * hidden[None, :], 0.0), axis=1)
         scale = alpha * rstd
         tl.store(scale_ptr + sample * channels + c, scale, mask=known)
         tl.store(shift_ptr + sample * channels + c, shift - scale * mean, mask=known)
-
-
-@triton.jit(do_not_specialize=['units', 'inputs', 'outputs'])
-def backward_of_samples(
-    sum_ptr,
-    product_ptr,
-    rstd_ptr,
-    hidden_ptr,
-    fc2_weight_ptr,
-    dlogit_ptr,
-    fc2_scale,
-    channels,
-    units,
-    inputs,
-    outputs,
-    BLOCK_C: tl.constexpr,
-    BLOCK_H: tl.constexpr,
-):
-    """Gradient of the sigmoid's input, of one sample, which is one program."""
-    sample = tl.program_id(0).to(tl.int64)
-    h = tl.arange(0, BLOCK_H)
-    total = tl.zeros([BLOCK_C, BLOCK_H], tl.float32)
-    for start in range(0, channels, BLOCK_C):
-        c = start + tl.arange(0, BLOCK_C)
-        known = c < channels
-        dlambda = tl.load(sum_ptr + sample * channels + c, mask=known, other=0.0)
-        dalpha = tl.load(product_ptr + sample * channels + c, mask=known, other=0.0)
-        dalpha *= tl.load(rstd_ptr + c, mask=known, other=0.0)
-        weight, there = _rows_of_fc2(fc2_weight_ptr, c, known, h, inputs, outputs)
-        total += tl.where(there, weight * dalpha[:, None], 0.0)
-        weight, there = _rows_of_fc2(fc2_weight_ptr, channels + c, known, h, inputs, outputs)
-        total += tl.where(there, weight * dlambda[:, None], 0.0)
-    hidden = tl.load(hidden_ptr + sample * units + h, mask=h < units, other=0.0)
-    dlogit = fc2_scale * tl.sum(total, axis=0) * (hidden - hidden * hidden)
-    tl.store(dlogit_ptr + sample * units + h, dlogit, mask=h < units)
 
 
 @triton.jit(do_not_specialize=['samples', 'units', 'inputs', 'outputs'])
@@ -164,6 +135,80 @@ def backward_of_channels(
             dfc1_weight_ptr, dfc1_bias_ptr, dfc2_weight_ptr, fc1_scale, fc2_scale, block, role - 1,
             samples, channels, units, inputs, outputs, NORMALIZED, BLOCK_C, BLOCK_H,
         )  # fmt: skip
+
+
+@triton.jit
+def partial_logits(
+    number,
+    means_ptr,
+    mean_ptr,
+    rstd_ptr,
+    fc1_weight_ptr,
+    logit_ptr,
+    samples,
+    channels,
+    units,
+    NORMALIZED: tl.constexpr,
+    MERGED: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_H: tl.constexpr,
+):
+    """What the MERGED channels of a block add to ``W1 c``, (blocks, N, H).
+
+    One channel after the other: a product of matrices would take registers from all programs of
+    the kernel that ends with it.
+    """
+    first = number * MERGED
+    last = tl.minimum(first + MERGED, channels)
+    for start in range(0, samples, BLOCK_N):
+        n = start + tl.arange(0, BLOCK_N).to(tl.int64)
+        for unit in range(0, units, BLOCK_H):
+            h = unit + tl.arange(0, BLOCK_H)
+            total = tl.zeros([BLOCK_N, BLOCK_H], tl.float32)
+            for c in range(first, last):
+                context = tl.load(means_ptr + n * channels + c, mask=n < samples, other=0.0)
+                if NORMALIZED:
+                    context = (context - tl.load(mean_ptr + c)) * tl.load(rstd_ptr + c)
+                weight = tl.load(fc1_weight_ptr + h * channels + c, mask=h < units, other=0.0)
+                total += context[:, None] * weight[None, :]
+            at = (number * samples + n[:, None]) * units + h[None, :]
+            there = (n < samples)[:, None] & (h < units)[None, :]
+            tl.store(logit_ptr + at, total, mask=there)
+
+
+@triton.jit
+def backward_of_sample(
+    sample,
+    sum_ptr,
+    product_ptr,
+    rstd_ptr,
+    hidden_ptr,
+    fc2_weight_ptr,
+    dlogit_ptr,
+    fc2_scale,
+    channels,
+    units,
+    inputs,
+    outputs,
+    BLOCK_C: tl.constexpr,
+    BLOCK_H: tl.constexpr,
+):
+    """Gradient of the sigmoid's input, of one sample."""
+    h = tl.arange(0, BLOCK_H)
+    total = tl.zeros([BLOCK_C, BLOCK_H], tl.float32)
+    for start in range(0, channels, BLOCK_C):
+        c = start + tl.arange(0, BLOCK_C)
+        known = c < channels
+        dlambda = tl.load(sum_ptr + sample * channels + c, mask=known, other=0.0)
+        dalpha = tl.load(product_ptr + sample * channels + c, mask=known, other=0.0)
+        dalpha *= tl.load(rstd_ptr + c, mask=known, other=0.0)
+        weight, there = rows_of_fc2(fc2_weight_ptr, c, known, h, inputs, outputs)
+        total += tl.where(there, weight * dalpha[:, None], 0.0)
+        weight, there = rows_of_fc2(fc2_weight_ptr, channels + c, known, h, inputs, outputs)
+        total += tl.where(there, weight * dlambda[:, None], 0.0)
+    hidden = tl.load(hidden_ptr + sample * units + h, mask=h < units, other=0.0)
+    dlogit = fc2_scale * tl.sum(total, axis=0) * (hidden - hidden * hidden)
+    tl.store(dlogit_ptr + sample * units + h, dlogit, mask=h < units)
 
 
 @triton.jit
@@ -350,6 +395,7 @@ def _places_in_fc2(row, known, h, inputs, outputs):
 
 
 @triton.jit
-def _rows_of_fc2(weight_ptr, row, known, h, inputs, outputs):
+def rows_of_fc2(weight_ptr, row, known, h, inputs, outputs):
+    """Some rows of W2 for some hidden units, and which of these weights there are."""
     at, there = _places_in_fc2(row, known, h, inputs, outputs)
     return tl.load(weight_ptr + at, mask=there, other=0.0), there

@@ -1,9 +1,9 @@
-"""What the kernels over maps share: which tile a program takes, and how it passes an activation."""
+"""What the kernels over maps share: the tile of a program, the activation, and who comes last."""
 
 import triton
 import triton.language as tl
 
-__all__ = ['channels_of', 'gate', 'locate', 'take']
+__all__ = ['channels_of', 'gate', 'is_last', 'locate', 'take']
 
 
 @triton.jit
@@ -55,3 +55,23 @@ def gate(dy, x, scale, shift, LOW: tl.constexpr, HIGH: tl.constexpr):
     # The same product and sum as in the forward, so that both see the same side of a bound.
     y = tl.fma(x, scale, shift)
     return tl.where((y <= LOW) | (y >= HIGH), 0.0, dy)
+
+
+@triton.jit
+def is_last(counter_ptr, programs):
+    """Whether this program is the last of some to come here; it then sees what all have stored.
+
+    None waits for another: whichever comes last goes on, and sums in an order of its own, not in
+    that in which the others came, so the same bits come out each time. It leaves the counter at
+    0, as it found it, for the next launch in the stream or the next replay of a CUDA graph.
+
+    The first barrier orders the stores of all threads of a program before its atomic operation.
+    Its release publishes them to the device, its acquire shows those of the others, and the
+    second barrier hands that on to all threads.
+    """
+    tl.debug_barrier()
+    before = tl.atomic_add(counter_ptr, 1, sem='acq_rel')
+    last = before == programs - 1
+    tl.store(counter_ptr, 0, mask=last)
+    tl.debug_barrier()
+    return last

@@ -8,7 +8,7 @@ __all__ = ['Tiling', 'ceil_div', 'power_of_2', 'tile']
 
 # Numbers of a tile, and of a warp: 16 for each of 128 threads.
 TILE, OF_A_WARP = 2048, 512
-# Channels of a tile where they lie side by side: 128 bytes of half precision.
+# Channels of a tile at most. Where they lie side by side these are 128 bytes of half precision.
 CHANNELS = 64
 # A sum is split into parts until this many programs share it: 8 for each multiprocessor of the
 # larger cards.
@@ -45,7 +45,7 @@ def tile(x: Tensor, summed: bool = False) -> Tiling:
     places, planar = h * w, x.is_contiguous()
     if planar:
         block_s = min(power_of_2(places), TILE)
-        block_c = min(power_of_2(c), TILE // block_s)
+        block_c = min(power_of_2(c), CHANNELS, TILE // block_s)
     else:
         block_c = min(power_of_2(c), CHANNELS, TILE)
         block_s = min(power_of_2(places), TILE // block_c)
