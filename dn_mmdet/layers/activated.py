@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops.torch_versions import is_compiling
@@ -24,7 +25,7 @@ class FoldedReLU(nn.ReLU):
 
     def forward(self, x: Tensor) -> Tensor:
         """ReLU."""
-        return x if _is_marked(x, 'ReLU') else super().forward(x)
+        return x if _is_marked(x, 'ReLU') else F.relu(x, _works_in_place(self))
 
 
 class FoldedReLU6(nn.ReLU6):
@@ -32,7 +33,7 @@ class FoldedReLU6(nn.ReLU6):
 
     def forward(self, x: Tensor) -> Tensor:
         """ReLU6."""
-        return x if _is_marked(x, 'ReLU6') else super().forward(x)
+        return x if _is_marked(x, 'ReLU6') else F.relu6(x, _works_in_place(self))
 
 
 FOLDED = {nn.ReLU: FoldedReLU, nn.ReLU6: FoldedReLU6}
@@ -68,6 +69,11 @@ def _is_marked(x: Tensor, activation: str) -> bool:
         return False
     mark = vars(x).pop(MARK, None)
     return mark is not None and mark == (activation, _version(x))
+
+
+def _works_in_place(act: nn.ReLU | nn.ReLU6) -> bool:
+    # What comes without a mark through a compiler may be a ReLU's output, which its backward needs.
+    return act.inplace and not is_dynamo_compiling()
 
 
 def _version(y: Tensor) -> int | None:
