@@ -94,7 +94,7 @@ def test_a_tiny_run_and_its_files(tiny, tmp_path, monkeypatch, capsys):
     assert found['DNB-g4']['bytes'] <= found['DNB']['bytes']
     assert set(evaluation['layers']['norms']) == {'BN', 'DNB'}
     text = (tmp_path / 'growth.md').read_text()
-    assert len(table(text, '## R')) == 3 and len(table(text, '### Training step')) == 6
+    assert len(table(text, '## By r')) == 3 and len(table(text, '### Training step')) == 6
     # It is continued, not measured again.
     monkeypatch.setattr('dn_mmdet.benchmark.models.run.measure_case', None)
     assert run_benchmark(tiny, tmp_path, report='growth')
@@ -113,12 +113,12 @@ def test_the_tables_and_the_picture(tmp_path):
         dn_mmdet='1', code='c', variables={}, flush_denormal=True,
     )  # fmt: skip
     text = growth_text(found)
-    batch = table(text, '## Batch size')
+    batch = table(text, '## By batch size')
     assert [line[0] for line in batch] == ['batch size', '1', '2', '4', '8', '16', '32']
-    assert batch[0][3] == 'DN-B / BN, training step' and batch[0][6] == 'DN-B / BN, evaluation'
+    assert batch[0][3] == 'training step: DN-B / BN' and batch[0][6] == 'evaluation: DN-B / BN'
     assert batch[1][1:4] == ['100 (90 to 110)', '60 (54 to 66)', '0.600 (0.580 to 0.620)']
     assert batch[6][3] == '3.700 (3.680 to 3.720)' and batch[6][4:] == ['', '', '']
-    assert [line[0] for line in table(text, '## Image size')][-2:] == [
+    assert [line[0] for line in table(text, '## By image size')][-2:] == [
         '448, batch 4',
         '640, batch 2',
     ]
@@ -145,7 +145,7 @@ def test_what_was_not_measured_is_left_out(tmp_path):
         python='3', dn_mmdet='1', code='c', variables={}, flush_denormal=True,
     )  # fmt: skip
     text = growth_text(found)
-    assert len(table(text, '## Batch size')) == 2 and len(table(text, '## G')) == 1
+    assert len(table(text, '## By batch size')) == 2 and len(table(text, '## By g')) == 1
     assert 'share of the step' not in text
     assert not plot_growth(found, tmp_path / 'no.png') and not (tmp_path / 'no.png').exists()
 

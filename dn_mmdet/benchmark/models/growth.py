@@ -82,7 +82,7 @@ def growth_text(results: ResultFile) -> str:
         LEGEND.format(rounds=' or '.join(map(str, rounds))),
     ]
     for axis in AXES:
-        parts += [f'## {axis[0].upper()}{axis[1:]}', markdown_table(_times(results, axis))]
+        parts += [f'## By {axis}', markdown_table(_times(results, axis))]
     shares = {mode: _shares(results, mode) for mode in MODES}
     if any(len(rows) > 1 for rows in shares.values()):
         asked = sorted({cell['layer_rounds'] for cell in results.cells})
@@ -114,7 +114,7 @@ def plot_growth(results: ResultFile, file: str | Path) -> bool:
     if not lines:
         return False
     columns = min(len(lines), 3)
-    figure = new_figure(3.0 * columns, 0.4 + 2.5 * -(-len(lines) // columns))
+    figure = new_figure(3.2 * columns, 0.4 + 2.5 * -(-len(lines) // columns))
     panels = figure.subplots(-(-len(lines) // columns), columns, squeeze=False, sharey=True)
     for axes in panels.flat[len(lines) :]:
         axes.set_visible(False)
@@ -149,7 +149,7 @@ def _draw(axes: Axes, texts: list[str], lines: Mapping[str, Mapping[str, Row]]) 
 
 
 def _times(results: ResultFile, axis: str) -> list[tuple[str, ...]]:
-    lines = [(axis, *(f'{what}, {TITLES[mode]}' for mode in MODES for what in NUMBERS))]
+    lines = [(axis, *(f'{TITLES[mode]}: {what}' for mode in MODES for what in NUMBERS))]
     for point in AXES[axis]:
         texts: list[str] = []
         for mode in MODES:
