@@ -33,13 +33,13 @@ def test_interpreted():
 def test_compiles_without_a_gpu(dtype, layout, capability, monkeypatch):
     pytest.importorskip('triton.backends')
     monkeypatch.setattr(triton_launch, 'supports', lambda x: True)
-    tensors, dy = [maps((2, 8, 8, 8), dtype, layout), *numbers(8)], maps((2, 8, 8, 8), dtype)
+    tensors, dy = [maps((2, 32, 8, 8), dtype, layout), *numbers(32)], maps((2, 32, 8, 8), dtype)
     with triton_launch.note_launches() as launches:
         forward_backward('triton', tensors, dy, True, activation='ReLU6')
     compiled = [compile_launch(launch, capability) for launch in launches]
     assert len(compiled) == 5
     assert all(kernel.asm['cubin'] for kernel in compiled)
-    # Rows of 8 channels or places are read as whole vectors of 16 bytes.
+    # Rows of whole vectors are read as such, 16 bytes at a time.
     assert 'ld.global.v4' in compiled[0].asm['ptx']
     # Who comes last sees what all threads of the others have stored, and so do all of its own.
     for kernel in (compiled[0], compiled[2]):
