@@ -15,6 +15,7 @@ import torch.distributed as dist
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import all_reduce, broadcast_object_list, get_world_size, init_dist
 from mmengine.utils.dl_utils import set_multi_processing
+from torch.distributed.rendezvous import rendezvous
 
 from ..utils.errors import UserError, is_port_taken, launched_rank
 from ..utils.processes import LAUNCHER, end_with_parent
@@ -135,15 +136,17 @@ def start_process_group(cfg: Config) -> None:
         # It ends what it started, unless it is killed itself.
         launcher = os.environ.get(LAUNCHER)
         end_with_parent(int(launcher) if launcher else None)
+    seconds = settings.get('timeout')
+    options = {} if seconds is None else {'timeout': timedelta(seconds=seconds)}
     try:
+        own = settings.get('init_backend', 'torch') == 'torch'
+        store = _store_of_attempt(options) if own else {}
         if torch.cuda.is_available():
-            init_dist(cfg.launcher, **settings)
+            init_dist(cfg.launcher, **settings, **store)
         else:
             # mmengine's own argument; torch renamed it.
             warnings.filterwarnings('ignore', message='`broadcast_buffers` is deprecated')
-            seconds = settings.get('timeout')
-            options = {} if seconds is None else {'timeout': timedelta(seconds=seconds)}
-            dist.init_process_group('gloo', **options)
+            dist.init_process_group('gloo', **options, **store)
     except RuntimeError as error:
         if not is_port_taken(error):
             raise
@@ -193,6 +196,19 @@ def _check_launch(launcher: str) -> None:
 def _number(variable: str) -> int:
     text = os.environ.get(variable, '')
     return max(int(text), 1) if text.isdigit() else 1
+
+
+def _store_of_attempt(options: dict) -> dict:
+    """Where torchrun has begun anew: what its store has without what earlier processes left there.
+
+    Their addresses, above all: torch means to take another store each time, and does not.
+    """
+    attempt = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
+    # Several machines may not count alike.
+    if attempt == '0' or os.environ.get('GROUP_WORLD_SIZE') != '1':
+        return {}
+    store, rank, size = next(rendezvous('env://', **options))
+    return dict(store=dist.PrefixStore(f'attempt_{attempt}', store), rank=rank, world_size=size)
 
 
 def _set_torchrun_variables(launcher: str, port: int | None) -> None:
