@@ -9,6 +9,7 @@ from dn_mmdet.backbones import MobileNetV2DN
 from dn_mmdet.benchmark.models import NORMS, PRESETS, ModelCase, run_benchmark
 from dn_mmdet.benchmark.models.cases import AXES, Point
 from dn_mmdet.benchmark.models.growth import growth_text, plot_growth
+from dn_mmdet.figures.style import save_figure
 from tests.helpers.benchmark_results import measured, results
 
 CENTRE = AXES['r'][2].case
@@ -100,7 +101,7 @@ def test_a_tiny_run_and_its_files(tiny, tmp_path, monkeypatch, capsys):
     assert run_benchmark(tiny, tmp_path, report='growth')
 
 
-def test_the_tables_and_the_picture(tmp_path):
+def test_the_tables_and_the_picture(tmp_path, monkeypatch):
     cells = []
     for case in PRESETS['growth']:
         if case.batch == 32 and case.mode == 'eval':
@@ -130,8 +131,19 @@ def test_the_tables_and_the_picture(tmp_path):
     assert maps[1:] == [
         [f'{batch}, 7x7', '2', *2 * ['4', '1.049', '4.0', '524']] for batch in (1, 8, 32)
     ]
-    file = tmp_path / 'growth.svg'
+    file, figures = tmp_path / 'growth.svg', []
+    monkeypatch.setattr(
+        'dn_mmdet.benchmark.models.growth.save_figure',
+        lambda figure, file: figures.append(figure) or save_figure(figure, file),
+    )
     assert plot_growth(found, file)
+    axes = figures[0].axes[0]
+    _, train, evaluation = axes.lines
+    assert list(train.get_ydata()) == pytest.approx([0.6, 0.7, 0.9, 1.3, 2.1, 3.7])
+    assert len(evaluation.get_ydata()) == 5
+    # The band is that of the quartiles.
+    (corners,) = (path.vertices[:, 1] for path in axes.collections[0].get_paths())
+    assert (corners.min(), corners.max()) == pytest.approx((0.58, 3.72))
     drawn = file.read_text()
     for words in (*AXES, '448', 'batch 4', 'oup', '0.25', 'DN-B, training step', 'time, DN-B / BN'):
         assert f'<!-- {words} -->' in drawn
