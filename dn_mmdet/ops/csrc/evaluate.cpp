@@ -52,10 +52,11 @@ bool shares_by_sample(const Layout& layout) {
 }  // namespace
 
 Tensor evaluate(
-    const Tensor& x, const Tensor& mean, const Tensor& var, const Tensor& fc1_weight,
+    const Tensor& x_, const Tensor& mean, const Tensor& var, const Tensor& fc1_weight,
     const Tensor& fc1_bias, const Tensor& fc2_weight, const Tensor& alpha_offset,
     const Tensor& lambda_offset, double eps, bool normalized, double fc1_scale, double fc2_scale,
     const Range& bounds) {
+  const Tensor x = dense(x_);
   const Layout layout(x);
   const int64_t c = layout.channels, size = c * layout.places;
   const ScModule sc(

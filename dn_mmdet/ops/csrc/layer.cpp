@@ -34,10 +34,6 @@ ScForm form_of(bool normalized, double fc1_scale, double fc2_scale) {
   return {normalized, static_cast<float>(fc1_scale), static_cast<float>(fc2_scale)};
 }
 
-Tensor dense(const Tensor& x) {
-  return x.is_contiguous(at::MemoryFormat::ChannelsLast) ? x : x.contiguous();
-}
-
 void copy_numbers(const Tensor& from, Tensor& to, const char* name) {
   TORCH_CHECK(
       from.dim() == 1 && from.sizes() == to.sizes() && from.device() == to.device(), name,
@@ -59,10 +55,11 @@ Tensor dense_like(const Tensor& dy, const Tensor& x) {
 }  // namespace
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> layer_forward(
-    const Tensor& x, const Tensor& fc1_weight, const Tensor& fc1_bias, const Tensor& fc2_weight,
+    const Tensor& x_, const Tensor& fc1_weight, const Tensor& fc1_bias, const Tensor& fc2_weight,
     const Tensor& alpha_offset, const Tensor& lambda_offset, const Optional<Tensor>& frozen_mean,
     const Optional<Tensor>& frozen_var, double eps, bool normalized, double fc1_scale,
     double fc2_scale, const Range& bounds) {
+  const Tensor x = dense(x_);
   TORCH_CHECK(
       x.dim() == 4 && frozen_mean.has_value() == frozen_var.has_value(),
       "expected 4D input, and both statistics or neither");
@@ -98,9 +95,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> layer_forward(
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> layer_backward(
-    const Tensor& dy, const Tensor& x, const Tensor& kept, const Tensor& fc1_weight,
+    const Tensor& dy_, const Tensor& x_, const Tensor& kept, const Tensor& fc1_weight,
     const Tensor& fc2_weight, bool training, bool normalized, double fc1_scale, double fc2_scale,
     bool detach_gap, const Range& bounds, bool x_needs) {
+  const Tensor x = dense(x_), dy = dense_like(dy_, x);
   check_alike(dy, x);
   const int64_t n = x.size(0), c = x.size(1), units = fc1_weight.size(0);
   const int64_t places = x.size(2) * x.size(3);
@@ -192,7 +190,7 @@ struct Layer : torch::autograd::Function<Layer> {
         operator_named<decltype(layer_forward)>("dn_mmdet::layer_forward");
     at::AutoDispatchBelowADInplaceOrView guard;
     const auto [y, used_mean, used_var, kept] = forward_op.call(
-        dense(x), fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset, mean, var, eps,
+        x, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset, mean, var, eps,
         normalized, fc1_scale, fc2_scale, bounds);
     ctx->save_for_backward({x, fc1_weight, fc2_weight, kept});
     std::vector<double> numbers{fc1_scale, fc2_scale};
@@ -209,14 +207,13 @@ struct Layer : torch::autograd::Function<Layer> {
     const variable_list saved = ctx->get_saved_variables();
     const std::vector<double> numbers = ctx->saved_data["numbers"].toDoubleVector();
     const int64_t flags = ctx->saved_data["flags"].toInt();
-    const Tensor x = dense(saved[0]);
     Range bounds;
     if (numbers.size() > 2) bounds = at::ArrayRef<double>(numbers).slice(2);
     variable_list gradients;
     {
       at::AutoGradMode off(false);
       const auto [dx, dfc1, dbias, dfc2, dalpha, dlambda] = backward_op.call(
-          dense_like(dys[0], x), x, saved[3], saved[1], saved[2], flags & 1, flags >> 1 & 1, numbers[0],
+          dys[0], saved[0], saved[3], saved[1], saved[2], flags & 1, flags >> 1 & 1, numbers[0],
           numbers[1], flags >> 2 & 1, bounds, ctx->needs_input_grad(0));
       gradients = {dx, dfc1, dbias, dfc2, dalpha, dlambda};
     }
@@ -341,7 +338,7 @@ Tensor dynamic_batch_norm(
   if (!training && !(any_requires_grad({&x}) || any_requires_grad(weights))) {
     static const auto evaluate_op = operator_named<decltype(evaluate)>("dn_mmdet::evaluate");
     return evaluate_op.call(
-        dense(x), *running_mean, *running_var, fc1_weight, fc1_bias, fc2_weight, alpha_offset,
+        x, *running_mean, *running_var, fc1_weight, fc1_bias, fc2_weight, alpha_offset,
         lambda_offset, eps, normalized, fc1_scale, fc2_scale, bounds);
   }
   return std::get<0>(run(

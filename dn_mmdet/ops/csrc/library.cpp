@@ -1,5 +1,6 @@
 // Names and signatures of the operators, and their shapes alone for fake tensors.
 
+#include <ATen/core/enum_tag.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <torch/library.h>
@@ -23,6 +24,13 @@ Tensor shape_per_plane(const Tensor& x) {
 
 Tensor shape_per_channel(const Tensor& x) {
   return at::empty_symint({x.sym_size(1)}, x.options().dtype(at::kFloat));
+}
+
+Tensor shape_of_dense(const Tensor& x) {
+  // Of a map of one place, whose strides say nothing, too.
+  return at::empty_like(
+      x, {}, x.is_contiguous(at::MemoryFormat::ChannelsLast) ? at::MemoryFormat::Preserve
+                                                             : at::MemoryFormat::Contiguous);
 }
 
 std::tuple<Tensor, Tensor, Tensor> shapes_of_moments(const Tensor& x) {
@@ -67,7 +75,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> shapes_of_sc_
 Tensor shape_of_evaluate(
     const Tensor& x, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
     const Tensor&, const Tensor&, double, bool, double, double, const Range&) {
-  return at::empty_like(x);
+  return shape_of_dense(x);
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> shapes_of_layer_forward(
@@ -76,7 +84,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> shapes_of_layer_forward(
     const Range&) {
   const auto n = x.sym_size(0), c = x.sym_size(1), units = fc1_bias.sym_size(0);
   return {
-      at::empty_like(x), shape_per_channel(x), shape_per_channel(x),
+      shape_of_dense(x), shape_per_channel(x), shape_per_channel(x),
       at::empty_symint({kept_size(n, c, units)}, x.options().dtype(at::kFloat))};
 }
 
@@ -84,10 +92,17 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> shapes_of_layer_backw
     const Tensor&, const Tensor& x, const Tensor& kept, const Tensor& fc1_weight,
     const Tensor& fc2_weight, bool, bool, double, double, bool, const Range&, bool x_needs) {
   return {
-      x_needs ? at::empty_like(x) : at::empty({0}, x.options()), at::empty_like(fc1_weight),
+      x_needs ? shape_of_dense(x) : at::empty({0}, x.options()), at::empty_like(fc1_weight),
       at::empty_symint({fc1_weight.sym_size(0)}, kept.options()), at::empty_like(fc2_weight),
       shape_per_channel(x), shape_per_channel(x)};
 }
+
+// What torch.compile puts into graphs: the compiler may choose the layout of maps.
+#if TORCH_VERSION_MAJOR > 2 || TORCH_VERSION_MINOR >= 7
+const std::vector<at::Tag> kAnyLayout = {at::Tag::flexible_layout};
+#else
+const std::vector<at::Tag> kAnyLayout = {};
+#endif
 
 }  // namespace
 
@@ -118,17 +133,20 @@ TORCH_LIBRARY(dn_mmdet, m) {
   m.def(
       "evaluate(Tensor x, Tensor mean, Tensor var, Tensor fc1_weight, Tensor fc1_bias, "
       "Tensor fc2_weight, Tensor alpha_offset, Tensor lambda_offset, float eps, "
-      "bool normalized, float fc1_scale, float fc2_scale, float[]? bounds=None) -> Tensor");
+      "bool normalized, float fc1_scale, float fc2_scale, float[]? bounds=None) -> Tensor",
+      kAnyLayout);
   m.def(
       "layer_forward(Tensor x, Tensor fc1_weight, Tensor fc1_bias, Tensor fc2_weight, "
       "Tensor alpha_offset, Tensor lambda_offset, Tensor? mean, Tensor? var, float eps, "
       "bool normalized, float fc1_scale, float fc2_scale, float[]? bounds=None) -> "
-      "(Tensor y, Tensor mean, Tensor var, Tensor kept)");
+      "(Tensor y, Tensor mean, Tensor var, Tensor kept)",
+      kAnyLayout);
   m.def(
       "layer_backward(Tensor dy, Tensor x, Tensor kept, Tensor fc1_weight, Tensor fc2_weight, "
       "bool training, bool normalized, float fc1_scale, float fc2_scale, bool detach_gap, "
       "float[]? bounds, bool x_needs) -> (Tensor x, Tensor fc1_weight, Tensor fc1_bias, "
-      "Tensor fc2_weight, Tensor alpha_offset, Tensor lambda_offset)");
+      "Tensor fc2_weight, Tensor alpha_offset, Tensor lambda_offset)",
+      kAnyLayout);
   // These are what they are made of, to tracers too.
   const std::string layer =
       "(Tensor x, Tensor(a!)? running_mean, Tensor(b!)? running_var, Tensor(c!)? batches, "

@@ -24,6 +24,11 @@ using Optional = std::optional<T>;
 #endif
 using Range = Optional<at::ArrayRef<double>>;
 
+// As it is, or contiguous where it is neither that nor channels_last.
+inline Tensor dense(const Tensor& x) {
+  return x.is_contiguous(at::MemoryFormat::ChannelsLast) ? x : x.contiguous();
+}
+
 Tensor plane_means(const Tensor& x);
 
 std::tuple<Tensor, Tensor, Tensor> plane_moments(const Tensor& x);
