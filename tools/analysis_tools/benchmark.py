@@ -35,7 +35,7 @@ def parse_args() -> tuple[argparse.Namespace, dict]:
         '--preset',
         choices=tuple(PRESETS),
         help='a predefined set of cases, instead of the options that select what is measured: cpu '
-        'takes nine minutes on two quiet cores and runs on two threads, growth twelve',
+        'takes ten minutes on two quiet cores and runs on two threads, growth twelve',
     )
     add(
         '--models',

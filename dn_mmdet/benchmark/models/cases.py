@@ -205,14 +205,14 @@ AXES = _axes(('DNB', *(norm for norm in NORMS if norm not in COMPARED)))
 
 FLOATS = ('float32', 'bfloat16')
 FEW = (BASELINE, 'DNB', 'naive', 'SEBN')
-# What the limits are about, then batch sizes and resolutions for the picture. `cpu` takes eight
-# or nine minutes on two quiet cores, `growth` twelve; `cuda` is for one card of 80 GB.
+# What the limits are about, then batch sizes and resolutions for the picture. `cpu` takes nine
+# or ten minutes on two quiet cores, `growth` twelve; `cuda` is for one card of 80 GB.
 PRESETS = {
     'cpu': [
         *grid(modes=('train',)),
         *grid(modes=('eval',), repeats=15),
         *_sweep(grid(layouts=('contiguous',), batches=(1, 4, 8), sizes=(160,)), FEW, 9),
-        *_sweep(grid(layouts=('contiguous',), batches=(1,)), FEW, 9),
+        *_sweep(grid(layouts=('contiguous',), batches=(1, 2)), FEW, 15),
         *_sweep(grid(layouts=('contiguous',), batches=(1, 2), sizes=(320,)), FEW, 9),
     ],
     'cuda': [
