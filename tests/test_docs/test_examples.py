@@ -119,7 +119,6 @@ def test_retinanet_of_the_front_page_takes_a_step(tmp_path):
 @pytest.mark.parametrize(
     'page, said, layout',
     [
-        ('README.md', "'train.json'", 'coco'),
         ('docs/own-data.md', "'train.json'", 'coco'),
         ('docs/own-data.md', 'train/_annotations.coco.json', 'roboflow'),
         ('docs/own-data.md', 'instances_default.json', 'cvat'),
