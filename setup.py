@@ -73,7 +73,8 @@ def _operators():
         'dn_mmdet.ops.backends._cpp_' + '_'.join(re.findall('[0-9]+', torch.__version__)[:3]),
         [f'{SOURCES}/{name}.cpp' for name in ('evaluate', 'layer', 'library', 'planes', 'sc')],
         depends=[
-            f'{SOURCES}/{name}.h' for name in ('kernels', 'maps', 'numbers', 'operators', 'passes', 'sc')
+            f'{SOURCES}/{name}.h'
+            for name in ('kernels', 'maps', 'numbers', 'operators', 'passes', 'sc')
         ],
         extra_compile_args=[
             *('-O3', '-g0', '-fopenmp', '-fvisibility=hidden'),

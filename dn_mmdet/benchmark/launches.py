@@ -120,12 +120,12 @@ def usage_of(kernel: Any) -> Usage:
     import triton
 
     tool = Path(triton.__file__).parent / 'backends/nvidia/bin/cuobjdump'
-    with tempfile.NamedTemporaryFile(suffix='.cubin') as file:
-        file.write(kernel.asm['cubin'])
-        file.flush()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / 'kernel.cubin'
+        file.write_bytes(kernel.asm['cubin'])
         try:
             told = subprocess.run(
-                [tool, '-res-usage', file.name], capture_output=True, text=True, check=True
+                [tool, '-res-usage', file], capture_output=True, text=True, check=True
             ).stdout
         except (OSError, subprocess.CalledProcessError) as error:
             raise UserError(
