@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..ops.activation import ACTIVATIONS, bounds_of
-from ..ops.arguments import check_device
+from ..ops.arguments import check_arguments, check_device
 from ..ops.backends import cpp
 from ..ops.dispatch import compiles_to_cpp, eager_path, runs_eagerly
 from ..ops.functional import run_unchecked
@@ -184,7 +184,9 @@ class DNB(DynamicBatchNorm):
         if (
             not is_known(bn)
             or (bn._forward_hooks or bn._forward_pre_hooks)
+            or (bn._backward_hooks or bn._backward_pre_hooks)
             or (sc._forward_hooks or sc._forward_pre_hooks)
+            or (sc._backward_hooks or sc._backward_pre_hooks)
         ):
             return False
         if runs_eagerly(x):
@@ -200,16 +202,28 @@ class DNB(DynamicBatchNorm):
         running_mean, running_var = running_statistics(bn)
         training = bn.training or running_mean is None
         group = sharing_group_of(bn)
-        path = 'cpp' if is_compiling() else eager_path(x, group is not None)
-        if path == 'cpp' and group is None and bn.momentum is not None:
+        if is_compiling():  # What the operator refuses there, nobody can catch.
+            self._check_input(x)
+            given = (*weights, running_mean, running_var)
+            path, fits = 'cpp', all(t is None or t.dtype == torch.float32 for t in given)
+        else:
+            path, fits = eager_path(x, group is not None), True
+        if path == 'cpp' and fits and group is None and bn.momentum is not None:
             try:
                 return cpp.layer(
                     x, running_mean, running_var, bn._buffers['num_batches_tracked'], weights,
                     training, bn.momentum, bn.eps, form, self.detach_gap,
                     ACTIVATIONS.get(self.activation),
                 )  # fmt: skip
-            except (TypeError, ValueError):
-                pass  # The input is wrong, or parts of the layer have other dtypes.
+            except (TypeError, ValueError, RuntimeError) as error:
+                # The input is wrong, or parts of the layer have other dtypes.
+                self._check_input(x)
+                check_arguments(
+                    x, running_mean, running_var, SCWeights._make(weights), training, bn.eps,
+                    self.sc_input,
+                )  # fmt: skip
+                if isinstance(error, RuntimeError):
+                    raise
         self._check_input(x)
         check_device(x, 'alpha_offset', self.alpha_offset)
         return run_unchecked(

@@ -128,5 +128,7 @@ def count_batch(bn: nn.Module) -> float:
     if not (bn.training and bn.track_running_stats):
         return 0.0
     batches = bn._buffers['num_batches_tracked']
+    if batches is None:  # As in nn.BatchNorm2d, whose statistics then stay.
+        return 0.0 if bn.momentum is None else bn.momentum
     batches.add_(1)
     return 1 / float(batches) if bn.momentum is None else bn.momentum

@@ -65,7 +65,9 @@ def eager_path(x: Tensor, shared: bool = False) -> str:
 
 def compiles_to_cpp(x: Tensor) -> bool:
     """Whether a graph that torch.compile records gets the layer as one node, the C++ operator."""
-    return is_compiling_to_run() and _serves_graphs(_forced, x.device.type, x.dtype)
+    if not is_compiling_to_run() or x.numel() == 0:
+        return False
+    return _serves_graphs(_forced, x.device.type, x.dtype)
 
 
 @contextmanager

@@ -140,6 +140,8 @@ def run_unchecked(
             weights = SCWeights._make(cast(weight, dtype) for weight in weights)
             break
     if path == 'cpp' and dtype == torch.float32 and group is None:
+        if not training:  # In training they are written, and keep their dtype.
+            running_mean, running_var = _cast_statistics(dtype, running_mean, running_var)
         return KERNELS[path].layer(
             x, running_mean, running_var, None, weights, training, momentum, eps, form, detach_gap,
             bounds,
@@ -155,7 +157,7 @@ def run_unchecked(
             x.requires_grad or any(weight.requires_grad for weight in weights)
         )
         if not training:
-            frozen = cast(running_mean, dtype), cast(running_var, dtype)
+            frozen = _cast_statistics(dtype, running_mean, running_var)
             if kernels.EVALUATES and not needs_gradient:
                 return kernels.evaluate(to_dense(x), *frozen, weights, eps, form, bounds)
         recompute = needs_gradient and is_recomputing()
@@ -179,11 +181,13 @@ def _run_reference(
     *options: Any,
 ) -> Tensor:
     dtype = weights.fc1_weight.dtype
-    statistics = [
-        buffer if buffer is None else cast(buffer, dtype) for buffer in (running_mean, running_var)
-    ]
+    statistics = _cast_statistics(dtype, running_mean, running_var)
     y = reference_dynamic_batch_norm(cast(x, dtype), *statistics, weights, training, *options)
     if training and running_mean is not None and running_mean.dtype != dtype:
         running_mean.copy_(statistics[0])
         running_var.copy_(statistics[1])
     return cast(y, x.dtype)
+
+
+def _cast_statistics(dtype: torch.dtype, *buffers: Tensor | None) -> list[Tensor | None]:
+    return [buffer if buffer is None else cast(buffer, dtype) for buffer in buffers]

@@ -101,6 +101,39 @@ def test_compile_with_inductor(training):
     assert_alike(step(compiled, image(), run), step(eager, image()))
 
 
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize(
+    ('part', 'dtype'), [('', torch.bfloat16), ('sc', torch.float64), ('bn', torch.bfloat16)]
+)
+def test_compile_of_another_precision(part, dtype, training):
+    eager, compiled = layer().train(training), layer().train(training)
+    for each in (eager, compiled):
+        each.get_submodule(part).to(dtype)
+    run = torch.compile(compiled, backend='aot_eager', fullgraph=True)
+    x = random_maps(SHAPE, torch.float32 if part else dtype)
+    for found, expected in zip_strict(step(compiled, x, run), step(eager, x)):
+        assert_near(found, expected, torch.bfloat16)
+    with torch.no_grad():
+        assert_near(run(x), eager(x), torch.bfloat16)
+
+
+def test_compile_of_a_batch_without_samples():
+    eager, compiled = layer(), layer()
+    run = torch.compile(compiled, backend='eager', fullgraph=True)
+    x = random_maps(SHAPE)[:0]
+    for each, call in ((eager, eager), (compiled, run)):
+        assert call(x).shape == x.shape
+        assert each.bn.running_var.isfinite().all()
+    assert torch.equal(compiled.bn.running_mean, eager.bn.running_mean)
+
+
+@pytest.mark.parametrize('x', [random_maps(SHAPE)[0], random_maps(SHAPE)[:, :7]], ids=['3D', 'C'])
+def test_compiled_layers_refuse_what_others_do(x):
+    run = torch.compile(layer(), backend='eager')
+    with pytest.raises(ValueError, match='expected (4D input|input with num_features=8)'):
+        run(x)
+
+
 def test_compile_inside_of_recomputed_outputs():
     eager, compiled = network(), network()
     run = torch.compile(compiled, backend='aot_eager', fullgraph=True)

@@ -223,10 +223,44 @@ def test_layer_converted_to_half_precision(training, dtype, path):
     y.sum().backward()
     assert y.dtype == dtype
     assert_near(layer.bn.running_var, exact.bn.running_var, torch.bfloat16)
+    with torch.no_grad():
+        assert_near(layer(x), y, torch.bfloat16)
     if path == 'members':
         assert_near(y, exact_y, torch.bfloat16)
     else:
         assert torch.equal(y, exact_y.to(dtype))
+
+
+@pytest.mark.parametrize('part', ['bn', 'sc'])
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float64])
+def test_layer_of_which_a_part_was_converted(dtype, part):
+    layer = randomize(DNB(24, r=4)).eval()
+    exact = copy.deepcopy(layer)
+    getattr(layer, part).to(dtype)
+    x = random_maps(SHAPES[0])
+    with torch.no_grad():
+        assert_near(layer(x), exact(x), torch.bfloat16)
+    assert_near(layer(x), exact(x), torch.bfloat16)
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('name', ['running_mean', 'running_var'])
+def test_running_statistics_of_another_size(name, training):
+    layer = DNB(24, r=4).train(training)
+    setattr(layer.bn, name, torch.ones(5))
+    with pytest.raises(RuntimeError, match=r'24\D+5\b|\b5\D+24'), torch.no_grad():
+        layer(random_maps(SHAPES[0]))
+
+
+@pytest.mark.parametrize('momentum', [0.1, None])
+def test_batches_that_nobody_counts(momentum):
+    layer, bn = DNB(24, momentum=momentum), nn.BatchNorm2d(24, momentum=momentum)
+    layer.bn.num_batches_tracked = bn.num_batches_tracked = None
+    x = random_maps(SHAPES[0])
+    layer(x)
+    bn(x)
+    torch.testing.assert_close(layer.bn.running_mean, bn.running_mean)
+    torch.testing.assert_close(layer.bn.running_var, bn.running_var)
 
 
 @pytest.mark.parametrize('kwargs', [{}, {'start': 'paper'}, {'r': 2, 'g': 'oup'}])
@@ -257,3 +291,12 @@ def test_hooks_on_members_run():
     layer.sc.register_forward_hook(lambda *_: seen.append('sc'))
     layer(random_maps(SHAPES[0]))
     assert seen == ['bn', 'sc']
+
+
+@pytest.mark.parametrize('member', ['bn', 'sc'])
+@pytest.mark.parametrize('kind', ['register_full_backward_hook', 'register_full_backward_pre_hook'])
+def test_backward_hooks_on_members_run(kind, member):
+    layer, seen = DNB(24), []
+    getattr(getattr(layer, member), kind)(lambda *_: seen.append(member))
+    layer(random_maps(SHAPES[0]).requires_grad_()).sum().backward()
+    assert seen == [member]

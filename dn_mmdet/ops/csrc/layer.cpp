@@ -2,6 +2,7 @@
 // compose of the other operators where processes share statistics or outputs are recomputed.
 
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -95,15 +96,16 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> layer_forward(
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> layer_backward(
-    const Tensor& dy_, const Tensor& x_, const Tensor& kept, const Tensor& fc1_weight,
+    const Tensor& dy_, const Tensor& x_, const Tensor& kept_, const Tensor& fc1_weight,
     const Tensor& fc2_weight, bool training, bool normalized, double fc1_scale, double fc2_scale,
     bool detach_gap, const Range& bounds, bool x_needs) {
-  const Tensor x = dense(x_), dy = dense_like(dy_, x);
+  // Hooks of saved tensors may have given kept other strides.
+  const Tensor x = dense(x_), dy = dense_like(dy_, x), kept = kept_.contiguous();
   check_alike(dy, x);
   const int64_t n = x.size(0), c = x.size(1), units = fc1_weight.size(0);
   const int64_t places = x.size(2) * x.size(3);
   TORCH_CHECK(
-      kept.dim() == 1 && kept.is_contiguous() && kept.scalar_type() == at::kFloat &&
+      kept.dim() == 1 && kept.scalar_type() == at::kFloat &&
           fits(c, units, fc1_weight, fc2_weight) && kept.size(0) == kept_size(n, c, units),
       "expected what the forward kept of an input of size ", x.sizes(), ", got size ",
       kept.sizes());
@@ -179,26 +181,30 @@ void refuse_derivative(variable_list& gradients, const Tensor& dy, const variabl
   }
 }
 
-// Of the output alone; mean, variance and what is kept come along.
+// What comes along with the output, and has no gradient.
+struct Beside {
+  Tensor mean, var, kept;
+};
+
 struct Layer : torch::autograd::Function<Layer> {
-  static variable_list forward(
+  static Tensor forward(
       AutogradContext* ctx, const Tensor& x, const Tensor& fc1_weight, const Tensor& fc1_bias,
       const Tensor& fc2_weight, const Tensor& alpha_offset, const Tensor& lambda_offset,
       const Optional<Tensor>& mean, const Optional<Tensor>& var, double eps, bool normalized,
-      double fc1_scale, double fc2_scale, bool detach_gap, const Range& bounds) {
+      double fc1_scale, double fc2_scale, bool detach_gap, const Range& bounds, Beside* beside) {
     static const auto forward_op =
         operator_named<decltype(layer_forward)>("dn_mmdet::layer_forward");
     at::AutoDispatchBelowADInplaceOrView guard;
-    const auto [y, used_mean, used_var, kept] = forward_op.call(
+    Tensor y;
+    std::tie(y, beside->mean, beside->var, beside->kept) = forward_op.call(
         x, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset, mean, var, eps,
         normalized, fc1_scale, fc2_scale, bounds);
-    ctx->save_for_backward({x, fc1_weight, fc2_weight, kept});
+    ctx->save_for_backward({x, fc1_weight, fc2_weight, beside->kept});
     std::vector<double> numbers{fc1_scale, fc2_scale};
     if (bounds) numbers.insert(numbers.end(), bounds->begin(), bounds->end());
     ctx->saved_data["numbers"] = numbers;
     ctx->saved_data["flags"] = int64_t{!mean} | normalized << 1 | detach_gap << 2;
-    ctx->mark_non_differentiable({used_mean, used_var, kept});
-    return {y, used_mean, used_var, kept};
+    return y;
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list dys) {
@@ -224,19 +230,21 @@ struct Layer : torch::autograd::Function<Layer> {
     if (at::GradMode::is_enabled()) {
       refuse_derivative(gradients, dys[0], {saved[0], saved[1], saved[2]});
     }
-    gradients.resize(14);
+    gradients.resize(15);
     return gradients;
   }
 };
 
-// Whether there are numbers to be written here, and not what stands for them in a graph.
+// Whether there are numbers to be written here, and not what stands for them in a graph; where a
+// mode of torch records or replaces operations, it is to see this one too.
 bool is_real(const Tensor& tensor) {
   return tensor.key_set().has(c10::DispatchKey::CPU) &&
-      !tensor.key_set().has(c10::DispatchKey::Python);
+      !tensor.key_set().has(c10::DispatchKey::Python) &&
+      !c10::impl::tls_is_dispatch_key_included(c10::DispatchKey::Python);
 }
 
 void move_toward(const Tensor& running, const Tensor& batch, double momentum) {
-  if (!is_real(running) || running.scalar_type() != at::kFloat) {
+  if (!is_real(running) || !is_real(batch) || running.scalar_type() != at::kFloat) {
     running.lerp_(batch.to(running.scalar_type()), momentum);
     return;
   }
@@ -255,7 +263,7 @@ void move_toward(const Tensor& running, const Tensor& batch, double momentum) {
 
 void count_batch(const Optional<Tensor>& batches) {
   if (!batches) return;
-  if (!is_real(*batches) || batches->scalar_type() != at::kLong) {
+  if (!is_real(*batches) || batches->scalar_type() != at::kLong || batches->numel() != 1) {
     batches->add_(1);
     return;
   }
@@ -276,6 +284,10 @@ void check_statistics(const Tensor& x, const Optional<Tensor>& given, const char
   TORCH_CHECK_VALUE(
       given->dim() == 1 && given->sym_size(0) == x.sym_size(1), name, " should contain ",
       x.sym_size(1), " elements not ", given->sym_numel());
+  // Else the kernels of meta tensors would run, and their output is memory as it was found.
+  TORCH_CHECK_TYPE(
+      given->device() == x.device(), name, ": Tensor on device ", given->device(),
+      " is not on the expected device ", x.device(), "!");
 }
 
 // The layer with gradients or in training; scale and shift are in what is kept.
@@ -287,16 +299,17 @@ std::tuple<Tensor, Tensor> run(
     double fc2_scale, bool detach_gap, const Range& bounds) {
   Optional<Tensor> mean, var;
   if (!training) mean = running_mean, var = running_var;
-  const variable_list made = Layer::apply(
+  Beside beside;
+  const Tensor y = Layer::apply(
       x, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset, mean, var, eps, normalized,
-      fc1_scale, fc2_scale, detach_gap, bounds);
+      fc1_scale, fc2_scale, detach_gap, bounds, &beside);
   if (training && running_mean) {
     const at::NoGradGuard off;
     count_batch(batches);
-    move_toward(*running_mean, made[1], momentum);
-    move_toward(*running_var, made[2], momentum);
+    move_toward(*running_mean, beside.mean, momentum);
+    move_toward(*running_var, beside.var, momentum);
   }
-  return {made[0], made[3]};
+  return {y, beside.kept};
 }
 
 // Before anything is written. Whoever catches these, TypeError and ValueError, can go on.

@@ -33,6 +33,10 @@ Tensor shape_of_dense(const Tensor& x) {
                                                              : at::MemoryFormat::Contiguous);
 }
 
+Tensor shape_of_weight(const Tensor& weight) {
+  return at::empty_like(weight, {}, at::MemoryFormat::Contiguous);
+}
+
 std::tuple<Tensor, Tensor, Tensor> shapes_of_moments(const Tensor& x) {
   return {shape_per_plane(x), shape_per_channel(x), shape_per_channel(x)};
 }
@@ -67,8 +71,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> shapes_of_sc_
     const Tensor&, const Tensor&, const Tensor& fc1_weight, const Tensor& fc2_weight, int64_t,
     double, bool, double, double, bool) {
   return {
-      at::empty_like(fc1_weight), at::empty_symint({fc1_weight.sym_size(0)}, mean.options()),
-      at::empty_like(fc2_weight), at::empty_like(mean), at::empty_like(mean),
+      shape_of_weight(fc1_weight), at::empty_symint({fc1_weight.sym_size(0)}, mean.options()),
+      shape_of_weight(fc2_weight), at::empty_like(mean), at::empty_like(mean),
       at::empty_like(mean), at::empty_like(means)};
 }
 
@@ -92,8 +96,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> shapes_of_layer_backw
     const Tensor&, const Tensor& x, const Tensor& kept, const Tensor& fc1_weight,
     const Tensor& fc2_weight, bool, bool, double, double, bool, const Range&, bool x_needs) {
   return {
-      x_needs ? shape_of_dense(x) : at::empty({0}, x.options()), at::empty_like(fc1_weight),
-      at::empty_symint({fc1_weight.sym_size(0)}, kept.options()), at::empty_like(fc2_weight),
+      x_needs ? shape_of_dense(x) : at::empty({0}, x.options()), shape_of_weight(fc1_weight),
+      at::empty_symint({fc1_weight.sym_size(0)}, kept.options()), shape_of_weight(fc2_weight),
       shape_per_channel(x), shape_per_channel(x)};
 }
 
