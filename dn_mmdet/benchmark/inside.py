@@ -149,7 +149,7 @@ def time_layers(
          'copy': lambda: target.copy_(source)},
         repeats=repeats, warmup=warmup, settle=settle, context=watched,
     )  # fmt: skip
-    copied = 2 * source.numel() * source.element_size()
+    copied = 2 * source.nbytes
     return dict(
         copy=copied / median(times['copy']),
         norms={label: _summary(visits[label][warmup:], times[label]) for label in subjects},
@@ -189,13 +189,13 @@ def _outermost(module: nn.Module, kinds: tuple[type, ...]) -> Iterator[nn.Module
 
 
 def _least_bytes(layer: nn.Module, x: Tensor) -> int:
-    weights = sum(each.numel() * each.element_size() for each in layer.parameters())
+    weights = sum(each.nbytes for each in layer.parameters())
     if layer.training:
         numbers, times = TRAINING, 3
     else:
         numbers = BN_EVALUATION if isinstance(layer, nn.BatchNorm2d) else EVALUATION
         times = 1
-    return numbers * x.numel() * x.element_size() + times * weights
+    return numbers * x.nbytes + times * weights
 
 
 def _nodes_between(

@@ -92,7 +92,7 @@ def layer_launches(
 def moved_bytes(launch: Launch) -> int:
     """Bytes of all tensors of a launch: each has to pass between memory and processor once."""
     tensors = {id(arg): arg for arg in launch.args if isinstance(arg, Tensor)}
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    return sum(tensor.nbytes for tensor in tensors.values())
 
 
 def compile_launch(launch: Launch, capability: int) -> Any:

@@ -25,7 +25,7 @@ from .config import EARLIER_HOOKS
 from .run import LeftOut, read_run
 from .schedule import Job, Report
 
-__all__ = ['ToolJob', 'Training', 'data_files', 'fingerprint', 'monitor']
+__all__ = ['ToolJob', 'Training', 'as_option', 'data_files', 'fingerprint', 'monitor']
 
 STAMP, LOG = 'training.json', 'training.log'
 
@@ -155,7 +155,7 @@ class Training(ToolJob):
         """What makes the configuration this run's, as ``--cfg-options`` of the tools takes it."""
         return [
             f'randomness.seed={self.seed}',
-            *(f'{key}={_as_option(value)}' for key, value in self.options.items()),
+            *(f'{key}={as_option(value)}' for key, value in self.options.items()),
             *(f'model.backbone.init_cfg.checkpoint={run.checkpoint}' for run in self.after),
         ]
 
@@ -304,7 +304,7 @@ class Training(ToolJob):
         return min(int(found[1]) / planned, 1.0) if found else 0.0
 
 
-def _as_option(value: Any) -> str:
+def as_option(value: Any) -> str:
     """As ``--cfg-options`` reads it: lists without white space."""
     return str(value) if isinstance(value, (str, dict)) else str(value).replace(' ', '')
 

@@ -206,7 +206,7 @@ def predict_bn(norms: Sequence[Norm]) -> tuple[list[Part], list[Part]]:
     kinds = (training, activation), (evaluation, {'ReLU6': 2})
     return tuple(
         [
-            Part(name, [(0, maps * _size(norm.x), None, 0) for norm in some])
+            Part(name, [(0, maps * norm.x.nbytes, None, 0) for norm in some])
             for names, some in (
                 (plain, norms),
                 (behind, [norm for norm in norms if norm.activation]),
@@ -225,10 +225,6 @@ def _on_the_way(launch: Launch) -> int:
     # Read or written before the next: all maps of a kernel.
     maps = {id(arg): arg for arg in launch.args if isinstance(arg, Tensor) and arg.dim() == 4}
     return sum(tile * arg.element_size() for arg in maps.values())
-
-
-def _size(x: Tensor) -> int:
-    return x.numel() * x.element_size()
 
 
 def _table(name: str, parts: list[Part], base: list[Part]) -> list[tuple[str, ...]]:

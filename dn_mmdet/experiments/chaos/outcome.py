@@ -38,15 +38,17 @@ def unlike(first: Path, second: Path) -> list[str]:
 
 def last_iteration(work_dir: Path) -> int:
     """How many iterations the checkpoint has that ``--resume`` would take; 0 without any."""
-    pointer = work_dir / 'last_checkpoint'
-    if not pointer.is_file():
+    if not (work_dir / 'last_checkpoint').is_file():
         return 0
-    return meta_of(read_checkpoint(pointer.read_text(), 'last_checkpoint'))['iter']
+    return meta_of(_last_checkpoint(work_dir))['iter']
+
+
+def _last_checkpoint(work_dir: Path) -> dict[str, Any]:
+    return read_checkpoint((work_dir / 'last_checkpoint').read_text(), 'last_checkpoint')
 
 
 def _outcome(work_dir: Path) -> dict[str, Any]:
-    pointer = Path((work_dir / 'last_checkpoint').read_text())
-    content = read_checkpoint(str(pointer), 'last_checkpoint')
+    content = _last_checkpoint(work_dir)
     log = read_run_log(work_dir)
     return dict(
         {key: content[key] for key in ('state_dict', 'optimizer')},

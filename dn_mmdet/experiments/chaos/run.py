@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Optional
 
 from ...datasets.digits import DigitsSpec, build_digits_coco
 from ...paths import configs_root
+from ...runs.launch import as_option
 from ...runs.log import read_run_log
 from ...utils.errors import UserError
 from ...utils.files import check_output_folder, write_json
@@ -137,7 +138,7 @@ class _Chaos:
         what = dict(
             config=config and str(Path(config).resolve()),
             processes=processes,
-            options=[f'{key}={value}'.replace(' ', '') for key, value in options.items()],
+            options=[f'{key}={as_option(value)}' for key, value in options.items()],
         )
         found = json.loads(self._file.read_text()) if self._file.is_file() else None
         if found is None:

@@ -61,7 +61,7 @@ Tensor evaluate(
   const int64_t c = layout.channels, size = c * layout.places;
   const ScModule sc(
       c, mean, var, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset, eps,
-      {normalized, static_cast<float>(fc1_scale), static_cast<float>(fc2_scale)});
+      {normalized, fc1_scale, fc2_scale});
   Tensor y = at::empty_like(x);
   if (!shares_by_sample(layout)) {
     const int64_t planes = layout.planes();

@@ -1,10 +1,10 @@
 // The whole layer as one operator, with its derivative: what ../functional.py and ../autograd.py
-// compose of the other operators where processes share statistics or outputs are recomputed.
+// compose of the other operators where processes share statistics.
 
 #include <ATen/core/dispatch/Dispatcher.h>
-#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "maps.h"
@@ -30,10 +30,6 @@ struct Kept {
         mean(hidden + sizes.samples * sizes.units),
         rstd(mean + sizes.channels) {}
 };
-
-ScForm form_of(bool normalized, double fc1_scale, double fc2_scale) {
-  return {normalized, static_cast<float>(fc1_scale), static_cast<float>(fc2_scale)};
-}
 
 void copy_numbers(const Tensor& from, Tensor& to, const char* name) {
   TORCH_CHECK(
@@ -80,7 +76,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> layer_forward(
   }
   const ScModule sc(
       c, mean, var, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset, eps,
-      form_of(normalized, fc1_scale, fc2_scale));
+      {normalized, fc1_scale, fc2_scale});
   std::copy_n(mean.const_data_ptr<float>(), c, kept.mean);
   std::copy(sc.rstd.begin(), sc.rstd.end(), kept.rstd);
   sc.run_all(kept.means, n, kept.hidden, kept.scale, kept.shift);
@@ -125,7 +121,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> layer_backward(
       {sums, products, known.means, known.mean, known.rstd, known.hidden, known.scale,
        weight1.const_data_ptr<float>(), weight2.const_data_ptr<float>()},
       places, training ? static_cast<double>(n * places) : 0.0,
-      form_of(normalized, fc1_scale, fc2_scale), detach_gap,
+      {normalized, fc1_scale, fc2_scale}, detach_gap,
       {dfc1_weight.mutable_data_ptr<float>(), dfc1_bias.mutable_data_ptr<float>(),
        dfc2_weight.mutable_data_ptr<float>(), dalpha.mutable_data_ptr<float>(),
        dlambda.mutable_data_ptr<float>(), slope, offset});

@@ -83,15 +83,15 @@ Tensor dynamic_batch_norm(
     const Tensor& x, const Optional<Tensor>& running_mean, const Optional<Tensor>& running_var,
     const Optional<Tensor>& batches, const Tensor& fc1_weight, const Tensor& fc1_bias,
     const Tensor& fc2_weight, const Tensor& alpha_offset, const Tensor& lambda_offset,
-    bool training, double momentum, double eps, bool normalized, double fc1_scale, double fc2_scale, bool detach_gap,
-    const Range& bounds);
+    bool training, double momentum, double eps, bool normalized, double fc1_scale,
+    double fc2_scale, bool detach_gap, const Range& bounds);
 
 // The same, and the scale and shift of the map.
 std::tuple<Tensor, Tensor, Tensor> recomputable_batch_norm(
     const Tensor& x, const Optional<Tensor>& running_mean, const Optional<Tensor>& running_var,
     const Optional<Tensor>& batches, const Tensor& fc1_weight, const Tensor& fc1_bias,
     const Tensor& fc2_weight, const Tensor& alpha_offset, const Tensor& lambda_offset,
-    bool training, double momentum, double eps, bool normalized, double fc1_scale, double fc2_scale, bool detach_gap,
-    const Range& bounds);
+    bool training, double momentum, double eps, bool normalized, double fc1_scale,
+    double fc2_scale, bool detach_gap, const Range& bounds);
 
 }  // namespace dn_mmdet

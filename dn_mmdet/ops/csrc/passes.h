@@ -32,6 +32,11 @@ void gradient_pass(
 struct ScForm {
   bool normalized;
   float fc1_scale, fc2_scale;
+
+  ScForm(bool normalized, double fc1_scale, double fc2_scale)
+      : normalized(normalized),
+        fc1_scale(static_cast<float>(fc1_scale)),
+        fc2_scale(static_cast<float>(fc2_scale)) {}
 };
 
 struct ScSizes {

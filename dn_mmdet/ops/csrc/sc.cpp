@@ -233,7 +233,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> sc_forward(
   const int64_t n = means.size(0), c = means.size(1);
   const ScModule sc(
       c, mean, var, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset, eps,
-      {normalized, static_cast<float>(fc1_scale), static_cast<float>(fc2_scale)});
+      {normalized, fc1_scale, fc2_scale});
   Tensor rstd = at::empty({c}, means.options()), hidden = at::empty({n, sc.units}, means.options());
   std::copy(sc.rstd.begin(), sc.rstd.end(), rstd.mutable_data_ptr<float>());
   Tensor scale = at::empty_like(means), shift = at::empty_like(means);
@@ -287,7 +287,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> sc_backward(
        hidden.const_data_ptr<float>(), scale.const_data_ptr<float>(),
        weight1.const_data_ptr<float>(), weight2.const_data_ptr<float>()},
       places, count,
-      {normalized, static_cast<float>(fc1_scale), static_cast<float>(fc2_scale)}, detach_gap,
+      {normalized, fc1_scale, fc2_scale}, detach_gap,
       {dfc1_weight.mutable_data_ptr<float>(), dfc1_bias.mutable_data_ptr<float>(),
        dfc2_weight.mutable_data_ptr<float>(), dalpha_offset.mutable_data_ptr<float>(),
        dlambda_offset.mutable_data_ptr<float>(), slope.mutable_data_ptr<float>(),
