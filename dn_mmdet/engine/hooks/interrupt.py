@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from copy import copy
 from functools import partial
+from multiprocessing.process import BaseProcess
 from threading import Thread
 from types import FrameType
 from typing import Any
@@ -66,7 +69,7 @@ class _InterruptHook(Hook):
                     self.listening = True
         for loop in (runner.train_loop, runner.val_loop) if self.listening else ():
             if isinstance(loader := getattr(loop, 'dataloader', None), DataLoader):
-                loader.worker_init_fn = partial(_outlive, loader.worker_init_fn)
+                _keep_workers(loader)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -101,13 +104,40 @@ class _InterruptHook(Hook):
         self._told = True
 
 
-def _outlive(earlier: Callable | None, worker: int) -> None:
-    """Begin a process that loads data, which torch ends at any SIGTERM: only its parent's counts.
+def _keep_workers(loader: DataLoader) -> None:
+    """Have a SIGTERM end the processes that load data only when it comes from their parent.
 
-    A launcher or a scheduler tells it too, but it is needed for the step. Its parent ends it, and
-    where that is gone torch does.
+    A launcher or a scheduler tells them too, and torch ends one at any SIGTERM, but they are needed
+    for the step. Their parent ends them, and where that is gone torch does.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    if not loader.num_workers or not hasattr(signal, 'sigwaitinfo'):  # as on macOS
+        return
+    loader.worker_init_fn = partial(_listen, loader.worker_init_fn)
+    given = loader.multiprocessing_context
+    context = copy(multiprocessing.get_context() if given is None else given)
+    context.Process = partial(_begin_deaf, context.Process)
+    loader.multiprocessing_context = context
+
+
+def _begin_deaf(make: Callable[..., BaseProcess], *args: Any, **kwargs: Any) -> BaseProcess:
+    """Make a process that has SIGTERM blocked from its first moment on, in all of its threads."""
+    process = make(*args, **kwargs)
+
+    def start() -> None:
+        del process.start  # also since it may be pickled
+        earlier = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
+
+    process.start = start
+    return process
+
+
+def _listen(earlier: Callable | None, worker: int) -> None:
+    """Begin what waits for SIGTERM in a process that loads data."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # a fork server's has its own mask
     Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     if earlier is not None:
         earlier(worker)

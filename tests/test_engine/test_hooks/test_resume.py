@@ -3,9 +3,11 @@
 import multiprocessing
 import os
 import random
+import re
 import signal
 import subprocess
 from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,9 +19,9 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.registry import METRICS, MODELS
 from mmengine.runner import Runner
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
-from dn_mmdet.engine.hooks.interrupt import saved_at_interrupts
+from dn_mmdet.engine.hooks.interrupt import _keep_workers, saved_at_interrupts
 from dn_mmdet.engine.hooks.resume import exact_resume
 from dn_mmdet.engine.hooks.steps import watched_steps
 from dn_mmdet.runs.log import read_run_log
@@ -158,6 +160,10 @@ def tell_all(number, told):
     # Those of earlier runs may be there still, and a second SIGINT ends one.
     workers = {*multiprocessing.active_children()} - told
     told |= workers
+    for each in workers if number == signal.SIGTERM else ():
+        status = Path(f'/proc/{each.pid}/status').read_text()
+        blocked = int(re.search('SigBlk:(.*)', status).group(1), 16)
+        assert blocked >> number - 1 & 1, f'process {each.pid} would end'
     # Of another process than this one, which ends its own.
     subprocess.run(['kill', f'-{int(number)}', *(str(each.pid) for each in workers)], check=True)
     os.kill(os.getpid(), number)
@@ -242,6 +248,39 @@ def test_told_to_stop(number, train_cfg, tmp_path, monkeypatch):
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
     resume(work, train_cfg, **options)
     assert_same(tmp_path / 'whole', work)
+
+
+def blocked():
+    return {*signal.pthread_sigmask(signal.SIG_BLOCK, ())}
+
+
+def _tell_blocked(to):
+    to.send(blocked())
+
+
+class Blocked(Dataset):
+    """Which signals the process has blocked that loads."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return blocked()
+
+
+@pytest.mark.parametrize('method', [None, 'fork', 'spawn'])
+def test_no_signal_ends_a_worker_that_begins(method):
+    """A launcher's may come when the worker has done nothing yet."""
+    earlier = blocked()
+    loader = DataLoader(Blocked(), None, num_workers=1, multiprocessing_context=method)
+    _keep_workers(loader)
+    assert all(signal.SIGTERM in each for each in loader)
+    here, there = multiprocessing.Pipe()
+    process = loader.multiprocessing_context.Process(target=_tell_blocked, args=(there,))
+    process.start()
+    assert here.recv() == earlier | {signal.SIGTERM}
+    process.join()
+    assert blocked() == earlier
 
 
 def _train_and_end(folder):
