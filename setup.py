@@ -80,7 +80,8 @@ def _operators():
             *('-O3', '-g0', '-fopenmp', '-fvisibility=hidden'),
             # Without contraction every instruction set rounds alike.
             *('-fno-math-errno', '-fno-trapping-math', '-ffp-contract=off'),
-            '-Wno-ignored-attributes',
+            # No vector is passed to another source.
+            *('-Wno-ignored-attributes', '-Wno-psabi'),
         ],
         extra_link_args=['-fopenmp'],
         py_limited_api=True,

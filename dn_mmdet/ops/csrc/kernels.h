@@ -32,19 +32,64 @@ namespace {
 // Numbers of a plane that stay in the first cache between two passes.
 constexpr int64_t kBlock = 4096;
 constexpr int64_t kLanes = 32;
-// Planes of less than kSmall places would be nothing but what is left of vectors: kTile of them
-// are transposed, and summed as rows are.
-constexpr int64_t kSmall = 64;
+// Up to so many numbers are summed by vectors of eight: what is left of the lanes, and their own
+// sum, would take more time than the numbers.
+constexpr int64_t kFew = 512;
+// Planes of less places than a vector has are transposed, kTile at a time, and summed as rows are.
+constexpr int64_t kSmall = kWide;
 constexpr int64_t kTile = 64;
 
-struct Pair {
-  float first, second;
+template <class Number>
+struct PairOf {
+  Number first, second;
+
+  DN_INLINE PairOf operator+(const PairOf& other) const {
+    return {first + other.first, second + other.second};
+  }
 };
 
-// The two sums of terms(i) over i < size. The lanes fix the order of the additions, so that it is
-// that of neither the instruction set nor the dtype.
+using Pair = PairOf<float>;
+
+struct LoadOne {
+  template <class T>
+  DN_INLINE float operator()(const T* x) const {
+    return load(*x);
+  }
+};
+
+struct LoadVector {
+  template <class T>
+  DN_INLINE Vector operator()(const T* x) const {
+    return load_vector(x);
+  }
+};
+
+// At least a vector of numbers.
 template <class Terms>
-DN_INLINE Pair sum_pairs(int64_t size, const Terms& terms) {
+DN_INLINE Pair sum_few_pairs(int64_t size, const Terms& terms) {
+  const LoadVector load;
+  PairOf<Vector> sums[4] = {};
+  int64_t i = 0;
+  for (; i + 4 * kWide <= size; i += 4 * kWide) {
+#pragma GCC unroll 4
+    for (int64_t k = 0; k < 4; ++k) sums[k] = sums[k] + terms(load, i + k * kWide);
+  }
+  for (; i + kWide <= size; i += kWide) sums[0] = sums[0] + terms(load, i);
+  if (i < size) {
+    const PairOf<Vector> last = terms(load, size - kWide);
+    sums[1] = sums[1] +
+        PairOf<Vector>{last_of(last.first, size - i), last_of(last.second, size - i)};
+  }
+  const PairOf<Vector> sum = (sums[0] + sums[2]) + (sums[1] + sums[3]);
+  return {sum_of(sum.first), sum_of(sum.second)};
+}
+
+// The two sums of terms(load, i) over i < size, where load(x + i) is one number or eight. The lanes
+// fix the order of the additions, so that it is that of neither the instruction set nor the dtype.
+template <class Terms>
+DN_INLINE Pair sum_pairs(int64_t size, const Terms& some_terms) {
+  if (size >= kWide && size <= kFew) return sum_few_pairs(size, some_terms);
+  const auto terms = [&](int64_t i) DN_LAMBDA { return some_terms(LoadOne{}, i); };
   float first[kLanes] = {}, second[kLanes] = {};
   int64_t i = 0;
   for (; i + 4 * kLanes <= size; i += 4 * kLanes) {
@@ -76,7 +121,11 @@ DN_INLINE Pair sum_pairs(int64_t size, const Terms& terms) {
 
 template <class T>
 DN_INLINE float sum_block(const T* x, int64_t size) {
-  return sum_pairs(size, [=](int64_t i) { return Pair{load(x[i]), 0}; }).first;
+  const auto terms = [=](const auto& load, int64_t i) DN_LAMBDA {
+    const auto value = load(x + i);
+    return PairOf<decltype(+value)>{value, {}};
+  };
+  return sum_pairs(size, terms).first;
 }
 
 // The mean of numbers whose differences from `rough` sum to `residual`. Where `rough` is not
@@ -99,9 +148,9 @@ template <class T>
 DN_INLINE Moments block_moments(const T* x, int64_t size) {
   const float inverse = 1 / static_cast<float>(size);
   const float rough = sum_block(x, size) * inverse;
-  const Pair sums = sum_pairs(size, [=](int64_t i) {
-    const float d = load(x[i]) - rough;
-    return Pair{d, d * d};
+  const Pair sums = sum_pairs(size, [=](const auto& load, int64_t i) DN_LAMBDA {
+    const auto d = load(x + i) - rough;
+    return PairOf<decltype(d * d)>{d, d * d};
   });
   return {
       corrected_mean(rough, sums.first, inverse),
@@ -140,7 +189,10 @@ struct Bounds {
 };
 
 struct Open {
-  DN_INLINE float operator()(float gradient, float, int64_t) const { return gradient; }
+  template <class Number>
+  DN_INLINE Number operator()(const Number& gradient, const Number&, int64_t) const {
+    return gradient;
+  }
   DN_INLINE Open from(int64_t) const { return {}; }
   DN_INLINE Open only(int64_t) const { return {}; }
 };
@@ -150,9 +202,10 @@ struct PlaneGate {
   float scale, shift;
   Bounds bounds;
 
-  DN_INLINE float operator()(float gradient, float x, int64_t) const {
-    const float value = x * scale + shift;
-    return value <= bounds.low || value >= bounds.high ? 0 : gradient;
+  template <class Number>
+  DN_INLINE Number operator()(const Number& gradient, const Number& x, int64_t) const {
+    const Number value = x * scale + shift;
+    return (value <= bounds.low) | (value >= bounds.high) ? Number{} : gradient;
   }
 };
 
@@ -395,10 +448,11 @@ DN_KERNEL void products_of_planes(
     double sum = 0, product = 0;
     for (int64_t start = 0; start < size; start += kBlock) {
       const T *block_dy = dy + start, *block = x + start;
-      const Pair pair = sum_pairs(std::min(kBlock, size - start), [=](int64_t i) {
-        const float value = load(block[i]), g = plane_gate(load(block_dy[i]), value, i);
-        return Pair{g, g * (value - center)};
-      });
+      const auto terms = [=](const auto& load, int64_t i) DN_LAMBDA {
+        const auto value = load(block + i), g = plane_gate(load(block_dy + i), value, i);
+        return PairOf<decltype(g * value)>{g, g * (value - center)};
+      };
+      const Pair pair = sum_pairs(std::min(kBlock, size - start), terms);
       sum += pair.first;
       product += pair.second;
     }

@@ -1,4 +1,4 @@
-// Reading and writing the storage types; all arithmetic is float.
+// Reading and writing the storage types, one or eight at once; all arithmetic is float.
 //
 // The conversions of c10 are calls or branches where the instruction set is not known at compile
 // time; these are shifts and selections, which compilers vectorise.
@@ -65,6 +65,60 @@ DN_INLINE void store(c10::Half& place, float value) {
   const uint32_t finite = ((bits >> 13) & 0x7C00u) + (bits & 0x0FFFu);
   const uint32_t half = magnitude > 0xFF000000u ? 0x7E00u : finite;
   place.x = static_cast<uint16_t>(((word >> 16) & 0x8000u) | half);
+}
+
+// Eight numbers, whatever the registers hold: so all instruction sets add in one order. Templates
+// of the library forget a larger alignment.
+constexpr int64_t kWide = 8;
+typedef float Vector __attribute__((vector_size(4 * kWide), aligned(4)));
+typedef int32_t Mask __attribute__((vector_size(4 * kWide), aligned(4)));
+
+typedef uint32_t Bits __attribute__((vector_size(4 * kWide), aligned(4)));
+typedef uint16_t HalfBits __attribute__((vector_size(2 * kWide), aligned(2)));
+
+DN_INLINE Vector vector_at(const float* x) { return *reinterpret_cast<const Vector*>(x); }
+
+// A storage type's bits in the upper half.
+template <class T>
+DN_INLINE Bits upper_bits_at(const T* x) {
+  return __builtin_convertvector(*reinterpret_cast<const HalfBits*>(x), Bits) << 16;
+}
+
+DN_INLINE Vector load_vector(const float* x) { return vector_at(x); }
+
+DN_INLINE Vector load_vector(const c10::BFloat16* x) {
+  return reinterpret_cast<Vector>(upper_bits_at(x));
+}
+
+// As load(Half).
+DN_INLINE Vector load_vector(const c10::Half* x) {
+  const Bits word = upper_bits_at(x), magnitude = word + word;
+  const Vector normal =
+      reinterpret_cast<Vector>((magnitude >> 4) + (0xE0u << 23)) * 0x1.0p-112f;
+  const Vector subnormal = reinterpret_cast<Vector>((magnitude >> 17) | (126u << 23)) - 0.5f;
+  const Bits bits = magnitude < (1u << 27) ? reinterpret_cast<Bits>(subnormal)
+                                           : reinterpret_cast<Bits>(normal);
+  return reinterpret_cast<Vector>((word & 0x80000000u) | bits);
+}
+
+// The last `count` of eight; zero in the place of the others, whatever they are.
+DN_INLINE Vector last_of(const Vector& v, int64_t count) {
+  static const int32_t masks[2 * kWide] = {0, 0, 0, 0, 0, 0, 0, 0, -1, -1, -1, -1, -1, -1, -1, -1};
+  return reinterpret_cast<Vector>(
+      reinterpret_cast<Mask>(v) & *reinterpret_cast<const Mask*>(masks + count));
+}
+
+#if defined(__clang__) || __GNUC__ >= 12
+#define DN_SHUFFLE(v, ...) __builtin_shufflevector(v, v, __VA_ARGS__)
+#else
+#define DN_SHUFFLE(v, ...) __builtin_shuffle(v, (Mask){__VA_ARGS__})
+#endif
+
+DN_INLINE float sum_of(Vector v) {
+  v += DN_SHUFFLE(v, 4, 5, 6, 7, 0, 1, 2, 3);
+  v += DN_SHUFFLE(v, 2, 3, 0, 1, 6, 7, 4, 5);
+  v += DN_SHUFFLE(v, 1, 0, 3, 2, 5, 4, 7, 6);
+  return v[0];
 }
 
 }  // namespace dn_mmdet

@@ -17,16 +17,9 @@ namespace {
 DN_INLINE float sigmoid(float x) { return 1 / (1 + std::exp(-x)); }
 
 // Numbers of a vector: those of so many samples, or of a row.
-constexpr int64_t kSamples = 8;
+constexpr int64_t kSamples = kWide;
 // Products worth a thread.
 constexpr int64_t kProducts = 1 << 18;
-
-// Templates of the library forget a larger alignment.
-typedef float Vector __attribute__((vector_size(4 * kSamples), aligned(4)));
-
-DN_INLINE Vector vector_at(const float* numbers) {
-  return *reinterpret_cast<const Vector*>(numbers);
-}
 
 inline int64_t rows_worth_a_thread(int64_t products_of_a_row) {
   return std::max<int64_t>(kProducts / std::max<int64_t>(products_of_a_row, 1), 1);
@@ -53,10 +46,6 @@ DN_KERNEL void weigh(
     for (int64_t i = 0; i < inputs; ++i) sum += weight[i] * x[i];
     y[row] = sum;
   }
-}
-
-DN_INLINE float sum_of(const Vector& v) {
-  return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
 }
 
 // The same for a single sample, whose inputs are the vectors.
