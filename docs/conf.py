@@ -50,6 +50,7 @@ CONTENTS = {
             '/docs/results/ablations',
             'The report as generated </docs/results/compare/compare>',
             '/docs/results/benchmark/benchmark',
+            '/docs/results/benchmark/growth',
             '/docs/results/bccd',
         ]
     },
