@@ -17,7 +17,7 @@ from tests.helpers.layer_maps import random_maps, randomize
 from tests.helpers.library import NEEDS_LIBRARY
 from tests.helpers.processes import run_together
 from tests.helpers.tolerances import assert_near
-from tests.helpers.torch_versions import needs_dynamic_export
+from tests.helpers.torch_versions import VERSION, needs_dynamic_export
 
 SHAPE = (4, 8, 9, 7)
 FUSED = ['aten', pytest.param('cpp', marks=NEEDS_LIBRARY)]
@@ -106,6 +106,8 @@ def test_compile_with_inductor(training):
     ('part', 'dtype'), [('', torch.bfloat16), ('sc', torch.float64), ('bn', torch.bfloat16)]
 )
 def test_compile_of_another_precision(part, dtype, training):
+    if training and dtype == torch.bfloat16 and VERSION < (2, 7):
+        pytest.skip(f'what torch {torch.__version__} records rounds statistics to bfloat16')
     eager, compiled = layer().train(training), layer().train(training)
     for each in (eager, compiled):
         each.get_submodule(part).to(dtype)
