@@ -23,8 +23,6 @@
 #define DN_KERNEL
 #endif
 
-#define DN_LAMBDA __attribute__((always_inline))
-
 namespace dn_mmdet {
 // Each source has copies of its own: the choice of one at load time is no business of the linker.
 namespace {
@@ -35,7 +33,7 @@ constexpr int64_t kLanes = 32;
 // Up to so many numbers are summed by vectors of eight: what is left of the lanes, and their own
 // sum, would take more time than the numbers.
 constexpr int64_t kFew = 512;
-// Planes of less places than a vector has are transposed, kTile at a time, and summed as rows are.
+// Planes of fewer places than a vector has are transposed, kTile at a time, and summed as rows are.
 constexpr int64_t kSmall = kWide;
 constexpr int64_t kTile = 64;
 

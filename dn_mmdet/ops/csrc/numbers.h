@@ -12,6 +12,7 @@
 #include <c10/util/Half.h>
 
 #define DN_INLINE inline __attribute__((always_inline))
+#define DN_LAMBDA __attribute__((always_inline))
 
 namespace dn_mmdet {
 
@@ -33,15 +34,24 @@ DN_INLINE float load(c10::BFloat16 value) {
   return from_bits(static_cast<uint32_t>(value.x) << 16);
 }
 
+// Of one number or of a vector, whose bits are in the upper half of each word. The exponent is moved
+// to its place and its bias corrected by a product; subnormal numbers by the difference of two
+// numbers that share the exponent.
+template <class Float, class Word>
+DN_INLINE Float from_half(const Word& word) {
+  const auto as = [](auto to, const auto& from) DN_LAMBDA {
+    std::memcpy(&to, &from, sizeof to);
+    return to;
+  };
+  const Word magnitude = word + word;
+  const Float normal = as(Float{}, Word((magnitude >> 4) + (0xE0u << 23))) * 0x1.0p-112f;
+  const Float subnormal = as(Float{}, Word((magnitude >> 17) | (126u << 23))) - 0.5f;
+  const Word bits = magnitude < (1u << 27) ? as(Word{}, subnormal) : as(Word{}, normal);
+  return as(Float{}, Word((word & 0x80000000u) | bits));
+}
+
 DN_INLINE float load(c10::Half value) {
-  const uint32_t word = static_cast<uint32_t>(value.x) << 16;
-  const uint32_t magnitude = word + word;
-  // The exponent moved to its place and its bias corrected by a product; subnormal numbers by the
-  // difference of two numbers that share the exponent.
-  const float normal = from_bits((magnitude >> 4) + (0xE0u << 23)) * 0x1.0p-112f;
-  const float subnormal = from_bits((magnitude >> 17) | (126u << 23)) - 0.5f;
-  const uint32_t bits = magnitude < (1u << 27) ? to_bits(subnormal) : to_bits(normal);
-  return from_bits((word & 0x80000000u) | bits);
+  return from_half<float>(static_cast<uint32_t>(value.x) << 16);
 }
 
 DN_INLINE void store(float& place, float value) { place = value; }
@@ -90,16 +100,7 @@ DN_INLINE Vector load_vector(const c10::BFloat16* x) {
   return reinterpret_cast<Vector>(upper_bits_at(x));
 }
 
-// As load(Half).
-DN_INLINE Vector load_vector(const c10::Half* x) {
-  const Bits word = upper_bits_at(x), magnitude = word + word;
-  const Vector normal =
-      reinterpret_cast<Vector>((magnitude >> 4) + (0xE0u << 23)) * 0x1.0p-112f;
-  const Vector subnormal = reinterpret_cast<Vector>((magnitude >> 17) | (126u << 23)) - 0.5f;
-  const Bits bits = magnitude < (1u << 27) ? reinterpret_cast<Bits>(subnormal)
-                                           : reinterpret_cast<Bits>(normal);
-  return reinterpret_cast<Vector>((word & 0x80000000u) | bits);
-}
+DN_INLINE Vector load_vector(const c10::Half* x) { return from_half<Vector>(upper_bits_at(x)); }
 
 // The last `count` of eight; zero in the place of the others, whatever they are.
 DN_INLINE Vector last_of(const Vector& v, int64_t count) {
