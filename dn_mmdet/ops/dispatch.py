@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from .backends import KERNELS, cpp, triton_launch
+from .backends import KERNELS, cpp, inductor, triton_launch
 from .backends.kernels import DTYPES
 from .torch_versions import is_compiling, is_compiling_to_run
 from .trust import is_trusted
@@ -120,11 +121,14 @@ def _serves_graphs(forced: str | None, device: str, dtype: torch.dtype) -> bool:
     requested = forced or _named_outside()
     if device != 'cpu' or dtype not in DTYPES or requested not in ('auto', 'cpp'):
         return False
-    if requested == 'cpp':
-        return True
-    map_ = torch.empty(1, 2, 2, 2, dtype=dtype)
-    layouts = map_, map_.contiguous(memory_format=torch.channels_last)
-    return cpp.is_available() and all(is_trusted('cpp', each) for each in layouts)
+    if requested == 'auto':
+        map_ = torch.empty(1, 2, 2, 2, dtype=dtype)
+        layouts = map_, map_.contiguous(memory_format=torch.channels_last)
+        if not cpp.is_available() or not all(is_trusted('cpp', each) for each in layouts):
+            return False
+    if 'torch._inductor' in sys.modules:
+        inductor.write_into_convolutions()
+    return True
 
 
 def _best(x: Tensor, shared: bool) -> str:

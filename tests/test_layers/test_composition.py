@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch._dynamo.testing
 from torch import nn
+from torch._inductor.utils import run_and_get_code
 from torch.utils.checkpoint import checkpoint
 
 from dn_mmdet.layers import DNB
@@ -17,7 +18,7 @@ from tests.helpers.layer_maps import random_maps, randomize
 from tests.helpers.library import NEEDS_LIBRARY
 from tests.helpers.processes import run_together
 from tests.helpers.tolerances import assert_near
-from tests.helpers.torch_versions import VERSION, needs_dynamic_export
+from tests.helpers.torch_versions import VERSION, needs_dynamic_export, needs_torch
 
 SHAPE = (4, 8, 9, 7)
 FUSED = ['aten', pytest.param('cpp', marks=NEEDS_LIBRARY)]
@@ -99,6 +100,29 @@ def test_compile_with_inductor(training):
     eager, compiled = (network().train(training) for _ in range(2))
     run = torch.compile(compiled, fullgraph=True)
     assert_alike(step(compiled, image(), run), step(eager, image()))
+
+
+@needs_torch((2, 7), 'has other graphs')
+@NEEDS_LIBRARY
+@pytest.mark.parametrize(('use', 'in_place'), [
+    (lambda conv, norm, x: norm(conv(x)), 1),
+    (lambda conv, norm, x: norm(norm(conv(x))), 1),
+    (lambda conv, norm, x: norm(y := conv(x)) + y, 0),
+    (lambda conv, norm, x: (norm(y := conv(x)), y.flatten()), 0),
+    (lambda conv, norm, x: norm(conv(x)[:, :, 1:]), 0),
+    (lambda conv, norm, x: norm(torch.cat([x] * 3, dim=1)[:, :8]), 0),
+])  # fmt: skip
+def test_compiled_evaluation_writes_into_convolutions(use, in_place):
+    """Into maps that nobody else reads, and into no other."""
+    conv, norm = nn.Conv2d(3, 8, 3, bias=False), layer(activation='ReLU6').eval()
+    x = image()
+    with torch.no_grad(), torch._inductor.config.patch(fx_graph_cache=False):
+        expected = use(conv, norm, image())
+        run = torch.compile(lambda x: use(conv, norm, x), fullgraph=True)
+        found, code = run_and_get_code(run, x)
+    assert_alike(found, expected) if isinstance(found, tuple) else assert_alike([found], [expected])
+    assert torch.equal(x, image())
+    assert sum(text.count('dn_mmdet.evaluate_.default(') for text in code) == in_place
 
 
 @pytest.mark.parametrize('training', [True, False])

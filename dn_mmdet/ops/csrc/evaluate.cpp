@@ -49,20 +49,17 @@ bool shares_by_sample(const Layout& layout) {
       (layout.samples % threads == 0 || layout.samples >= 4 * threads);
 }
 
-}  // namespace
-
-Tensor evaluate(
-    const Tensor& x_, const Tensor& mean, const Tensor& var, const Tensor& fc1_weight,
+// `x` is dense, and `y` like it, or `x` itself.
+void evaluate_to(
+    const Tensor& x, const Tensor& mean, const Tensor& var, const Tensor& fc1_weight,
     const Tensor& fc1_bias, const Tensor& fc2_weight, const Tensor& alpha_offset,
     const Tensor& lambda_offset, double eps, bool normalized, double fc1_scale, double fc2_scale,
-    const Range& bounds) {
-  const Tensor x = dense(x_);
+    const Range& bounds, const Tensor& y) {
   const Layout layout(x);
   const int64_t c = layout.channels, size = c * layout.places;
   const ScModule sc(
       c, mean, var, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset, eps,
       {normalized, fc1_scale, fc2_scale});
-  Tensor y = at::empty_like(x);
   if (!shares_by_sample(layout)) {
     const int64_t planes = layout.planes();
     std::vector<float> numbers(3 * planes);
@@ -70,7 +67,7 @@ Tensor evaluate(
     means_pass(x, means);
     sc.run_all(means, layout.samples, nullptr, scale, shift);
     affine_pass(x, scale, shift, bounds, y);
-    return y;
+    return;
   }
   for_dtype(x, [&](auto number) {
     using T = decltype(number);
@@ -88,7 +85,33 @@ Tensor evaluate(
       });
     });
   });
+}
+
+}  // namespace
+
+Tensor evaluate(
+    const Tensor& x_, const Tensor& mean, const Tensor& var, const Tensor& fc1_weight,
+    const Tensor& fc1_bias, const Tensor& fc2_weight, const Tensor& alpha_offset,
+    const Tensor& lambda_offset, double eps, bool normalized, double fc1_scale, double fc2_scale,
+    const Range& bounds) {
+  const Tensor x = dense(x_);
+  const Tensor y = at::empty_like(x);
+  evaluate_to(
+      x, mean, var, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset, eps,
+      normalized, fc1_scale, fc2_scale, bounds, y);
   return y;
+}
+
+void evaluate_(
+    const Tensor& x, const Tensor& mean, const Tensor& var, const Tensor& fc1_weight,
+    const Tensor& fc1_bias, const Tensor& fc2_weight, const Tensor& alpha_offset,
+    const Tensor& lambda_offset, double eps, bool normalized, double fc1_scale, double fc2_scale,
+    const Range& bounds) {
+  const Tensor y = dense(x);
+  evaluate_to(
+      y, mean, var, fc1_weight, fc1_bias, fc2_weight, alpha_offset, lambda_offset, eps,
+      normalized, fc1_scale, fc2_scale, bounds, y);
+  if (!y.is_same(x)) x.copy_(y);
 }
 
 }  // namespace dn_mmdet

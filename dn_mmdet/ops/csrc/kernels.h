@@ -302,8 +302,8 @@ DN_KERNEL void moments_of_rows(
 
 template <class T, class Clamp>
 DN_KERNEL void affine_of_rows(
-    const T* __restrict x, int64_t rows, int64_t channels, const float* __restrict scale,
-    const float* __restrict shift, Clamp clamp, T* __restrict y) {
+    const T* x, int64_t rows, int64_t channels, const float* __restrict scale,
+    const float* __restrict shift, Clamp clamp, T* y) {
   for (int64_t row = 0; row < rows; ++row, x += channels, y += channels) {
 #pragma omp simd
     for (int64_t c = 0; c < channels; ++c) {
@@ -411,8 +411,8 @@ DN_KERNEL void moments_of_planes(
 
 template <class T, class Clamp>
 DN_KERNEL void affine_of_planes(
-    const T* __restrict x, int64_t size, int64_t planes, const float* scale, const float* shift,
-    Clamp clamp, T* __restrict y) {
+    const T* x, int64_t size, int64_t planes, const float* scale, const float* shift, Clamp clamp,
+    T* y) {
   for (int64_t p = 0; p < planes; ++p, x += size, y += size) {
     const float a = scale[p], b = shift[p];
 #pragma omp simd

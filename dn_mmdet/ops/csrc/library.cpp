@@ -15,7 +15,7 @@ std::string built_for() { return TORCH_VERSION; }
 
 // Of the names and signatures below; backends/cpp.py has the same number, and both grow when one
 // of these changes, so that a library of other sources is not called.
-int64_t interface() { return 3; }
+int64_t interface() { return 4; }
 
 // Sizes may be symbols.
 Tensor shape_per_plane(const Tensor& x) {
@@ -82,6 +82,10 @@ Tensor shape_of_evaluate(
   return shape_of_dense(x);
 }
 
+void shape_of_evaluate_(
+    const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+    const Tensor&, const Tensor&, double, bool, double, double, const Range&) {}
+
 std::tuple<Tensor, Tensor, Tensor, Tensor> shapes_of_layer_forward(
     const Tensor& x, const Tensor&, const Tensor& fc1_bias, const Tensor&, const Tensor&,
     const Tensor&, const Optional<Tensor>&, const Optional<Tensor>&, double, bool, double, double,
@@ -134,11 +138,12 @@ TORCH_LIBRARY(dn_mmdet, m) {
       "float count, bool normalized, float fc1_scale, float fc2_scale, bool detach_gap) -> "
       "(Tensor fc1_weight, Tensor fc1_bias, Tensor fc2_weight, Tensor alpha_offset, "
       "Tensor lambda_offset, Tensor slope, Tensor offset)");
-  m.def(
-      "evaluate(Tensor x, Tensor mean, Tensor var, Tensor fc1_weight, Tensor fc1_bias, "
-      "Tensor fc2_weight, Tensor alpha_offset, Tensor lambda_offset, float eps, "
-      "bool normalized, float fc1_scale, float fc2_scale, float[]? bounds=None) -> Tensor",
-      kAnyLayout);
+  const std::string frozen =
+      " x, Tensor mean, Tensor var, Tensor fc1_weight, Tensor fc1_bias, Tensor fc2_weight, "
+      "Tensor alpha_offset, Tensor lambda_offset, float eps, bool normalized, float fc1_scale, "
+      "float fc2_scale, float[]? bounds=None) -> ";
+  m.def(("evaluate(Tensor" + frozen + "Tensor").c_str(), kAnyLayout);
+  m.def(("evaluate_(Tensor(a!)" + frozen + "()").c_str(), kAnyLayout);
   m.def(
       "layer_forward(Tensor x, Tensor fc1_weight, Tensor fc1_bias, Tensor fc2_weight, "
       "Tensor alpha_offset, Tensor lambda_offset, Tensor? mean, Tensor? var, float eps, "
@@ -172,6 +177,7 @@ TORCH_LIBRARY_IMPL(dn_mmdet, CPU, m) {
   m.impl("sc_forward", &sc_forward);
   m.impl("sc_backward", &sc_backward);
   m.impl("evaluate", &evaluate);
+  m.impl("evaluate_", &evaluate_);
   m.impl("layer_forward", &layer_forward);
   m.impl("layer_backward", &layer_backward);
 }
@@ -185,6 +191,7 @@ TORCH_LIBRARY_IMPL(dn_mmdet, Meta, m) {
   m.impl("sc_forward", &shapes_of_sc_forward);
   m.impl("sc_backward", &shapes_of_sc_backward);
   m.impl("evaluate", &shape_of_evaluate);
+  m.impl("evaluate_", &shape_of_evaluate_);
   m.impl("layer_forward", &shapes_of_layer_forward);
   m.impl("layer_backward", &shapes_of_layer_backward);
 }

@@ -62,6 +62,13 @@ Tensor evaluate(
     const Tensor& lambda_offset, double eps, bool normalized, double fc1_scale, double fc2_scale,
     const Range& bounds);
 
+// In place.
+void evaluate_(
+    const Tensor& x, const Tensor& mean, const Tensor& var, const Tensor& fc1_weight,
+    const Tensor& fc1_bias, const Tensor& fc2_weight, const Tensor& alpha_offset,
+    const Tensor& lambda_offset, double eps, bool normalized, double fc1_scale, double fc2_scale,
+    const Range& bounds);
+
 // The whole layer. What the backward keeps beside the map has this size.
 template <class Int>
 Int kept_size(const Int& samples, const Int& channels, const Int& units) {

@@ -15,7 +15,8 @@ void moments_pass(const Tensor& x, float* means, float* mean, float* var);
 
 // y = clamp(x scale + shift).
 void affine_pass(
-    const Tensor& x, const float* scale, const float* shift, const Range& bounds, Tensor& y);
+    const Tensor& x, const float* scale, const float* shift, const Range& bounds,
+    const Tensor& y);
 
 // Sums of dy and of dy (x - mean) where the activation is open; scale and shift are read where
 // there are bounds.

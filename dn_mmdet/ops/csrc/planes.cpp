@@ -162,7 +162,8 @@ void moments_pass(const Tensor& x, float* means, float* mean, float* var) {
 }
 
 void affine_pass(
-    const Tensor& x, const float* scale, const float* shift, const Range& bounds, Tensor& y) {
+    const Tensor& x, const float* scale, const float* shift, const Range& bounds,
+    const Tensor& y) {
   const Layout layout(x);
   for_dtype(x, [&](auto number) {
     using T = decltype(number);

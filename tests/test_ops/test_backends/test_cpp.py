@@ -214,6 +214,20 @@ def test_same_bits_whatever_the_number_of_threads(layout, dtype, shape):
 
 
 @NEEDS_LIBRARY
+@pytest.mark.parametrize('layout', LAYOUTS)
+@pytest.mark.parametrize('dtype', cpp.DTYPES)
+@pytest.mark.parametrize('shape', [*SHAPES[:6], (4, 5, 30, 31), (6, 4, 9, 3)])
+def test_in_place_the_same_bits(shape, dtype, layout):
+    """Large samples are taken one by one, small ones together."""
+    x, others = maps(shape, dtype, layout), numbers(shape[1])
+    rest = (1e-5, False, 1.0, 1.0, (0.0, 6.0))
+    wide = x.repeat_interleave(2, dim=3)[..., ::2]
+    for given in (x, wide):
+        expected = torch.ops.dn_mmdet.evaluate(given, *others, *rest)
+        assert torch.ops.dn_mmdet.evaluate_(given, *others, *rest) is None
+        assert torch.equal(given, expected)
+
+
 def test_empty_maps():
     for shape in [(0, 3, 4, 4), (2, 3, 0, 4), (2, 0, 4, 4)]:
         for layout in LAYOUTS:
