@@ -151,6 +151,16 @@ def test_a_run_that_hangs_is_told_and_ended(stand_in, monkeypatch, capsys):
     assert 'one process stopped for good, HUNG' in capsys.readouterr().out
 
 
+def test_a_run_that_is_over_before_its_fault_is_followed_by_another(stand_in, monkeypatch):
+    """With seed 0 the moments come after 1.5, 0.2, 0.5, 0.3 and 0.0 seconds, and a run takes 0.1."""
+    work = stand_in(steps=10)
+    monkeypatch.setattr(run, 'unlike', lambda *_: [])
+    run_chaos(work, 'config.py', minutes=1, faults=1, every=1, kinds=['launcher killed'], seed=0)
+    content = json.loads((work / 'chaos.json').read_text())
+    assert [fault['kind'] for fault in content['faults']] == ['the launcher killed']
+    assert len(content['rounds']) > 1
+
+
 def test_a_run_that_fails_without_a_fault_ends_all(stand_in):
     work = stand_in(steps=5, status=3)
     with pytest.raises(UserError, match='run_1 ended with status 1 although nothing had happened'):

@@ -107,7 +107,8 @@ def run_chaos(
     def next_fault() -> Moment | None:
         if time.monotonic() > end or (faults is not None and len(chaos.faults) >= faults):
             return None
-        draw = Random(f'{chaos.seed} {len(chaos.faults)}')
+        # Of a run, too: another one may be over before a moment that would always be the same.
+        draw = Random(f'{chaos.seed} {len(chaos.rounds)} {len(chaos.faults)}')
         return Moment(draw.choice(names), draw.uniform(0, 2 * every), draw.random() < 0.25, draw)
 
     try:
@@ -241,7 +242,10 @@ class _Chaos:
     def _see(self, kind: str, iteration: int, fleet: Fleet, work_dir: Path) -> bool:
         """Keep what becomes of a run behind a fault; say whether it ended."""
         begin, rows, hung = time.monotonic(), _rows(work_dir), False
-        while fleet.processes() and _rows(work_dir) < rows + STEPS and not hung:
+        # Where the launcher has ended, the others may still make a few steps.
+        while fleet.processes() and not hung:
+            if fleet.status is None and _rows(work_dir) >= rows + STEPS:
+                break
             hung = time.monotonic() > begin + PATIENCE
             time.sleep(PERIOD)
         if hung:
