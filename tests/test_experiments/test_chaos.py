@@ -152,7 +152,7 @@ def test_a_run_that_hangs_is_told_and_ended(stand_in, monkeypatch, capsys):
 
 
 def test_a_run_that_is_over_before_its_fault_is_followed_by_another(stand_in, monkeypatch):
-    """With seed 0 the moments come after 1.5, 0.2, 0.5, 0.3 and 0.0 seconds, and a run takes 0.1."""
+    """With seed 0 moments come after 1.5, 0.2, 0.5, 0.3 and 0.0 seconds; a run takes a tenth."""
     work = stand_in(steps=10)
     monkeypatch.setattr(run, 'unlike', lambda *_: [])
     run_chaos(work, 'config.py', minutes=1, faults=1, every=1, kinds=['launcher killed'], seed=0)
