@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..utils.errors import UserError
+from ..utils.processes import interrupted_by_sigterm
 from ..utils.progress import Progress
 
 __all__ = ['Call', 'Job', 'Report', 'run_all', 'threads_each']
@@ -111,7 +112,7 @@ def run_all(
 
     Raises:
         UserError: A job failed and ``keep_going`` is False.
-        KeyboardInterrupt: All jobs have been stopped.
+        KeyboardInterrupt: SIGINT or SIGTERM came, and all jobs have been stopped.
     """
     for job in jobs:
         if note := job.set_aside():
@@ -130,7 +131,8 @@ def run_all(
     running: dict[Future, Job] = {}
     stopping = threading.Event()
     settings = progress, threads if workers > 1 else None, stopping, keep_going
-    with ThreadPoolExecutor(workers) if workers > 1 else _ThisThread() as pool:
+    threads_or_this = ThreadPoolExecutor(workers) if workers > 1 else _ThisThread()
+    with interrupted_by_sigterm(), threads_or_this as pool:
         try:
             while waiting or running:
                 before = list(waiting)

@@ -1,13 +1,14 @@
-"""What happens to a process when its parent is gone."""
+"""What happens to a process when its parent ends."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import signal
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
-__all__ = ['LAUNCHER', 'end_with_parent']
+__all__ = ['LAUNCHER', 'end_with_parent', 'interrupted_by_sigterm']
 
 # The environment variable in which a launcher of this package tells its processes its number.
 LAUNCHER = 'DN_MMDET_LAUNCHER'
@@ -28,3 +29,21 @@ def end_with_parent(parent: int | None = None) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if parent not in (None, os.getppid()):
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """Have SIGTERM do what Ctrl-C does, so that processes that were started are not left running.
+
+    In another thread than the main one, which has no signals, it does nothing.
+    """
+    earlier = signal.getsignal(signal.SIGTERM)
+    try:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)

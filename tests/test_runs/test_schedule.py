@@ -107,20 +107,22 @@ def test_threads_each(monkeypatch):
     assert threads_each(30) == (1, 8)
 
 
-def test_an_interrupt_ends_all_runs_and_keeps_what_they_saved(make):
+@pytest.mark.parametrize(('number', 'workers'), [(signal.SIGINT, 2), (signal.SIGTERM, 1)])
+def test_a_signal_ends_all_runs_and_keeps_what_they_saved(make, number, workers):
     trainings = [make('first', mode='hang'), make('second', mode='hang'), make('third')]
 
     def interrupt():
-        while not all((t.work_dir / 'epoch_1.pth').exists() for t in trainings[:2]):
+        while not all((t.work_dir / 'epoch_1.pth').exists() for t in trainings[:workers]):
             time.sleep(0.02)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
 
     threading.Thread(target=interrupt).start()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        run(trainings, workers=2)
+        run(trainings, workers=workers)
     assert time.monotonic() - began < 20
-    assert all(training._process.poll() is not None for training in trainings[:2])
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert all(training._process.poll() is not None for training in trainings[:workers])
     assert (trainings[0].work_dir / 'epoch_1.pth').exists()
     assert not trainings[2].work_dir.exists()
 

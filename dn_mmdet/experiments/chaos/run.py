@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from ...runs.launch import as_option
 from ...runs.log import read_run_log
 from ...utils.errors import UserError
 from ...utils.files import check_output_folder, write_json
+from ...utils.processes import interrupted_by_sigterm
 from ...utils.text import first_few, markdown_table
 from .faults import FAULTS
 from .fleet import Fleet
@@ -100,7 +100,6 @@ def run_chaos(
     names = [name for name in FAULTS if kinds is None or any(word in name for word in kinds)]
     if not names:
         raise UserError(f'--kinds {" ".join(kinds)} fits none of {", ".join(FAULTS)}.')
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing is left running then
     chaos = _Chaos(work_dir.resolve(), config, processes, cfg_options or {}, seed)
     end = time.monotonic() + 60 * minutes
 
@@ -112,9 +111,10 @@ def run_chaos(
         return Moment(draw.choice(names), draw.uniform(0, 2 * every), draw.random() < 0.25, draw)
 
     try:
-        chaos.train_calmly()
-        while not chaos.rounds or next_fault() or chaos.begun:
-            chaos.train(next_fault)
+        with interrupted_by_sigterm():
+            chaos.train_calmly()
+            while not chaos.rounds or next_fault() or chaos.begun:
+                chaos.train(next_fault)
     finally:
         print(chaos.table())
     if chaos.wrong:
