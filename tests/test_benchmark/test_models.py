@@ -123,6 +123,7 @@ def test_other_rounds_or_norms_measure_a_cell_again(tmp_path):
         ModelCase(norms=('DNB',), repeats=15),
         ModelCase(norms=('GN',)),
         ModelCase(norms=('DNB',), optimizer=True),
+        ModelCase(norms=('DNB',), compile=True),
         ModelCase(norms=('DNB',), batch=4),
     ):
         assert found.find(other) is None
@@ -261,6 +262,18 @@ def test_what_a_norm_means(norm, fold, path, monkeypatch):
     assert isinstance(built[0].conv1.norm, DNB)
 
 
+def test_a_model_may_be_compiled(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(
+        torch.nn.Module, 'compile', lambda self, **how: compiled.append((self, how)), raising=False
+    )
+    for compile_ in (False, True):
+        case = ModelCase(batch=1, size=32, mode='eval', width=0.25, compile=compile_)
+        subject = build_subject(case, 'DNB', CPU)
+    assert compiled == [(subject.model, dict(dynamic=False))]
+    assert case.name.endswith('float32, width 0.25, compiled')
+
+
 def test_a_detector_trains_on_boxes_and_an_optimizer_may_step():
     config = str(configs_root() / 'digits/ssdlite_mbv2_dnb_digits.py')
     for optimizer in (False, True):
@@ -364,6 +377,7 @@ def test_the_command_line(tool):
         '--dtype',
         'bfloat16',
         '--optimizer',
+        '--compile',
     )
     assert status == 0 and (out, device, threads, report) == ('here', 'cpu', None, 'benchmark')
     assert cells == grid(
@@ -374,6 +388,7 @@ def test_the_command_line(tool):
         dtypes=('bfloat16',),
         repeats=3,
         optimizer=True,
+        compile=True,
     )
     for preset in PRESETS:
         _, (cells, _, device, threads, report) = tool('--preset', preset)

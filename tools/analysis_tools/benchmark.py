@@ -19,7 +19,8 @@ except ImportError as error:  # a missing package or an unsupported version
     sys.exit(f'error: {error}')
 
 # Options that say what is measured, and what the package calls some of them.
-CHOICES = ['models', 'norms', 'batch', 'size', 'modes', 'layouts', 'dtype', 'repeats', 'optimizer']
+CHOICES = ['models', 'norms', 'batch', 'size', 'modes', 'layouts', 'dtype', 'repeats']
+CHOICES += ['optimizer', 'compile']
 NAMES = dict(batch='batches', size='sizes', dtype='dtypes')
 
 
@@ -71,6 +72,7 @@ def parse_args() -> tuple[argparse.Namespace, dict]:
         default=None,
         help='include an SGD update in the training step',
     )
+    add('--compile', action='store_true', default=None, help='time models under torch.compile')
     add(
         '--out',
         default='work_dirs/benchmark',

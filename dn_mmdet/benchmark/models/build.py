@@ -58,6 +58,8 @@ def build_subject(case: ModelCase, norm: str, device: torch.device) -> Subject:
             else _from_config(case.model, how)
         )
     model = model.to(device, memory_format=LAYOUTS[case.layout]).train(train)
+    if case.compile:
+        model.compile(dynamic=False)
     network = _network(model, case, device)
     dtype = getattr(torch, case.dtype)
     optimizer = None

@@ -70,7 +70,7 @@ NORMS |= {f'DNB-g{g}': Norm(f'DN-B, g={g}', dict(DNB, g=g), 1.0) for g in (1, 2,
 # What cases are combined of.
 GRID = ('model', 'mode', 'layout', 'dtype', 'batch', 'size')
 # What a result is looked up by; the rest of a case says how it is measured.
-PLACE = (*GRID, 'width', 'threads')
+PLACE = (*GRID, 'width', 'threads', 'compile')
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ class ModelCase(Case):
         optimizer (bool): A training step ends with one of SGD.
         width (float): Factor of all widths, of mbv2.
         threads (int, optional): CPU threads; None leaves those of the process.
+        compile (bool): The models go through ``torch.compile``, for this input alone.
         layer_rounds (int): Rounds of their own in which the norm layers inside of the models are
             timed, on a CPU.
     """
@@ -100,6 +101,7 @@ class ModelCase(Case):
     optimizer: bool = False
     width: float = 1.0
     threads: int | None = None
+    compile: bool = False
     layer_rounds: int = 0
 
     def __post_init__(self) -> None:
@@ -120,7 +122,7 @@ class ModelCase(Case):
         threads = '' if self.threads is None else f', threads {self.threads}'
         return (
             f'{self.model} {self.mode}, batch {self.batch} at {self.size}, {self.layout}, '
-            f'{self.dtype}{width}{threads}'
+            f'{self.dtype}{width}{threads}{", compiled" if self.compile else ""}'
         )
 
     @property
@@ -132,7 +134,8 @@ class ModelCase(Case):
         # Besides the rounds, a step under the profiler and, for small inputs, building.
         rounds = (self.repeats + self.warmup) * (1 + SETTLE) + 3
         rounds += (self.layer_rounds + 1) * (1 + SETTLE) if self.layer_rounds else 0
-        return sum(0.5 + NORMS[norm].cost * step * rounds for norm in self.norms)
+        build = 25 if self.compile else 0.5
+        return sum(build + NORMS[norm].cost * step * rounds for norm in self.norms)
 
 
 def grid(

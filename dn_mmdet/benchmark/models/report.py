@@ -84,9 +84,11 @@ def write_report(results: ResultFile, out: Path) -> str:
         str: What was written.
     """
     parts = ['# Time and memory of models', environment_text(results.environment), LEGEND]
-    groups = group_cells(results.cells, 'model', 'mode', 'layout', 'dtype', 'optimizer')
-    for (model, mode, layout, dtype, optimizer), cells in groups.items():
+    kinds = 'model', 'mode', 'layout', 'dtype', 'optimizer', 'compile'
+    groups = group_cells(results.cells, *kinds)
+    for (model, mode, layout, dtype, optimizer, compiled), cells in groups.items():
         step = STEPS[mode] + (' and SGD' if optimizer and mode == 'train' else '')
+        step += ', compiled' if compiled else ''
         cells = sorted(cells, key=lambda cell: (cell['size'], cell['batch']))
         parts += [
             f'## {model}: {step}, {layout}, {dtype}',
@@ -104,8 +106,8 @@ def write_report(results: ResultFile, out: Path) -> str:
 def plot_ratios(results: ResultFile, file: str | Path) -> bool:
     """Draw the ratios of the times: a row for each kind of step, a column for each resolution.
 
-    A kind of step is a model, mode, layout and dtype; it is drawn where it was measured at two
-    or more batch sizes or resolutions.
+    A kind of step is a model, mode, layout and dtype, compiled or not; it is drawn where it was
+    measured at two or more batch sizes or resolutions.
 
     Args:
         results (ResultFile): Finished cases.
@@ -114,7 +116,7 @@ def plot_ratios(results: ResultFile, file: str | Path) -> bool:
     Returns:
         bool: Whether there was something to draw.
     """
-    kinds = group_cells(results.cells, 'model', 'mode', 'layout', 'dtype')
+    kinds = group_cells(results.cells, 'model', 'mode', 'layout', 'dtype', 'compile')
     kinds = {kind: cells for kind, cells in kinds.items() if len(cells) > 1}
     if not kinds:
         return False
@@ -123,13 +125,14 @@ def plot_ratios(results: ResultFile, file: str | Path) -> bool:
     figure = new_figure(width, 0.7 + 2.4 * len(kinds))
     panels = figure.subplots(len(kinds), len(sizes), squeeze=False, sharey='row')
     lines = {}
-    for row, ((model, mode, layout, dtype), cells) in zip_strict(panels, kinds.items()):
+    for row, ((model, mode, layout, dtype, compiled), cells) in zip_strict(panels, kinds.items()):
         counts = Counter(found['norm'] for cell in cells for found in cell['rows'])
         # What was measured once has no line.
         norms = [norm for norm in NORMS if norm != BASELINE and counts[norm] > 1]
         for axes, size in zip_strict(row, sizes):
             lines |= _draw(axes, [cell for cell in cells if cell['size'] == size], norms)
-            axes.set_title(f'{TITLES[mode]} at {size}', fontsize=9)
+            how = ', compiled' if compiled else ''
+            axes.set_title(f'{TITLES[mode]}{how} at {size}', fontsize=9)
             plain_axes(axes)
         row[0].set_ylabel(f'time / BN\n{Path(model).stem}, {layout},\n{dtype}', fontsize=8)
     for axes in panels[-1]:

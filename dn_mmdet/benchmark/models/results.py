@@ -16,7 +16,8 @@ __all__ = ['ResultFile']
 
 KEYS = {*(field.name for field in fields(ModelCase)), 'rows', 'left_out'}
 # What cases were all alike in at first, and files of that time do not say.
-SINCE = {name: getattr(ModelCase(), name) for name in ('width', 'threads', 'layer_rounds')}
+LATER = 'width', 'threads', 'compile', 'layer_rounds'
+SINCE = {name: getattr(ModelCase(), name) for name in LATER}
 
 
 class ResultFile:
