@@ -51,8 +51,11 @@ class AtomicCheckpointHook(CheckpointHook):
         super().before_train(runner)
         if self.backend_args == {'backend': 'atomic'} and is_main_process():
             remove_leftovers(self.out_dir, '.pth')
+        resumed = runner._load_from if runner._resume else None
+        # Where there is one, mmengine saves anew behind an evaluation that is the best so far.
+        self.last_ckpt = resumed
         # Not to be resumed, since a checkpoint cannot know that it was written to the end.
-        _set_kept(runner, runner._load_from if runner._resume else None)
+        _set_kept(runner, resumed)
         self._saved = (runner.epoch, runner.iter) if runner._resume else None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:

@@ -116,6 +116,10 @@ class _EvaluationHook(Hook):
             and (done % loop.val_interval == 0 or done == planned)
         ):
             runner.logger.info(f'Evaluating {runner._load_from} before training goes on.')
+            # What a checkpoint would hold that is saved behind this evaluation.
+            runner.message_hub.update_info('iter', runner.iter - 1)
+            if by_epoch:
+                runner.message_hub.update_info('epoch', runner.epoch - 1)
             runner.val_loop.run()
 
     def before_val_epoch(self, runner: Runner) -> None:

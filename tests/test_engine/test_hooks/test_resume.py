@@ -189,7 +189,8 @@ def outcome(work_dir):
         {key: row[key] for key in row.keys() - {'time', 'data_time', 'eta', 'memory'}}
         for row in (*log.train.values(), *log.val.values())
     ]
-    scores = {k: checkpoint['message_hub']['runtime_info'].get(k) for k in ('best_score', 'iter')}
+    info = checkpoint['message_hub']['runtime_info']
+    scores = {key: info.get(key) for key in ('best_score', 'iter', 'epoch')}
     return dict(
         rows=sorted(map(repr, map(sorted, map(dict.items, rows)))),
         last=last.rpartition('/')[2],
@@ -223,6 +224,16 @@ def test_killed_anywhere(train_cfg, more, tmp_path, monkeypatch):
                 resume(work, train_cfg, more=more, hooks=[kill])
         resume(work, train_cfg, more=more)
         assert_same(tmp_path / 'whole', work)
+
+
+@pytest.mark.parametrize('train_cfg, batch', [(EPOCHS | dict(max_epochs=2), 3), (ITERATIONS, 11)])
+def test_killed_in_the_last_evaluation(train_cfg, batch, tmp_path):
+    """The score of a best checkpoint is in the last one, too."""
+    resume(tmp_path / 'whole', train_cfg)
+    with pytest.raises(Killed):
+        resume(tmp_path / 'killed', train_cfg, hooks=[At('after_val_iter', batch)])
+    resume(tmp_path / 'killed', train_cfg)
+    assert_same(tmp_path / 'whole', tmp_path / 'killed')
 
 
 @pytest.mark.parametrize(
