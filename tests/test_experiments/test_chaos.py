@@ -142,13 +142,17 @@ def test_a_fault_happens_to_whom_its_name_says(kind, fleet, monkeypatch):
     wait_for(lambda: (fleet.status, len(fleet.ranks()), len(fleet.workers())) == LEFT[kind][:3])
 
 
-def test_a_run_that_hangs_is_told_and_ended(stand_in, monkeypatch, capsys):
+@pytest.mark.parametrize(('seed', 'told'), [
+    (1, 'one process stopped for good, HUNG'),  # the one that logs
+    (2, 'run_1: HUNG later, after one process stopped for good'),  # the other
+])  # fmt: skip
+def test_a_run_that_hangs_is_told_and_ended(seed, told, stand_in, monkeypatch, capsys):
     work = stand_in(steps=50)
-    monkeypatch.setattr(run, 'PATIENCE', 0.3)
+    monkeypatch.setattr(run, 'PATIENCE', 1)
     monkeypatch.setattr(run, 'unlike', lambda *_: [])
     with pytest.raises(UserError, match='the run hung after one process stopped for good; what'):
-        run_chaos(work, 'config.py', faults=1, every=0, kinds=['for good'], seed=0)
-    assert 'one process stopped for good, HUNG' in capsys.readouterr().out
+        run_chaos(work, 'config.py', faults=1, every=0, kinds=['for good'], seed=seed)
+    assert told in capsys.readouterr().out
 
 
 def test_a_run_that_is_over_before_its_fault_is_followed_by_another(stand_in, monkeypatch):

@@ -228,8 +228,8 @@ class _Chaos:
                 rows = _rows(work_dir)
                 if self._see(moment.kind, iteration, fleet, work_dir):
                     return fleet.status == 0
-            while fleet.processes():
-                time.sleep(PERIOD)
+            if self._hangs(fleet, work_dir):
+                return False
             if fleet.status:
                 raise UserError(
                     f'{name} ended with status {fleet.status} although nothing had happened to it: '
@@ -238,6 +238,23 @@ class _Chaos:
             return True
         finally:
             fleet.end()
+
+    def _hangs(self, fleet: Fleet, work_dir: Path) -> bool:
+        """Wait for the end of a run; say whether it had to be ended, for want of steps."""
+        begin, rows = time.monotonic(), _rows(work_dir)
+        while fleet.processes():
+            if (found := _rows(work_dir)) > rows:
+                begin, rows = time.monotonic(), found
+            elif time.monotonic() > begin + PATIENCE:
+                if not self.faults:
+                    raise UserError(f'{work_dir.name} hangs although nothing has happened to it.')
+                self.faults[-1]['hung'] = True
+                self._keep()
+                print(f'{work_dir.name}: HUNG later, after {self.faults[-1]["kind"]}', flush=True)
+                fleet.end()
+                return True
+            time.sleep(PERIOD)
+        return False
 
     def _see(self, kind: str, iteration: int, fleet: Fleet, work_dir: Path) -> bool:
         """Keep what becomes of a run behind a fault; say whether it ended."""
