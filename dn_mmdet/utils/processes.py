@@ -37,9 +37,8 @@ def interrupted_by_sigterm() -> Iterator[None]:
 
     In another thread than the main one, which has no signals, it does nothing.
     """
-    earlier = signal.getsignal(signal.SIGTERM)
     try:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
     except ValueError:
         yield
         return

@@ -47,7 +47,8 @@ def measure_case(
     layers = {}
     try:
         with process_settings(case.threads):
-            torch.compiler.reset()  # so many models of one kind are compiled and no more
+            if case.compile:
+                torch.compiler.reset()  # so many models of one kind are compiled and no more
             subjects = {norm: build_subject(case, norm, device) for norm in norms}
             # On a GPU a step is only asked for, and done later.
             if case.layer_rounds and device.type == 'cpu':

@@ -228,6 +228,7 @@ def test_in_place_the_same_bits(shape, dtype, layout):
         assert torch.equal(given, expected)
 
 
+@NEEDS_LIBRARY
 def test_empty_maps():
     for shape in [(0, 3, 4, 4), (2, 3, 0, 4), (2, 0, 4, 4)]:
         for layout in LAYOUTS:
