@@ -18,7 +18,7 @@ from mmengine.utils.dl_utils import set_multi_processing
 from torch.distributed.rendezvous import rendezvous
 
 from ..utils.errors import UserError, is_port_taken, launched_rank
-from ..utils.processes import LAUNCHER, end_with_parent
+from ..utils.processes import end_with_parent
 from ..utils.python39 import zip_strict
 
 __all__ = [
@@ -134,8 +134,7 @@ def start_process_group(cfg: Config) -> None:
     _set_torchrun_variables(cfg.launcher, settings.get('port'))
     if 'TORCHELASTIC_RUN_ID' in os.environ:
         # It ends what it started, unless it is killed itself.
-        launcher = os.environ.get(LAUNCHER)
-        end_with_parent(int(launcher) if launcher else None)
+        end_with_parent()
     seconds = settings.get('timeout')
     options = {} if seconds is None else {'timeout': timedelta(seconds=seconds)}
     try:

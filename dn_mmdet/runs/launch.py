@@ -21,6 +21,7 @@ from ..engine.config import load_config
 from ..paths import tools_root
 from ..utils.errors import UserError
 from ..utils.files import write_json
+from ..utils.processes import LAUNCHER
 from .config import EARLIER_HOOKS
 from .run import LeftOut, read_run
 from .schedule import Job, Report
@@ -87,7 +88,7 @@ class ToolJob(Job):
         Returns:
             tuple[int, str]: Its exit status and the last line of the log.
         """
-        environment = dict(os.environ)
+        environment = {**os.environ, LAUNCHER: str(os.getpid())}
         if threads:
             environment['OMP_NUM_THREADS'] = str(threads)
         with open(log, 'a', encoding='utf-8') as file:

@@ -1,6 +1,6 @@
 """Errors for people: one sentence instead of a traceback.
 
-This module imports only the standard library, so that a tool can report a missing dependency.
+This module needs only the standard library, so that a tool can report a missing dependency.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from .processes import end_with_launcher
 
 __all__ = ['UserError', 'is_port_taken', 'launched_rank', 'missing_package', 'user_errors']
 
@@ -47,12 +49,14 @@ def user_errors() -> Iterator[None]:
     exception's own message if it has one (code that knows how to resume raises
     ``KeyboardInterrupt('resume with ...')``). A package that is not installed is named with what
     installs it. Every other exception is a bug and keeps its traceback. In a distributed run rank 0
-    speaks for all: the other ranks end with the same status and print nothing.
+    speaks for all: the other ranks end with the same status and print nothing. The process ends
+    with that which started it, where this was a tool too.
 
     Example:
         >>> with user_errors():
         ...     train(**vars(parse_args()))
     """
+    end_with_launcher()
     try:
         yield
     except UserError as error:

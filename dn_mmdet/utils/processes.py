@@ -8,9 +8,9 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ['LAUNCHER', 'end_with_parent', 'interrupted_by_sigterm']
+__all__ = ['LAUNCHER', 'end_with_launcher', 'end_with_parent', 'interrupted_by_sigterm']
 
-# The environment variable in which a launcher of this package tells its processes its number.
+# The environment variable in which what starts a tool of this package tells it its number.
 LAUNCHER = 'DN_MMDET_LAUNCHER'
 
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h
@@ -29,6 +29,16 @@ def end_with_parent(parent: int | None = None) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if parent not in (None, os.getppid()):
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def end_with_launcher() -> None:
+    """Have this process end with the one that started it, where that is of this package too.
+
+    A comparison or a launcher that is killed leaves nothing running, which would go on in the
+    folders of the next one. Processes that this one starts are not concerned.
+    """
+    if launcher := os.environ.pop(LAUNCHER, ''):
+        end_with_parent(int(launcher))
 
 
 @contextmanager

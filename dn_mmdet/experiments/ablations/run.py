@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from mmengine.config import Config
@@ -176,14 +177,22 @@ def _rows(future: Future, cell: AblationCell, out: Path) -> list[dict[str, Any]]
 def begin_worker(folder: str) -> None:
     """Give the worker one thread, and its words a file: cells run side by side.
 
+    It ends with the process that began it, also where that is killed.
+
     Args:
         folder (str): Where ``worker_<process>.log`` is written.
     """
     import torch
 
+    Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     log = open(Path(folder) / f'worker_{os.getpid()}.log', 'a', buffering=1)  # noqa: SIM115
     sys.stdout = sys.stderr = log
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def run_cell(cell: AblationCell, folder: str, test_batches: bool = False) -> list[dict[str, Any]]:
