@@ -106,6 +106,15 @@ def test_all_processes_of_a_run_are_found(fleet):
     assert fleet.status == -signal.SIGKILL and len(fleet.processes()) == 4
 
 
+def test_what_cannot_be_seen_for_a_moment_is_looked_for_again(fleet, monkeypatch):
+    seen = iter([[], fleet.processes()])
+    monkeypatch.setattr(fleet, '_find', lambda: next(seen))
+    assert len(fleet.processes()) == 5
+    monkeypatch.undo()
+    fleet.end()
+    assert fleet.processes() == [] and fleet.status is not None
+
+
 # What a fault leaves: the launcher's status, processes that train, that load, and, while it lasts,
 # that stand still.
 LEFT = {

@@ -69,7 +69,13 @@ class Fleet:
         return self._launcher.poll()
 
     def processes(self) -> list[Process]:
-        """All that run."""
+        """All that run; the launcher's status is there where there are none."""
+        # One that executes another program cannot be told from others for a moment.
+        while not (found := self._find()) and self.status is None:
+            time.sleep(0.001)
+        return found
+
+    def _find(self) -> list[Process]:
         mark, found = self._mark.encode(), []
         for place in Path('/proc').glob('[0-9]*'):
             with suppress(OSError, IndexError):  # it may have ended
@@ -78,8 +84,6 @@ class Fleet:
                     parent = (place / 'stat').read_text().rpartition(')')[2].split()[1]
                     command = (place / 'cmdline').read_bytes()
                     found.append(Process(int(place.name), int(parent), command))
-        if not found:
-            self._launcher.wait()  # its status is there by now, or in a moment
         return sorted(found)
 
     def ranks(self) -> list[Process]:
