@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from dn_mmdet.experiments.chaos import faults, run, run_chaos
+from dn_mmdet.experiments.chaos import faults, run, run_chaos, watch
 from dn_mmdet.experiments.chaos.faults import FAULTS
 from dn_mmdet.experiments.chaos.fleet import Fleet
 from dn_mmdet.experiments.chaos.outcome import unlike
@@ -157,11 +157,19 @@ def test_a_fault_happens_to_whom_its_name_says(kind, fleet, monkeypatch):
 ])  # fmt: skip
 def test_a_run_that_hangs_is_told_and_ended(seed, told, stand_in, monkeypatch, capsys):
     work = stand_in(steps=50)
-    monkeypatch.setattr(run, 'PATIENCE', 1)
+    monkeypatch.setattr(watch, 'PATIENCE', 1)
     monkeypatch.setattr(run, 'unlike', lambda *_: [])
     with pytest.raises(UserError, match='the run hung after one process stopped for good; what'):
         run_chaos(work, 'config.py', faults=1, every=0, kinds=['for good'], seed=seed)
     assert told in capsys.readouterr().out
+
+
+def test_a_run_that_never_begins_is_told_and_ended(stand_in, monkeypatch):
+    work = stand_in(steps=0)
+    (work.parent / 'train.py').write_text('import time; time.sleep(1000)')
+    monkeypatch.setattr(watch, 'PATIENCE', 1)
+    with pytest.raises(UserError, match='run_1 hangs although nothing has happened to it'):
+        run_chaos(work, 'config.py', faults=1)
 
 
 def test_a_run_that_is_over_before_its_fault_is_followed_by_another(stand_in, monkeypatch):

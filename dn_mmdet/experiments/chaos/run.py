@@ -20,16 +20,13 @@ from ...utils.text import first_few, markdown_table
 from .faults import FAULTS
 from .fleet import Fleet
 from .outcome import last_iteration, unlike
+from .watch import Watch
 
 __all__ = ['run_chaos']
 
 STATE = 'chaos.json'
-# Seconds between two looks at the processes.
-PERIOD = 0.1
 # Of env_cfg.dist_cfg: after so many seconds the others notice that a process stands still.
 TIMEOUT = 60
-# The launcher has 30 more to end them, and a busy machine is slow to begin anew.
-PATIENCE = 300
 # So many steps behind a fault say that it did not end the run.
 STEPS = 5
 
@@ -218,17 +215,21 @@ class _Chaos:
     def _start(self, name: str, next_fault: NextFault) -> bool:
         """Start a run, let faults happen until one has ended it, and say whether it is finished."""
         work_dir, log = self.work_dir / name, self.work_dir / f'{name}.log'
-        rows = _rows(work_dir)
         fleet = Fleet([*self._script, '--work-dir', str(work_dir), *self._options], log)
+        watch = Watch(fleet, work_dir)
+        rows = watch.rows
         try:
             while moment := next_fault():
-                iteration = _await(moment, fleet, work_dir, rows)
+                iteration = _await(moment, watch, rows)
                 if iteration is None:
                     break
-                rows = _rows(work_dir)
-                if self._see(moment.kind, iteration, fleet, work_dir):
+                rows = watch.rows
+                if self._see(moment.kind, iteration, watch):
                     return fleet.status == 0
-            if self._hangs(fleet, work_dir):
+            while watch.goes_on():
+                pass
+            if watch.hung:
+                self._hung_later(name)
                 return False
             if fleet.status:
                 raise UserError(
@@ -239,34 +240,21 @@ class _Chaos:
         finally:
             fleet.end()
 
-    def _hangs(self, fleet: Fleet, work_dir: Path) -> bool:
-        """Wait for the end of a run; say whether it had to be ended, for want of steps."""
-        begin, rows = time.monotonic(), _rows(work_dir)
-        while fleet.processes():
-            if (found := _rows(work_dir)) > rows:
-                begin, rows = time.monotonic(), found
-            elif time.monotonic() > begin + PATIENCE:
-                if not self.faults:
-                    raise UserError(f'{work_dir.name} hangs although nothing has happened to it.')
-                self.faults[-1]['hung'] = True
-                self._keep()
-                print(f'{work_dir.name}: HUNG later, after {self.faults[-1]["kind"]}', flush=True)
-                fleet.end()
-                return True
-            time.sleep(PERIOD)
-        return False
+    def _hung_later(self, name: str) -> None:
+        if not self.faults:
+            raise UserError(f'{name} hangs although nothing has happened to it.')
+        self.faults[-1]['hung'] = True
+        self._keep()
+        print(f'{name}: HUNG later, after {self.faults[-1]["kind"]}', flush=True)
 
-    def _see(self, kind: str, iteration: int, fleet: Fleet, work_dir: Path) -> bool:
+    def _see(self, kind: str, iteration: int, watch: Watch) -> bool:
         """Keep what becomes of a run behind a fault; say whether it ended."""
-        begin, rows, hung = time.monotonic(), _rows(work_dir), False
+        begin, fleet, work_dir = time.monotonic(), watch.fleet, watch.work_dir
+        watch.goes_on()  # to have seen what was logged before the fault
+        enough = watch.rows + STEPS
         # Where the launcher has ended, the others may still make a few steps.
-        while fleet.processes() and not hung:
-            if fleet.status is None and _rows(work_dir) >= rows + STEPS:
-                break
-            hung = time.monotonic() > begin + PATIENCE
-            time.sleep(PERIOD)
-        if hung:
-            fleet.end()
+        while watch.goes_on() and (fleet.status is not None or watch.rows < enough):
+            pass
         seconds, over = time.monotonic() - begin, not fleet.processes()
         ended = over and fleet.status != 0
         again = max(iteration - last_iteration(work_dir), 0) if ended else 0
@@ -280,14 +268,14 @@ class _Chaos:
                 seconds=round(seconds, 1),
                 said=_last_line(Path(f'{work_dir}.log')),
                 again=again,
-                hung=hung,
+                hung=watch.hung,
             )
         )
         self._keep()
         became = f'ended after {seconds:.1f} s, {again} steps to make again' if ended else 'went on'
         print(
             f'{time.strftime("%H:%M:%S")} {work_dir.name}, step {iteration}: {kind}, '
-            f'{"HUNG" if hung else became}',
+            f'{"HUNG" if watch.hung else became}',
             flush=True,
         )
         return over
@@ -296,23 +284,17 @@ class _Chaos:
         write_json(self._file, self._found)
 
 
-def _await(moment: Moment, fleet: Fleet, work_dir: Path, rows: int) -> int | None:
+def _await(moment: Moment, watch: Watch, rows: int) -> int | None:
     """Have a fault happen at its moment; the iteration, None where the run ended before."""
     begin = time.monotonic() if moment.early else None
-    while fleet.processes():
-        if begin is None and _rows(work_dir) > rows:
+    while watch.goes_on():
+        if begin is None and watch.rows > rows:
             begin = time.monotonic()
         if begin is not None and time.monotonic() >= begin + moment.delay:
-            iteration = max(read_run_log(work_dir).train, default=0)
-            if FAULTS[moment.kind](fleet, moment.draw):
+            iteration = max(read_run_log(watch.work_dir).train, default=0)
+            if FAULTS[moment.kind](watch.fleet, moment.draw):
                 return iteration
-        time.sleep(PERIOD)
     return None
-
-
-def _rows(work_dir: Path) -> int:
-    """How many rows all starts of a run have logged."""
-    return sum(file.read_bytes().count(b'\n') for file in work_dir.glob('*/vis_data/scalars.json'))
 
 
 def _last_line(log: Path) -> str:
