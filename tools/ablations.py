@@ -38,6 +38,13 @@ def parse_args() -> dict[str, Any]:
         help='also train DN-B with these settings of the SC-Module at every learning rate and '
         'batch size (conditioned, conditioned_bn, ...)',
     )
+    parser.add_argument(
+        '--only',
+        nargs='+',
+        metavar='PATTERN',
+        help="train only cells whose folder's name fits one of these, as 'bn_lr0.05_b8_*'; the "
+        'tables are of all that are finished',
+    )
     return vars(parser.parse_args())
 
 

@@ -55,8 +55,8 @@ def write_ablation_report(results: AblationResults, tables: Tables, out: str | P
         '# Ablations on the embedded digits\n',
         'MobileNetV2 x0.25 with one block per stage (22 norms) on single-digit crops of 40x40 '
         f'pixels, SGD with momentum, cosine; lr {BASE_LR:g} and batch {BASE_BATCH} unless '
-        'stated otherwise. Top-1 in percent, mean ± standard deviation over seeds '
-        f'{", ".join(map(str, seeds))}. Train: the last 50 iterations; val: '
+        'stated otherwise. Top-1 in percent, mean ± standard deviation over as many seeds as is '
+        f'said, of {", ".join(map(str, seeds))}. Train: the last 50 iterations; val: '
         '1,000 crops of held-out digits and photographs, after the last iteration. The last column '
         'is the difference to BN at the same learning rate and batch size, paired by seed; a '
         'difference within its spread is not counted as one.\n',
@@ -87,6 +87,7 @@ def _table(
         *(c.replace('_', ' ') for c in columns),
         '#p',
         'Mult-Adds',
+        'Seeds',
         'Train',
         'Val',
         'Val - BN',
@@ -129,6 +130,7 @@ def _row(
         _text(cell.g),
         *(values[c] for c in columns),
         *sizes[_size_key(cell)],
+        str(len(rows)),
         str(summarize(rows, 'train')),
         str(summarize(rows, 'val')),
         difference,

@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from fnmatch import fnmatchcase
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -36,8 +37,11 @@ def run_ablations(
     seeds: Sequence[int] = (0, 1, 2),
     workers: int | None = None,
     variants: Sequence[str] = (),
+    only: Sequence[str] | None = None,
 ) -> Path:
     """Train and test every cell that the CSV file does not hold yet, then write the tables.
+
+    The tables are of every seed in the file.
 
     Each cell trains on one thread, and as many cells as ``workers`` at a time. A finished cell is
     in the CSV file at once; an interrupted one starts again.
@@ -48,16 +52,18 @@ def run_ablations(
         seeds (Sequence[int]): Seeds of every setting. Defaults to (0, 1, 2).
         workers (int, optional): Processes. Defaults to the cores that this process may use.
         variants (Sequence[str]): As in :func:`.cells.plan`. Defaults to none.
+        only (Sequence[str], optional): Patterns as of file names; cells whose folder's name fits
+            none of them are not trained. Defaults to all cells.
 
     Returns:
         Path: ``out``.
 
     Raises:
         UserError: A cell failed for another reason than a diverging loss, or there is no such
-            variant.
+            variant, or no cell whose name fits ``only``.
         KeyboardInterrupt: The message says how to continue.
     """
-    tables = plan(tuple(dict.fromkeys(seeds)), variants)
+    asked = _asked(plan(tuple(dict.fromkeys(seeds)), variants), only)
     out = Path(out)
     check_output_folder(out, '--out')
     out.mkdir(parents=True, exist_ok=True)
@@ -65,7 +71,7 @@ def run_ablations(
     results = AblationResults(out / 'ablations.csv', _recipe())
     if results.set_aside:
         print(f'rows from another recipe or other data were moved to {results.set_aside}')
-    missing = [asked for asked in _asked(tables) if not results.has(*asked)]
+    missing = [job for job in asked if not results.has(*job)]
     if missing:
         try:
             _train(missing, results, out, workers or len(os.sched_getaffinity(0)))
@@ -74,7 +80,9 @@ def run_ablations(
                 f'{len(results.rows)} rows are in {results.file}; the same '
                 'command continues with the missing cells.'
             ) from None
-    text = write_ablation_report(results, tables, out)
+    text = write_ablation_report(
+        results, plan(sorted({row['seed'] for row in results.rows}), variants), out
+    )
     print(f'{text}\nIn {out}/: ablations.csv, ablations.md, ablations.png')
     return out
 
@@ -86,9 +94,19 @@ def _recipe() -> str:
     return config.pretty_text + Path('data/digits/digits.json').read_text()
 
 
-def _asked(tables: Tables) -> list[Asked]:
+def _asked(tables: Tables, only: Sequence[str] | None) -> list[Asked]:
     """Each cell once, seed by seed."""
-    cells = dict.fromkeys(cell for cells in tables.values() for cell in cells)
+    cells = dict.fromkeys(
+        cell
+        for cells in tables.values()
+        for cell in cells
+        if only is None or any(fnmatchcase(cell.name, pattern) for pattern in only)
+    )
+    if not cells:
+        raise UserError(
+            f'--only {" ".join(only)} fits the name of no cell; they are as '
+            f'{tables["batch size"][0].name!r}.'
+        )
     tested = set(tables['test batch size'])
     return [
         (cell, TEST_BATCHES if cell in tested else ())

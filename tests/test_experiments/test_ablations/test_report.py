@@ -44,7 +44,7 @@ def test_the_tables(results, tmp_path, monkeypatch):
     assert (tmp_path / 'ablations.md').read_text() == text
     assert (tmp_path / 'ablations.png').stat().st_size > 10_000
     lines = [[part.strip() for part in line.strip('|').split('|')] for line in text.splitlines()]
-    dnb = ['DN-B', '16', 'oup', '1M', '2M', '99.0 ± 0.0', '92.1 ± 0.1', '+2.0 ± 0.0, higher']
+    dnb = ['DN-B', '16', 'oup', '1M', '2M', '3', '99.0 ± 0.0', '92.1 ± 0.1', '+2.0 ± 0.0, higher']
     assert lines.count(dnb) == 2  # as a module and as a group size
     assert [
         'DN-C, after FC2',
@@ -52,11 +52,12 @@ def test_the_tables(results, tmp_path, monkeypatch):
         '1',
         '1M',
         '2M',
+        '3',
         'NaN in 3 of 3',
         'NaN in 3 of 3',
         'lower: the other diverged',
     ] in lines
-    high = ['BN', '', '', f'{HIGH_LR:g}', '1M', '2M', '99.0 ± 0.0', '60.1 ± 0.1', '']
+    high = ['BN', '', '', f'{HIGH_LR:g}', '1M', '2M', '3', '99.0 ± 0.0', '60.1 ± 0.1', '']
     assert high in lines
     assert sum(line[:4] == ['BN', '', '', size] for line in lines for size in '12') == 3
 

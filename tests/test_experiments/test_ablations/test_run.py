@@ -1,4 +1,5 @@
 import os
+import re
 
 import cv2
 import numpy as np
@@ -104,6 +105,32 @@ def test_what_is_in_the_csv_file_is_not_trained_again(folder, tmp_path, monkeypa
     with pytest.raises(KeyboardInterrupt):
         run.run_ablations(tmp_path)
     assert trained[2] == first and os.listdir(tmp_path).count('ablations.csv') == 1
+
+
+def test_one_cell_is_given_more_seeds(folder, tmp_path, monkeypatch):
+    """Its row is then of all of them, and the others stay."""
+    monkeypatch.setattr(run, 'build_digits_coco', lambda out: None)
+    (folder / 'data/digits/digits.json').write_text('{}')
+    trained = []
+
+    def train(jobs, results, out, workers):
+        trained.extend(cell.name for cell, _ in jobs)
+        for cell, _ in jobs:
+            row = dict(test_batch_size=100, train=1.0, val=cell.seed, diverged_at=None, seconds=1.0)
+            results.add(cell, [row])
+
+    monkeypatch.setattr(run, '_train', train)
+    for seeds in ((0, 1), (4,)):
+        run.run_ablations(tmp_path, seeds, only=['bn_*_b8_*', 'dnb_r16_goup_lr0.05_b8*'])
+    names = [
+        f'{norm}_lr0.05_b8_seed{seed}' for seed in (0, 1, 4) for norm in ('bn', 'dnb_r16_goup')
+    ]
+    assert trained == names
+    text = (tmp_path / 'ablations.md').read_text()
+    assert re.search(r'\| BN  +\|.*\| 8  +\| 1000 .*\| 3  +\| 1.0 ± 0.0 +\| 1.7 ± 2.1', text)
+    assert re.search(r'\| BN  +\|.*\| 4  +\| 1500 .*\| 0  +\| - ', text)
+    with pytest.raises(UserError, match=r"--only b8 fits the name of no cell; they are as 'bn_lr0"):
+        run.run_ablations(tmp_path, only=['b8'])
 
 
 def test_the_recipe_is_what_decides_a_result(folder, tmp_path, monkeypatch):
