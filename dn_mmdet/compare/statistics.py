@@ -1,5 +1,7 @@
 """Interval of a paired difference, by resampling the pairs."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
@@ -23,6 +25,9 @@ __all__ = [
 RESAMPLES = 10_000
 
 LEVEL = 0.95
+
+# With fewer pairs an interval excludes zero by chance as soon as they have one sign, see below.
+ENOUGH = 5
 
 
 @dataclass(frozen=True)
@@ -116,16 +121,21 @@ class Difference:
         spread (float): Their sample standard deviation.
         verdict (str): 'higher' or 'lower' where the mean is further from zero than the spread,
             else 'within the spread'; 'one seed' and 'NaN' say why there is none.
+        interval (Interval, optional): Of the mean over seeds, from five of them on.
     """
 
     mean: float
     spread: float
     verdict: str
+    interval: Interval | None = None
 
     def __str__(self) -> str:
         if isnan(self.mean):
             return f'{self.verdict}: the other diverged' if self.verdict != 'NaN' else 'NaN'
-        return f'{self.mean:+.1f} ± {self.spread:.1f}, {self.verdict}'
+        text = f'{self.mean:+.1f} ± {self.spread:.1f}, {self.verdict}'
+        if self.interval is None:
+            return text
+        return f'{text}; 95% {self.interval.low:+.1f} to {self.interval.high:+.1f}'
 
 
 def summarize(rows: Sequence[Mapping[str, Any]], key: str) -> Summary:
@@ -153,4 +163,6 @@ def compare(first: Summary, second: Summary) -> Difference:
         verdict = 'within the spread'
     else:
         verdict = 'higher' if summary.mean > 0 else 'lower'
-    return Difference(summary.mean, summary.spread, verdict)
+    values = list(summary.values.values())
+    interval = paired_bootstrap(values) if len(values) >= ENOUGH else None
+    return Difference(summary.mean, summary.spread, verdict, interval)

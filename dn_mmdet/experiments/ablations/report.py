@@ -58,8 +58,9 @@ def write_ablation_report(results: AblationResults, tables: Tables, out: str | P
         'stated otherwise. Top-1 in percent, mean ± standard deviation over as many seeds as is '
         f'said, of {", ".join(map(str, seeds))}. Train: the last 50 iterations; val: '
         '1,000 crops of held-out digits and photographs, after the last iteration. The last column '
-        'is the difference to BN at the same learning rate and batch size, paired by seed; a '
-        'difference within its spread is not counted as one.\n',
+        'is the difference to BN at the same learning rate and batch size, paired by seed, from '
+        'five seeds on with its 95% interval over seeds; a difference within its spread is not '
+        'counted as one.\n',
     ]
     for name, cells in tables.items():
         title, columns = TITLES[name]
