@@ -120,7 +120,7 @@ class Difference:
         mean (float): Mean of the differences.
         spread (float): Their sample standard deviation.
         verdict (str): 'higher' or 'lower' where the mean is further from zero than the spread,
-            else 'within the spread'; 'one seed' and 'NaN' say why there is none.
+            else 'within the spread'; 'one seed', 'two seeds' and 'NaN' say why there is none.
         interval (Interval, optional): Of the mean over seeds, from five of them on.
     """
 
@@ -157,8 +157,8 @@ def compare(first: Summary, second: Summary) -> Difference:
     if not shared:
         return Difference(float('nan'), 0.0, 'NaN')
     summary = Summary({seed: second.values[seed] - first.values[seed] for seed in shared})
-    if len(shared) == 1:
-        verdict = 'one seed'
+    if len(shared) < 3:
+        verdict = ('one seed', 'two seeds')[len(shared) - 1]
     elif abs(summary.mean) <= summary.spread:
         verdict = 'within the spread'
     else:

@@ -40,7 +40,8 @@ def test_a_difference_needs_more_than_its_spread(second, verdict):
 
 def test_differences_are_paired_by_seed():
     # The seeds differ by 40 points, the two sides by 1 in each seed.
-    low, high = summarize(rows(50.0, 90.0), 'val'), summarize(rows(51.0, 91.0), 'val')
+    low, high = rows(50.0, 70.0, 90.0), rows(51.0, 71.0, 91.0)
+    low, high = summarize(low, 'val'), summarize(high, 'val')
     difference = compare(low, high)
     assert (difference.mean, difference.spread, difference.verdict) == (1.0, 0.0, 'higher')
     assert str(difference) == '+1.0 ± 0.0, higher'
@@ -55,9 +56,11 @@ def test_five_seeds_have_an_interval():
     assert str(difference) == '+5.0 ± 5.7, within the spread; 95% +1.8 to +10.0'
 
 
-def test_one_seed_is_no_verdict():
+def test_fewer_than_three_seeds_are_no_verdict():
     difference = compare(summarize(rows(90.0), 'val'), summarize(rows(99.0), 'val'))
     assert difference.verdict == 'one seed' and str(difference) == '+9.0 ± 0.0, one seed'
+    difference = compare(summarize(rows(90.0, 91.0), 'val'), summarize(rows(99.0, 99.0), 'val'))
+    assert str(difference) == '+8.5 ± 0.7, two seeds'
 
 
 def test_a_side_that_diverged_lost():
