@@ -51,9 +51,9 @@ sys.exit(max(rank.wait() != 0 for rank in ranks))
 TRAIN = """
 import json, os, pathlib, sys, time
 work = pathlib.Path(sys.argv[sys.argv.index('--work-dir') + 1])
+rank = os.getpid()
 if not os.fork():
-    parent = os.getppid()
-    while os.getppid() == parent:
+    while os.getppid() == rank:
         time.sleep(0.01)
     os._exit(0)
 folder = work / str(os.getppid()) / 'vis_data'

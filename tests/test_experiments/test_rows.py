@@ -102,7 +102,7 @@ def test_the_report_pairs_by_seed_and_keeps_settings_apart(tmp_path):
     assert head[:5] == ['arm', 'norm', 'mAP, seed 0', 'seed 1', 'seed 2']
     assert bn[2:6] == ['0.300', '0.400', '', '0.350 ± 0.071'] and bn[6:9] == ['', '', '']
     assert dnb[2:5] == ['0.320', '0.430', '0.900']
-    assert dnb[6:9] == ['+0.025 ± 0.007', '+0.020 to +0.030', 'higher']
+    assert dnb[6:9] == ['+0.025 ± 0.007', '+0.020 to +0.030', 'two seeds']
     assert lost[2] == 'NaN' and lost[5] == 'NaN' and lost[6:9] == ['', '', 'lower']
     assert bn[head.index('AP a')] == '0.600 ± 0.141'
     assert table(text, 'held at')[1:] == [
