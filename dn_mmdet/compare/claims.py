@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from .groups import Group
 from .images.intervals import ImageIntervals
 from .metrics import lower_is_better, rounding, short_name
-from .statistics import LEVEL, Difference, Interval, chance_of_one_sign, compare, paired_bootstrap
+from .statistics import LEVEL, Difference, Interval, chance_of_one_sign, compare
 
 __all__ = ['Claim', 'judge']
 
@@ -101,7 +101,7 @@ def judge(
             difference,
             images=images,
         )
-    interval = paired_bootstrap([second.values[seed] - first.values[seed] for seed in shared])
+    interval = difference.interval
     figures = (
         f'{difference.mean:+.{digits}f} ± {difference.spread:.{digits}f} (mean ± spread of the '
         f'difference over {len(shared)} paired seeds{_at(step, unit)}; {LEVEL:.0%} bootstrap '

@@ -121,19 +121,22 @@ class Difference:
         spread (float): Their sample standard deviation.
         verdict (str): 'higher' or 'lower' where the mean is further from zero than the spread,
             else 'within the spread'; 'one seed', 'two seeds' and 'NaN' say why there is none.
-        interval (Interval, optional): Of the mean over seeds, from five of them on.
+        seeds (int): How many seeds both have. Defaults to 0.
+        interval (Interval, optional): Of the mean over the seeds, from two on; in the text from
+            five on.
     """
 
     mean: float
     spread: float
     verdict: str
+    seeds: int = 0
     interval: Interval | None = None
 
     def __str__(self) -> str:
         if isnan(self.mean):
             return f'{self.verdict}: the other diverged' if self.verdict != 'NaN' else 'NaN'
         text = f'{self.mean:+.1f} ± {self.spread:.1f}, {self.verdict}'
-        if self.interval is None:
+        if self.interval is None or self.seeds < ENOUGH:
             return text
         return f'{text}; 95% {self.interval.low:+.1f} to {self.interval.high:+.1f}'
 
@@ -151,18 +154,18 @@ def compare(first: Summary, second: Summary) -> Difference:
 
     A run that diverged counts against its side: alone it decides the verdict.
     """
-    if bool(first.diverged) != bool(second.diverged):
-        return Difference(float('nan'), 0.0, 'higher' if first.diverged else 'lower')
     shared = sorted(first.values.keys() & second.values.keys())
+    summary = Summary({seed: second.values[seed] - first.values[seed] for seed in shared})
+    interval = paired_bootstrap([*summary.values.values()]) if len(shared) > 1 else None
+    if bool(first.diverged) != bool(second.diverged):
+        verdict = 'higher' if first.diverged else 'lower'
+        return Difference(float('nan'), 0.0, verdict, len(shared), interval)
     if not shared:
         return Difference(float('nan'), 0.0, 'NaN')
-    summary = Summary({seed: second.values[seed] - first.values[seed] for seed in shared})
     if len(shared) < 3:
         verdict = ('one seed', 'two seeds')[len(shared) - 1]
     elif abs(summary.mean) <= summary.spread:
         verdict = 'within the spread'
     else:
         verdict = 'higher' if summary.mean > 0 else 'lower'
-    values = list(summary.values.values())
-    interval = paired_bootstrap(values) if len(values) >= ENOUGH else None
-    return Difference(summary.mean, summary.spread, verdict, interval)
+    return Difference(summary.mean, summary.spread, verdict, len(shared), interval)

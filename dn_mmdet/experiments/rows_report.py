@@ -9,7 +9,6 @@ from ..compare.statistics import (
     Summary,
     chance_of_one_sign,
     compare,
-    paired_bootstrap,
 )
 from ..utils.files import write_text
 from ..utils.text import markdown_table
@@ -147,12 +146,11 @@ def _static(arms: Arms) -> str:
 
 
 def _difference(baseline: Summary, found: Summary) -> list[str]:
-    shared = sorted(baseline.values.keys() & found.values.keys())
     difference = compare(baseline, found)
-    if not baseline.values or not shared:
+    if not difference.seeds:
         return ['', '', difference.verdict if found.diverged or baseline.diverged else '']
-    interval = paired_bootstrap([found.values[s] - baseline.values[s] for s in shared])
-    ends = f'{interval.low:+.3f} to {interval.high:+.3f}' if len(shared) > 1 else ''
+    interval = difference.interval
+    ends = f'{interval.low:+.3f} to {interval.high:+.3f}' if interval else ''
     return [_signed(difference), ends, difference.verdict]
 
 

@@ -209,6 +209,8 @@ def begin_worker(folder: str) -> None:
 
 
 def _end_with_parent() -> None:
+    # Linux tells a process when the thread ends that began it, and here that is the thread of a
+    # cell: the helper of utils/processes.py would end a worker behind its first one.
     multiprocessing.parent_process().join()
     os._exit(1)
 

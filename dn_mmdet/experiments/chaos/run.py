@@ -217,13 +217,11 @@ class _Chaos:
         work_dir, log = self.work_dir / name, self.work_dir / f'{name}.log'
         fleet = Fleet([*self._script, '--work-dir', str(work_dir), *self._options], log)
         watch = Watch(fleet, work_dir)
-        rows = watch.rows
         try:
             while moment := next_fault():
-                iteration = _await(moment, watch, rows)
+                iteration = _await(moment, watch)
                 if iteration is None:
                     break
-                rows = watch.rows
                 if self._see(moment.kind, iteration, watch):
                     return fleet.status == 0
             while watch.goes_on():
@@ -284,11 +282,11 @@ class _Chaos:
         write_json(self._file, self._found)
 
 
-def _await(moment: Moment, watch: Watch, rows: int) -> int | None:
+def _await(moment: Moment, watch: Watch) -> int | None:
     """Have a fault happen at its moment; the iteration, None where the run ended before."""
     begin = time.monotonic() if moment.early else None
     while watch.goes_on():
-        if begin is None and watch.rows > rows:
+        if begin is None and watch.begun:
             begin = time.monotonic()
         if begin is not None and time.monotonic() >= begin + moment.delay:
             iteration = max(read_run_log(watch.work_dir).train, default=0)

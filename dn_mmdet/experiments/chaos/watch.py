@@ -25,13 +25,14 @@ class Watch:
 
     Attributes:
         rows (int): How many steps and evaluations all starts of the run have logged.
+        begun (bool): Whether one of them is of this start.
         hung (bool): Whether it had to be ended, since it logged nothing for
             :data:`dn_mmdet.experiments.chaos.watch.PATIENCE`.
     """
 
     def __init__(self, fleet: Fleet, work_dir: Path) -> None:
         self.fleet, self.work_dir = fleet, work_dir
-        self.rows, self.hung = self._count(), False
+        self.rows, self.begun, self.hung = self._count(), False, False
         self._since = time.monotonic()
 
     def goes_on(self) -> bool:
@@ -40,7 +41,7 @@ class Watch:
         if not self.fleet.processes():
             return False
         if (rows := self._count()) > self.rows:
-            self.rows, self._since = rows, time.monotonic()
+            self.rows, self.begun, self._since = rows, True, time.monotonic()
         elif time.monotonic() > self._since + PATIENCE:
             self.hung = True
             self.fleet.end()
