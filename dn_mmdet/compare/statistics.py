@@ -144,7 +144,7 @@ class Difference:
 def summarize(rows: Sequence[Mapping[str, Any]], key: str) -> Summary:
     """Summary of ``key`` ('train' or 'val') over rows that differ in the seed alone."""
     return Summary(
-        {row['seed']: row[key] for row in rows if row['diverged_at'] is None},
+        {row['seed']: row[key] for row in rows if row[key] is not None},
         tuple(row['seed'] for row in rows if row['diverged_at'] is not None),
     )
 

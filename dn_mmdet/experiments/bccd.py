@@ -16,7 +16,7 @@ from ..runs import Training
 from ..utils.errors import UserError
 from ..utils.files import check_output_folder
 from .detection import FORMS, VARIANTS, Variant
-from .measure import KEY, Measured, compare_measured, train_and_measure
+from .measure import Measured, compare_measured, measured_rows, train_and_measure
 from .rows import Rows
 from .rows_report import write_rows_report
 
@@ -115,7 +115,7 @@ def compare_bccd(
         KeyboardInterrupt: The message says how to continue.
     """
     work_root, out = Path(work_root), Path(out or work_root)
-    rows = Rows(out / 'bccd.csv', KEY)
+    rows = measured_rows(out / 'bccd.csv')
     check_output_folder(work_root, '--work-root')
     check_output_folder(out, '--out')
     failed, detectors = {}, []

@@ -16,7 +16,7 @@ from ..paths import configs_root
 from ..runs import Training
 from ..utils.errors import UserError
 from ..utils.files import check_output_folder
-from .measure import KEY, Measured, compare_measured, train_and_measure
+from .measure import Measured, compare_measured, measured_rows, train_and_measure
 from .rows import Rows
 from .rows_report import write_rows_report
 
@@ -193,7 +193,7 @@ def compare_embedded(
     named = {} if isinstance(variants, bool) else _named(variants)
     chosen = (VARIANTS if variants else {}) if isinstance(variants, bool) else named
     _check_arms(arms)
-    rows = Rows(out / 'detectors.csv', KEY) if measure else None
+    rows = measured_rows(out / 'detectors.csv') if measure else None
     if measure:
         check_corruptions()
     build_digits_coco('data/digits')

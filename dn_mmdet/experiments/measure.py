@@ -26,10 +26,13 @@ from ..utils.errors import UserError
 from ..utils.versions import git_revision
 from .rows import Rows
 
-__all__ = ['KEY', 'Measured', 'compare_measured', 'train_and_measure']
+__all__ = ['KEY', 'Measured', 'compare_measured', 'measured_rows', 'train_and_measure']
 
 # What tells rows apart. Rows of one setting differ in the first two.
 KEY = ('arm', 'seed', 'epochs', 'lr', 'batch_size', 'weights', 'options')
+
+# Columns that are text.
+WORDS = ('arm', 'weights', 'options', 'norm', 'revision', 'machine', 'diverged')
 
 # Where a run finds things, and how it is watched: these decide nothing.
 PLACES = ('data_root', 'model.backbone.init_cfg.checkpoint')
@@ -84,6 +87,21 @@ class Measured:
                 f'{key}={value}' for key, value in sorted(self.given.items()) if key not in PLACES
             ),
         )
+
+
+def measured_rows(file: str | os.PathLike) -> Rows:
+    """The rows of measured detectors.
+
+    Args:
+        file (str | PathLike): CSV file; need not exist.
+
+    Returns:
+        Rows: By :data:`KEY`.
+
+    Raises:
+        UserError: The file is not such a CSV file.
+    """
+    return Rows(file, KEY, WORDS, ('norm', 'revision', 'machine'))
 
 
 def train_and_measure(

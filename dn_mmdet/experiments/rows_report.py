@@ -13,7 +13,7 @@ from ..compare.statistics import (
 from ..utils.files import write_text
 from ..utils.text import markdown_table
 from .measure import KEY
-from .rows import Row, number
+from .rows import Row
 
 __all__ = ['write_rows_report']
 
@@ -37,11 +37,8 @@ def write_rows_report(rows: Sequence[Row], file: Path, title: str, about: str) -
 
     Returns:
         str: What was written.
-
-    Raises:
-        UserError: A cell should be a number and is not.
     """
-    settings: dict[tuple[str, ...], dict[str, list[Row]]] = {}
+    settings: dict[tuple, dict[str, list[Row]]] = {}
     for row in rows:
         setting = tuple(row[column] for column in KEY[2:])
         settings.setdefault(setting, {}).setdefault(row['arm'], []).append(row)
@@ -56,7 +53,7 @@ def write_rows_report(rows: Sequence[Row], file: Path, title: str, about: str) -
     ]
     for setting, arms in settings.items():
         parts += [f'## {_heading(setting)}\n', *_tables(arms)]
-    made = dict.fromkeys((row['machine'], row['revision'][:12]) for row in rows)
+    made = dict.fromkeys((row['machine'], _code(row['revision'])) for row in rows)
     parts.append(
         'Made on '
         + '; '.join(
@@ -70,18 +67,25 @@ def write_rows_report(rows: Sequence[Row], file: Path, title: str, about: str) -
     return text
 
 
-def _heading(setting: Sequence[str]) -> str:
+def _code(revision: str) -> str:
+    # What is behind the hash says that files had changed.
+    commit, *more = revision.split('-', 1)
+    return '-'.join([commit[:12], *more])
+
+
+def _heading(setting: Sequence) -> str:
     epochs, lr, batch_size, weights, options = setting
     start = 'own pretraining' if weights == 'own' else f'from {weights or "no weights"}'
     more = f', {options}' if options else ''
-    return f'{epochs} epochs, learning rate {lr}, {batch_size} images a step, {start}{more}'
+    length = f'{epochs} epoch{"s" * (epochs != 1)}'
+    return f'{length}, learning rate {lr}, {batch_size} images a step, {start}{more}'
 
 
 def _tables(arms: Arms) -> list[str]:
     columns = [
         column
         for column in dict.fromkeys(name for rows in arms.values() for row in rows for name in row)
-        if any(row.get(column) for rows in arms.values() for row in rows)
+        if any(row.get(column) not in (None, '') for rows in arms.values() for row in rows)
     ]
     classes = [column for column in columns if column.startswith('AP ')]
     kinds = [c for c in columns if c not in (*CIRCUMSTANCES, *MEASURES, *classes)]
@@ -103,7 +107,7 @@ def _tables(arms: Arms) -> list[str]:
 
 def _against_bn(arms: Arms, column: str, further: Sequence[str]) -> str:
     """A column seed by seed and against BN, then the means of further ones."""
-    seeds = sorted({int(row['seed']) for rows in arms.values() for row in rows})
+    seeds = sorted({row['seed'] for rows in arms.values() for row in rows})
     lines = [
         [
             'arm',
@@ -124,7 +128,7 @@ def _against_bn(arms: Arms, column: str, further: Sequence[str]) -> str:
         lines.append(
             [
                 arm,
-                rows[0].get('norm', ''),
+                rows[0]['norm'],
                 *(values.get(seed, '') for seed in seeds),
                 _mean(found),
                 *(['', '', ''] if arm == BASELINE else _difference(baseline, found)),
@@ -155,10 +159,10 @@ def _difference(baseline: Summary, found: Summary) -> list[str]:
 
 
 def _summary(rows: Iterable[Row], column: str) -> Summary:
-    values = {int(row['seed']): number(row, column) for row in rows}
+    values = {row['seed']: row.get(column) for row in rows}
     return Summary(
         {seed: value for seed, value in values.items() if value is not None},
-        tuple(int(row['seed']) for row in rows if row.get('diverged')),
+        tuple(row['seed'] for row in rows if row.get('diverged')),
     )
 
 
@@ -173,4 +177,5 @@ def _signed(difference: Difference) -> str:
     if isnan(difference.mean):
         return ''
     spread = '' if difference.verdict == 'one seed' else f' ± {difference.spread:.3f}'
-    return f'{difference.mean:+.3f}{spread}'
+    mean = round(difference.mean, 3) + 0.0  # never -0
+    return f'{mean:+.3f}{spread}'

@@ -9,7 +9,7 @@ from mmdet.models.backbones import MobileNetV2
 from dn_mmdet.experiments import bccd, detection, measure
 from dn_mmdet.experiments.bccd import ARMS, DEFAULT_ARMS, STEMS, compare_bccd
 from dn_mmdet.experiments.detection import compare_embedded
-from dn_mmdet.experiments.rows import Rows
+from dn_mmdet.experiments.measure import measured_rows
 from dn_mmdet.layers import DNB
 from dn_mmdet.layers.state import form_of
 from dn_mmdet.runs.run import NormLabel
@@ -53,7 +53,7 @@ def place(tmp_path, monkeypatch):
     for name in ('corruption', 'static_affine'):
         (tools / f'{name}.py').write_text(STUB + RESULTS)
     monkeypatch.setattr('dn_mmdet.runs.launch.tools_root', lambda: tmp_path / 'tools')
-    monkeypatch.setattr(measure, '_circumstances', lambda detector: dict(revision='r', machine='m'))
+    monkeypatch.setattr(measure, '_circumstances', lambda detector: dict(CIRCUMSTANCES))
     monkeypatch.setattr(measure, 'compare_runs', lambda folders, **_: compared.append(folders))
     for module in (bccd, detection):
         monkeypatch.setattr(module, 'check_corruptions', lambda: None)
@@ -64,6 +64,8 @@ def place(tmp_path, monkeypatch):
 
 
 compared: list = []
+
+CIRCUMSTANCES = dict(norm='DN-B', revision='r', machine='m')
 
 
 def told():
@@ -84,16 +86,16 @@ BN = ('train', 'corruption')
 def test_every_run_is_measured_at_once_and_seed_after_seed(place):
     compare_bccd(seeds=[0, 1], arms=['bn', 'dnb'], workers=1)
     assert told() == [*of('bn', 0, BN), *of('dnb', 0), *of('bn', 1, BN), *of('dnb', 1)]
-    rows = Rows('work_dirs/bccd/bccd.csv', measure.KEY).read()
+    rows = measured_rows('work_dirs/bccd/bccd.csv').read()
     assert [(row['arm'], row['seed']) for row in rows] == [
-        (arm, str(seed)) for seed in (0, 1) for arm in ('bn', 'dnb')
+        (arm, seed) for seed in (0, 1) for arm in ('bn', 'dnb')
     ]
-    wanted = dict(epochs='30', lr='0.02', batch_size='8', options='', mAP='0.3', AP50='0.6')
-    wanted |= {'AP RBC': '0.4', 'mPC': '0.15', 'rPC': '0.5', 'fog': '0.15', 'revision': 'r'}
+    wanted = dict(epochs=30, lr=0.02, batch_size=8, options='', mAP=0.3, AP50=0.6)
+    wanted |= {'AP RBC': 0.4, 'mPC': 0.15, 'rPC': 0.5, 'fog': 0.15, 'revision': 'r'}
     for row in rows:
         assert wanted.items() <= row.items()
         assert row['weights'] == 'mobilenet_v2_batch256_imagenet_20200708-3b2dc3af.pth'
-        assert row['static_mAP'] == ('' if row['arm'] == 'bn' else '0.15')
+        assert row['static_mAP'] == (None if row['arm'] == 'bn' else 0.15)
     assert '| dnb ' in Path('work_dirs/bccd/bccd.md').read_text()
     assert [len(folders) for folders in compared] == [4]
 
@@ -114,8 +116,8 @@ def test_rows_of_another_machine_count_without_their_folders(place, capsys):
     settings = {'optim_wrapper.weight_decay': 0.1, 'optim_wrapper.optimizer.lr': 0.08}
     compare_bccd(arms=['bn'], cfg_options=settings, checkpoint='w.pth', **same)
     assert len(told()) == 2
-    last = Rows('kept/bccd.csv', measure.KEY).read()[-1]
-    assert last['lr'] == '0.08' and 'weight_decay=0.1' in last['options']
+    last = measured_rows('kept/bccd.csv').read()[-1]
+    assert last['lr'] == 0.08 and 'weight_decay=0.1' in last['options']
 
 
 @pytest.mark.parametrize('tool', ['train', 'corruption', 'static_affine'])
@@ -130,7 +132,7 @@ def test_what_is_killed_goes_on_where_it_was(tool, place, capsys):
     Path('killed.txt').unlink()
     compare_bccd(seeds=[0], arms=['dnb', 'bn'], workers=1)
     assert told() == of('dnb', 0, whole[len(done) :])
-    assert len(Rows('work_dirs/bccd/bccd.csv', measure.KEY).read()) == 2
+    assert len(measured_rows('work_dirs/bccd/bccd.csv').read()) == 2
 
 
 def test_a_run_that_diverged_has_a_row_that_says_so(place, monkeypatch):
@@ -139,7 +141,7 @@ def test_a_run_that_diverged_has_a_row_that_says_so(place, monkeypatch):
         measure.Training, 'why_not', lambda self: why if 'dnb' in str(self.work_dir) else ''
     )
     compare_bccd(seeds=[0], arms=['bn', 'dnb'], workers=1)
-    rows = Rows('work_dirs/bccd/bccd.csv', measure.KEY).read()
+    rows = measured_rows('work_dirs/bccd/bccd.csv').read()
     assert [row['diverged'] for row in rows] == [
         '',
         'diverged: its loss is nan from iteration 7',
@@ -213,10 +215,10 @@ def test_the_digits_are_measured_alike_and_not_pretrained_for_nothing(place, mon
     monkeypatch.setattr(detection, 'build_digits_coco', lambda folder: None)
     settings = dict(seeds=[0], arms=['bn', 'dnb'], measure=True, workers=1, out='kept')
     compare_embedded(**settings)
-    rows = Rows('kept/detectors.csv', measure.KEY).read()
+    rows = measured_rows('kept/detectors.csv').read()
     assert [(row['arm'], row['weights'], row['lr']) for row in rows] == [
-        ('bn', 'own', '0.05'),
-        ('dnb', 'own', '0.05'),
+        ('bn', 'own', 0.05),
+        ('dnb', 'own', 0.05),
     ]
     assert '# Detectors of the digits' in Path('kept/detectors.md').read_text()
     lines = told()
@@ -232,10 +234,10 @@ def test_the_digits_are_measured_alike_and_not_pretrained_for_nothing(place, mon
         'ssdlite_mbv2_bn_digits_batch_2',
         'ssdlite_mbv2_dnb_digits_batch_2',
     ]
-    rows = Rows('kept/detectors.csv', measure.KEY).read()
+    rows = measured_rows('kept/detectors.csv').read()
     assert [(row['lr'], row['batch_size'], row['epochs']) for row in rows[2::2]] == [
-        ('0.2', '16', '4'),
-        ('0.00625', '2', '1'),
+        (0.2, 16, 4),
+        (0.00625, 2, 1),
     ]
     # GN and DN-GN are made for small batches: with them nothing else is trained.
     compare_embedded(work_root='new', extra=True, **{**settings, 'arms': ['gn', 'dngn']})

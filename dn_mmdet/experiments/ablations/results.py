@@ -2,79 +2,43 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import threading
-import time
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...utils.files import write_text
+from ..rows import Row, Rows
 from .cells import AblationCell
 
 __all__ = ['AblationResults']
 
-Row = dict[str, Any]
-
-NUMBERS = {
-    'r': int,
-    'lr': float,
-    'batch_size': int,
-    'seed': int,
-    'test_batch_size': int,
-    'iterations': int,
-    'train': float,
-    'val': float,
-    'diverged_at': int,
-    'seconds': float,
-}
-FIELDS = (
-    'norm',
-    'r',
-    'g',
-    'fuse',
-    'variant',
-    'lr',
-    'batch_size',
-    'iterations',
-    'seed',
-    'test_batch_size',
-    'train',
-    'val',
-    'diverged_at',
-    'seconds',
-    'recipe',
-)
-KEY = FIELDS[:9]
+CELL = ('norm', 'r', 'g', 'fuse', 'variant', 'lr', 'batch_size', 'iterations', 'seed')
+# A group size may be 'oup'.
+WORDS = ('norm', 'g', 'fuse', 'variant', 'recipe')
+MEASURED = ('test_batch_size', 'train', 'val', 'diverged_at')
 
 
 class AblationResults:
     """Rows of finished cells, one for each test batch size of a training.
 
     Args:
-        file (str | Path): CSV file. Rows of another recipe move to a file next to it.
+        file (str | Path): CSV file. Rows of another recipe stay there and count for nothing.
         recipe (str): What, besides the cell, decides a result; any text.
 
     Attributes:
-        rows (list[dict[str, Any]]): Those of this recipe; columns as in ``FIELDS``, None where a
-            cell has no such thing.
-        set_aside (Path | None): Where rows of another recipe are now.
+        rows (list[Row]): Those of this recipe.
+        foreign (int): How many are of another.
+
+    Raises:
+        UserError: The file is not such a CSV file.
     """
 
     def __init__(self, file: str | Path, recipe: str):
-        self.file = Path(file)
         self.recipe = hashlib.sha256(recipe.encode()).hexdigest()[:12]
-        rows = _read(self.file) if self.file.is_file() else []
-        self.rows = [row for row in rows if row['recipe'] == self.recipe]
-        others = [row for row in rows if row['recipe'] != self.recipe]
-        self.set_aside: Path | None = None
-        self._lock = threading.Lock()
-        if others:
-            self.set_aside = self.file.with_suffix(f'.{time.strftime("%Y%m%d_%H%M%S")}.csv')
-            _write(self.set_aside, others)
-            _write(self.file, self.rows)
+        self._rows = Rows(file, (*CELL, 'recipe'), WORDS, MEASURED)
+        self.file = self._rows.file
+        self._read()
 
     def has(self, cell: AblationCell, test_batches: Collection[int] = ()) -> bool:
         """Whether a cell is finished at its own and at these test batch sizes."""
@@ -85,7 +49,7 @@ class AblationResults:
 
     def of(self, cell: AblationCell) -> list[Row]:
         """The rows of a cell; the first is that of its validation."""
-        return [row for row in self.rows if all(row[key] == getattr(cell, key) for key in KEY)]
+        return self._of_cell.get(self._rows.key_of(self._identity(cell)), [])
 
     def of_all(self, cells: Iterable[AblationCell], test_batch: int | None = None) -> list[Row]:
         """The row of each finished cell: of its validation, or at a test batch size."""
@@ -100,37 +64,18 @@ class AblationResults:
 
     def add(self, cell: AblationCell, rows: Iterable[Mapping[str, Any]]) -> None:
         """Put the rows of a newly trained cell in, in place of older ones, and save."""
-        identity = {key: getattr(cell, key) for key in KEY}
-        with self._lock:  # cells end in threads of their own
-            old = self.of(cell)
-            self.rows = [row for row in self.rows if row not in old]
-            self.rows += [{**identity, **row, 'recipe': self.recipe} for row in rows]
-            _write(self.file, self.rows)
+        identity = self._identity(cell)
+        recipe = identity.pop('recipe')
+        self._rows.add(*({**identity, **row, 'recipe': recipe} for row in rows))
+        self._read()
 
+    def _identity(self, cell: AblationCell) -> dict[str, Any]:
+        return {**{key: getattr(cell, key) for key in CELL}, 'recipe': self.recipe}
 
-def _write(file: Path, rows: Iterable[Row]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, FIELDS, lineterminator='\n')
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: _round(value) for key, value in row.items()})
-    write_text(file, text.getvalue())
-
-
-def _round(value: Any) -> Any:
-    return f'{value:.6g}' if isinstance(value, float) else value
-
-
-def _read(file: Path) -> list[Row]:
-    with open(file, newline='', encoding='utf-8') as lines:
-        return [
-            {key: _value(key, text) for key, text in row.items()} for row in csv.DictReader(lines)
-        ]
-
-
-def _value(key: str, text: str) -> Any:
-    if text == '':
-        return None
-    if key == 'g':
-        return text if text == 'oup' else int(text)
-    return NUMBERS.get(key, str)(text)
+    def _read(self) -> None:
+        every = self._rows.read()
+        self.rows = [row for row in every if row['recipe'] == self.recipe]
+        self.foreign = len(every) - len(self.rows)
+        self._of_cell: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+        for row in self.rows:
+            self._of_cell[self._rows.key_of(row)].append(row)

@@ -69,8 +69,11 @@ def run_ablations(
     out.mkdir(parents=True, exist_ok=True)
     build_digits_coco('data/digits')
     results = AblationResults(out / 'ablations.csv', _recipe())
-    if results.set_aside:
-        print(f'rows from another recipe or other data were moved to {results.set_aside}')
+    if results.foreign:
+        print(
+            f'{results.foreign} rows of {results.file} are of another recipe or other data: they '
+            'stay there, and are not in the tables'
+        )
     missing = [job for job in asked if not results.has(*job)]
     if missing:
         try:
@@ -104,7 +107,7 @@ def _asked(tables: Tables, only: Sequence[str] | None) -> list[Asked]:
     )
     if not cells:
         raise UserError(
-            f'--only {" ".join(only)} fits the name of no cell; they are as '
+            f'--only {" ".join(map(repr, only))} fits the name of no cell; they are as '
             f'{tables["batch size"][0].name!r}.'
         )
     tested = set(tables['test batch size'])
