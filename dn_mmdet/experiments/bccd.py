@@ -114,6 +114,7 @@ def compare_bccd(
             corrupted here, or there is no row to report on.
         KeyboardInterrupt: The message says how to continue.
     """
+    arms = _known(arms)
     work_root, out = Path(work_root), Path(out or work_root)
     rows = measured_rows(out / 'bccd.csv')
     check_output_folder(work_root, '--work-root')
@@ -123,7 +124,7 @@ def compare_bccd(
         given = dict(cfg_options or {})
         if checkpoint is not None:
             given['model.backbone.init_cfg.checkpoint'] = checkpoint
-        detectors = list(_detectors(work_root, dict.fromkeys(seeds), _known(arms), given))
+        detectors = list(_detectors(work_root, dict.fromkeys(seeds), arms, given))
         _check(detectors, rows)
         failed = train_and_measure(detectors, rows, workers, work_root / 'corrupted')
     found = rows.read()
@@ -135,7 +136,7 @@ def compare_bccd(
             'the folder with --out.'
         )
     print(write_rows_report(found, out / 'bccd.md', 'Photographs of blood cells', ABOUT))
-    if len(_known(arms)) > 1 and detectors:
+    if len(arms) > 1 and detectors:
         first = str(detectors[0].training.work_dir)
         compare_measured(detectors, rows, failed, out=out / 'compare', baseline=first)
     return out

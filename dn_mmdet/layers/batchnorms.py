@@ -62,12 +62,14 @@ class BatchNormParts(NamedTuple):
             raise TypeError(f'{taken[0]} is taken from the BatchNorm: leave it out')
         sync = {} if 'sync' in kwargs else self.sync
         made = layer(**self.arguments, **{**sync, **kwargs})
-        ones = torch.ones_like(made.alpha_offset)
-        counter = {}
+        start = {
+            'weight': torch.ones_like(made.alpha_offset),
+            'bias': torch.zeros_like(made.lambda_offset),
+        }
         if self.arguments['track_running_stats']:
-            counter['num_batches_tracked'] = torch.zeros_like(made.bn.num_batches_tracked)
+            start['num_batches_tracked'] = torch.zeros_like(made.bn.num_batches_tracked)
             made.bn.track_running_stats = self.tracks
-        made.load_state_dict({'weight': ones, **counter, **self.state})
+        made.load_state_dict({**start, **self.state})
         if self.frozen:
             made.bn.__class__ = FrozenBatchNorm2d
         return made.train(self.training)

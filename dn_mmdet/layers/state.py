@@ -55,7 +55,9 @@ def dynamic_norm_from_plain_state(layer: nn.Module, state: dict[str, Any], prefi
 
     Gamma and beta (1 and 0 where the norm had none) go to the offsets, statistics to ``layer.bn``,
     and the last weight of the SC-Module becomes 0, so the layer then computes what the plain norm
-    did. What is no state of one, or has statistics where the layer has no BatchNorm, is left alone.
+    did. Of a BatchNorm that has one of gamma and beta the other stays missing: it has both or
+    neither, so that one was lost. What is no state of a plain norm, or has statistics where the
+    layer has no BatchNorm, is left alone.
 
     Args:
         layer (nn.Module): Has ``sc``, ``alpha_offset`` and ``lambda_offset``, and ``bn`` where its
@@ -70,12 +72,18 @@ def dynamic_norm_from_plain_state(layer: nn.Module, state: dict[str, Any], prefi
     if foreign or not _is_plain_state(state, prefix):
         return False
     _move(state, prefix, STATISTICS, 'bn.')
-    scale = state.pop(f'{prefix}weight', None)
-    shift = state.pop(f'{prefix}bias', None)
-    state[f'{prefix}alpha_offset'] = torch.ones_like(layer.alpha_offset) if scale is None else scale
-    state[f'{prefix}lambda_offset'] = (
-        torch.zeros_like(layer.lambda_offset) if shift is None else shift
+    offsets = dict(
+        alpha_offset=state.pop(f'{prefix}weight', None),
+        lambda_offset=state.pop(f'{prefix}bias', None),
     )
+    alone = sum(value is None for value in offsets.values()) == 1
+    if not (alone and f'{prefix}bn.running_mean' in state):
+        start = dict(
+            alpha_offset=torch.ones_like(layer.alpha_offset),
+            lambda_offset=torch.zeros_like(layer.lambda_offset),
+        )
+        offsets = {k: start[k] if value is None else value for k, value in offsets.items()}
+    state.update({f'{prefix}{k}': v for k, v in offsets.items() if v is not None})
     for name, value in layer.sc.state_dict().items():
         state[f'{prefix}sc.{name}'] = value
     state[f'{prefix}sc.fc2_weight'] = torch.zeros_like(layer.sc.fc2_weight)

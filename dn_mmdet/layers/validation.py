@@ -23,6 +23,8 @@ __all__ = [
     'check_process_group',
 ]
 
+FLOAT32 = torch.finfo(torch.float32)
+
 
 def check_positive_int(name: str, value: int) -> int:
     """The value, a whole number of at least 1."""
@@ -51,15 +53,15 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
 
 
 def check_gain(gain: float | str, names: Sequence[str]) -> float | str:
-    """The value, positive and finite, or one of the names."""
+    """The value, positive and finite in float32, or one of the names."""
     if isinstance(gain, str):
         if gain not in names:
             options = ' or '.join(repr(name) for name in names)
             raise ValueError(f'gain must be a number, {options}, got {gain!r}')
         return gain
     _check_real('gain', gain)
-    if not (gain > 0 and math.isfinite(gain)):
-        raise ValueError(f'gain must be a positive finite number, got {gain}')
+    if not FLOAT32.tiny <= gain <= FLOAT32.max:
+        raise ValueError(f'gain must be a positive finite number of float32, got {gain}')
     return float(gain)
 
 

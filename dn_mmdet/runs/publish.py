@@ -134,9 +134,9 @@ def package_versions() -> dict[str, str | None]:
 
 
 def _weights(content: Mapping, path: Path, backbone_only: bool, half: bool) -> OrderedDict:
-    given = state_dict_of(content, str(path))
+    state = state_dict_of(content, str(path))
     prefix = 'backbone.' if backbone_only else ''
-    given = {key: value for key, value in given.items() if key.startswith(prefix)}
+    given = {key: value for key, value in state.items() if key.startswith(prefix)}
     if not given:
         raise UserError(f"{path} has no weights under 'backbone.': omit --backbone-only.")
     other = next((key for key, value in given.items() if not isinstance(value, Tensor)), None)
@@ -157,11 +157,10 @@ def _weights(content: Mapping, path: Path, backbone_only: bool, half: bool) -> O
             else 'holds NaN or infinite values: publish a checkpoint from before the run diverged'
         )
         raise UserError(f'{path}: {bad} {why}.')
-    # The versions of the layers, by which some of mmdet translate old keys when they load.
-    versions = getattr(content.get('state_dict'), '_metadata', {})
+    # What the layers say of themselves: their versions, and the norms their form.
     weights._metadata = OrderedDict(
         (key, value)
-        for key, value in versions.items()
+        for key, value in state._metadata.items()
         if not backbone_only or key in ('', 'backbone') or key.startswith(prefix)
     )
     return weights

@@ -135,6 +135,14 @@ def test_what_is_killed_goes_on_where_it_was(tool, place, capsys):
     assert len(measured_rows('work_dirs/bccd/bccd.csv').read()) == 2
 
 
+def test_an_arm_that_there_is_not_is_told_before_anything_is_written(place):
+    compare_bccd(seeds=[0], arms=['bn'], workers=1)
+    Path('work_dirs/bccd/bccd.md').unlink()
+    with pytest.raises(UserError, match="no arm 'foo'"):
+        compare_bccd(arms=['foo'], report=True)
+    assert not Path('work_dirs/bccd/bccd.md').exists()
+
+
 def test_a_run_that_diverged_has_a_row_that_says_so(place, monkeypatch):
     why = 'diverged: its loss is nan from iteration 7 (delete x to train it again)'
     monkeypatch.setattr(

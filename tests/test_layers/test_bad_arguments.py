@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 
@@ -30,7 +32,7 @@ from dn_mmdet.layers import DNB, DNC, SEBN, SCModule
     ],
 )
 def test_arguments_of_all_layers(layer, name, value, error):
-    with pytest.raises(error, match=f'{name} must .*{value}'):
+    with pytest.raises(error, match=f'{name} must .*{re.escape(str(value))}'):
         layer(**{'num_features': 24, name: value})
 
 
@@ -49,6 +51,8 @@ def test_arguments_of_all_layers(layer, name, value, error):
         (DNB, 'parameterization', 'ntk', ValueError),
         (DNB, 'gain', 0, ValueError),
         (DNB, 'gain', float('inf'), ValueError),
+        (DNB, 'gain', 1e39, ValueError),
+        (DNB, 'gain', 1e-50, ValueError),
         (DNB, 'gain', 'gamma', ValueError),
         (DNB, 'gain', True, TypeError),
         (DNB, 'gain', None, TypeError),
@@ -60,7 +64,7 @@ def test_arguments_of_all_layers(layer, name, value, error):
     ],
 )
 def test_arguments_of_one_layer(layer, name, value, error):
-    with pytest.raises(error, match=f'{name} must .*{value}'):
+    with pytest.raises(error, match=f'{name} must .*{re.escape(str(value))}'):
         layer(24, **{name: value})
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from dn_mmdet.layers import DNB, DNC, SEBN
+from dn_mmdet.layers import DNB, DNC, DNLN, SEBN
 from dn_mmdet.layers.state import (
     PLAIN,
     UNTOLD,
@@ -57,6 +57,18 @@ def test_bn_state_by_mmengine():
     load_state_dict(target, source.state_dict(), strict=True)
     x = random_maps((2, 3, 8, 8))
     torch.testing.assert_close(target(x), source(x), rtol=1e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize('lost, told', [('weight', 'alpha'), ('bias', 'lambda')])
+def test_bn_state_that_lost_gamma_or_beta(lost, told):
+    """A BatchNorm has both or neither; LayerNorm may have gamma alone."""
+    state = trained_bn().state_dict()
+    del state[lost]
+    with pytest.raises(RuntimeError, match=f'Missing key.*"{told}_offset"'):
+        DNB(24).load_state_dict(state)
+    layer = DNLN(24)
+    layer.load_state_dict({'weight': torch.full((24,), 2.0)})
+    assert layer.alpha_offset[0] == 2 and not layer.lambda_offset.any()
 
 
 def test_bn_state_is_not_changed_by_loading():

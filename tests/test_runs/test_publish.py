@@ -13,6 +13,7 @@ from mmengine.registry import MODELS, DefaultScope
 from dn_mmdet import engine
 from dn_mmdet.engine import load_config, run_preflight
 from dn_mmdet.engine.config_text import evaluation_data, portable_config, portable_path
+from dn_mmdet.layers.state import rekeyed
 from dn_mmdet.runs import publish
 from tests.helpers import torch_versions
 from tests.helpers.tiny import write_classifier, write_coco, write_config, write_image_folder
@@ -102,6 +103,17 @@ def test_it_tests_as_the_original_does(here):
     key = 'backbone.conv1.conv.weight'
     assert torch.equal(content['state_dict'][key], original['state_dict'][key])
     assert not torch.equal(content['state_dict'][key], original['ema_state_dict'][f'module.{key}'])
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+def test_what_the_layers_say_of_themselves_is_published(prefix, here, tmp_path):
+    """Of weights alone too, and of those of distributed training."""
+    state = saved('work/epoch_1.pth')['state_dict']
+    told = state._metadata['backbone.conv1.bn']
+    assert told['norm'] == 'DNB' and told['fc2_scale'] == 1.0
+    torch.save(rekeyed(state, lambda key: prefix + key), tmp_path / 'weights.pth')
+    published = saved(publish(tmp_path / 'weights.pth', out=tmp_path))['state_dict']
+    assert published._metadata == state._metadata and published.keys() == state.keys()
 
 
 @pytest.mark.parametrize('half', [False, True])

@@ -307,6 +307,9 @@ def _match(
 ) -> StateMatch:
     check_numbers(state, path)
     _check_twins(model, content, state, path, cfg)
+    # mmengine takes `module.` off the keys alone, so the layers are not told of their form.
+    raw = content.get('state_dict', content)
+    converted = converted and not any(key.startswith('module.') for key in raw)
     if differing := form_mismatch(model, state, converted):
         reason, count = differing
         raise UserError(
@@ -314,6 +317,7 @@ def _match(
         )
     state = _own_names(model, state, path, cfg)
     other = norm_mismatch(model, state)
+    _check_affine(model, state, path)
     match = match_state(model, state)
     if other and not (other[0] in ('BN', PLAIN) and cfg.get('allow_bn_checkpoint', False)):
         given, wanted, count = other
@@ -331,6 +335,19 @@ def _match(
             f'configuration of the same norm{way}.'
         )
     return match
+
+
+def _check_affine(model: nn.Module, state: Mapping[str, Tensor], path: str) -> None:
+    """A BatchNorm without gamma and beta has 1 and 0; of one among others they were lost."""
+    kinds = norms_of(state)
+    plain = [place for place in norms_of(model.state_dict()) if kinds.get(place) == 'BN']
+    names = {place: (f'{place}.weight', f'{place}.bias') for place in plain}
+    bare = [place for place in plain if not any(name in state for name in names[place])]
+    if bare and len(bare) < len(plain):
+        raise UserError(
+            f'{path} has neither weight nor bias for {len(bare)} of {len(plain)} BatchNorms '
+            f'({first_few(bare)}): the file is damaged, give another.'
+        )
 
 
 def _own_names(

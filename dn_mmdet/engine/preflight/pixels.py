@@ -84,7 +84,10 @@ def _as_training(told: Any) -> Training | None:
     """From metadata or a data preprocessor; None where it does not give numbers."""
     if not isinstance(told, Mapping):
         return None
-    mean, std, eps = told.get('mean'), told.get('std'), told.get('eps')
+    mean, std, eps = (
+        value.tolist() if isinstance(value, Tensor) else value
+        for value in map(told.get, ('mean', 'std', 'eps'))
+    )
     if not _are_numbers(mean) or not _are_numbers(std) or len(mean) != len(std):
         return None
     rgb = told.get('rgb', told.get('bgr_to_rgb', False))

@@ -11,6 +11,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import load_checkpoint
 
 from dn_mmdet.engine import load_config, run_preflight
+from dn_mmdet.layers.state import rekeyed
 from dn_mmdet.utils.errors import UserError
 from dn_mmdet.utils.python39 import zip_strict
 from tests.helpers.checkpoints import save
@@ -237,6 +238,38 @@ def test_forms_of_the_sc_module(norms):
     ):
         with pytest.raises(UserError, match=f'dnb.pth does not fit 52 norm layers .*{words}'):
             run_preflight(load_config(file, options), 'train')
+
+
+def test_forms_of_the_sc_module_in_a_file_of_distributed_training(norms):
+    """mmengine takes `module.` off the keys and leaves it in what the layers say of their form."""
+    content = torch.load(norms / 'dnb.pth', weights_only=True)
+    save(norms / 'wrapped.pth', rekeyed(content['state_dict'], lambda key: f'module.{key}'))
+    assert run_preflight(load_config('dnb.py', {'load_from': 'wrapped.pth'}), 'train') == []
+    options = {'load_from': 'wrapped.pth', 'model.backbone.norm_cfg.gain': 2.0}
+    for mode in ('train', 'test'):
+        with pytest.raises(UserError, match='52 norm layers .* for which they would not be conv'):
+            run_preflight(load_config('dnb.py', options), mode)
+
+
+@pytest.mark.parametrize(
+    'lost, words',
+    [
+        (('weight',), r'1 is missing \(backbone.conv1.bn.alpha_offset'),
+        (('bias',), r'1 is missing \(backbone.conv1.bn.lambda_offset'),
+        (
+            ('weight', 'bias'),
+            'neither weight nor bias for 1 of 76 BatchNorms .backbone.conv1.bn',
+        ),
+    ],
+)
+def test_bn_checkpoint_that_lost_gammas_or_betas(lost, words, norms):
+    content = torch.load(norms / 'bn.pth', weights_only=True)
+    for name in lost:
+        del content['state_dict'][f'backbone.conv1.bn.{name}']
+    torch.save(content, norms / 'bn.pth')
+    options = {'load_from': 'bn.pth', 'allow_bn_checkpoint': True}
+    with pytest.raises(UserError, match=f'bn.pth .*{words}'):
+        run_preflight(load_config('dnb.py', options), 'train')
 
 
 def test_bn_checkpoint_on_purpose(norms):
