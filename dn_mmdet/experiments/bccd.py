@@ -70,8 +70,9 @@ COST = 720.0
 ABOUT = """\
 SSDLite with MobileNetV2 at 160 pixels on [BCCD](../../configs/bccd/README.md): *trainval* (292 \
 photographs) against *test* (72), COCO mAP of the last epoch; nothing is selected on *test*. All \
-arms start from the same ImageNet weights with BN. Made by `python tools/compare_bccd.py`, from \
-[every run](bccd.csv)."""
+arms start from the same weights with BN, named below ([which these are, and the \
+command](../../configs/bccd/README.md#bn-against-the-forms-of-dn-b)). Made by `python \
+tools/compare_bccd.py`, from [every run](bccd.csv)."""
 
 
 def compare_bccd(

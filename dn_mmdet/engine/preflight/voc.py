@@ -109,7 +109,8 @@ def _check_twice(data: PlannedDataset, ids: Sequence[str], path: str) -> None:
     twice = [name for name in ids if name in seen or seen.add(name)]
     if not twice:
         return
-    what = f'{path} names {len(twice)} images more than once: {first_few(dict.fromkeys(twice))}'
+    count = f'{len(twice)} image{"s" * (len(twice) > 1)}'
+    what = f'{path} names {count} more than once: {first_few(dict.fromkeys(twice))}'
     if data.part == 'train':
         data.run.note(f'{what}, which are trained on as often.')
     else:

@@ -331,12 +331,12 @@ def test_notes_on_names_and_lists(root):
     run, content = check(root, metainfo=dict(classes=('cat', 'dog', 'elk')))
     assert content.images == 3
     assert [note.split(': ')[0] for note in run.notes] == [
-        f'{root}/ImageSets/Main/train.txt names 1 images more than once',
+        f'{root}/ImageSets/Main/train.txt names 1 image more than once',
         f'the XML set {root}/ImageSets/Main/train.txt lacks 1 of the 3 classes of '
         'train_dataloader.dataset (elk).',
     ]
     (root / 'ImageSets/Main/val.txt').write_text('val_0\nval_0\n')
-    with pytest.raises(UserError, match='names 1 images more than once.*count as often'):
+    with pytest.raises(UserError, match='names 1 image more than once.*count as often'):
         check(root, 'val')
 
 
