@@ -7,6 +7,7 @@ import pytest
 from dn_mmdet.experiments.rows import Rows
 from dn_mmdet.experiments.rows_report import write_rows_report
 from dn_mmdet.utils.errors import UserError
+from dn_mmdet.utils.python39 import zip_strict
 
 
 def of(file):
@@ -47,7 +48,7 @@ def test_rows_added_at_the_same_time_all_stay(tmp_path):
     """Each writer has read the file before the others wrote to it."""
     writers = [of(tmp_path / 'rows.csv') for _ in range(8)]
     rows = [dict(arm='bn', seed=seed, mAP=0.5) for seed in range(8)]
-    threads = [Thread(target=w.add, args=(row,)) for row, w in zip(rows, writers, strict=True)]
+    threads = [Thread(target=w.add, args=(row,)) for row, w in zip_strict(rows, writers)]
     for thread in threads:
         thread.start()
     for thread in threads:
