@@ -21,7 +21,7 @@ from ..engine.preflight import PlannedRun, run_preflight
 from ..engine.preflight.registries import config_scope
 from ..engine.run import build_runner
 from ..engine.run_errors import as_user_errors
-from ..engine.test import load_test_config
+from ..engine.test import load_test_config, metrics_of_test
 from ..utils.errors import UserError
 from ..utils.files import atomic_write, check_output_file, check_output_folder, write_json
 from ..utils.python39 import zip_strict
@@ -136,11 +136,11 @@ def measure_corrupted(
     loaders = [_corrupted_loader(cfg, *place, cache) for place in places]
     with as_user_errors(cfg):
         runner = build_runner(cfg, notes)
-        found = Corrupted(runner.test(), {kind: {} for kind in kinds})
+        found = Corrupted(metrics_of_test(runner, checkpoint), {kind: {} for kind in kinds})
         for number, ((kind, severity), loader) in enumerate(zip_strict(places, loaders), 1):
             print(f'{kind}, severity {severity} ({number} of {len(places)})', flush=True)
             runner.test_loop.dataloader = runner.build_dataloader(loader)
-            found.corrupted[kind][str(severity)] = runner.test()
+            found.corrupted[kind][str(severity)] = metrics_of_test(runner, checkpoint, found.clean)
     if out is not None:
         write_json(out, vars(found))
     print(f'\n{_table(found)}')

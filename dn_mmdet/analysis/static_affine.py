@@ -11,7 +11,7 @@ import torch
 from ..engine.preflight import run_preflight
 from ..engine.run import build_runner
 from ..engine.run_errors import as_user_errors
-from ..engine.test import load_test_config
+from ..engine.test import load_test_config, metrics_of_test
 from ..layers.dynamic_norm import DynamicNorm
 from ..layers.inspect import AffineMeans, mean_affine
 from ..utils.errors import UserError
@@ -76,9 +76,9 @@ def static_affine(
                 'configuration with norm_cfg.type DNB, DNC, DNGN, DNIN or DNLN.'
             )
         with mean_affine(layers) as means:
-            dynamic = runner.test()
+            dynamic = metrics_of_test(runner, checkpoint)
         hold_affine(layers, means)
-        found = StaticAffine(dynamic, runner.test())
+        found = StaticAffine(dynamic, metrics_of_test(runner, checkpoint, dynamic))
     if out is not None:
         write_json(out, vars(found))
     print(f'\n{_table(found)}')

@@ -15,7 +15,7 @@ from ..engine.preflight import run_preflight
 from ..engine.preflight.registries import config_scope
 from ..engine.run import build_runner
 from ..engine.run_errors import as_user_errors
-from ..engine.test import load_test_config
+from ..engine.test import load_test_config, metrics_of_test
 from ..utils.errors import UserError
 from ..utils.python39 import zip_strict
 from ..utils.text import markdown_table
@@ -65,9 +65,9 @@ def evaluate_onnx(
     notes = run_preflight(cfg, 'test')
     with as_user_errors(cfg):
         runner = build_runner(cfg, notes)
-        found = {'pytorch': runner.test()}
+        found = {'pytorch': metrics_of_test(runner, checkpoint)}
         runner.model = _OnnxModel(session, model, about['task'], runner.model.data_preprocessor)
-        found['onnx'] = runner.test()
+        found['onnx'] = metrics_of_test(runner, model, found['pytorch'])
     rows = [['metric', 'PyTorch', 'ONNX Runtime', 'difference']]
     for name, value in found['pytorch'].items():
         other = found['onnx'][name]

@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
 from mmengine.registry import HOOKS, MODELS, TRANSFORMS
+from mmengine.runner import Runner
 
 from ..utils.errors import UserError
 from ..utils.files import check_output_file
@@ -19,7 +20,7 @@ from .preflight.registries import config_scope, find_type
 from .run import build_runner, prepare_process
 from .run_errors import as_user_errors
 
-__all__ = ['load_test_config', 'test']
+__all__ = ['load_test_config', 'metrics_of_test', 'test']
 
 
 def test(
@@ -72,6 +73,32 @@ def test(
         if out is not None:
             runner.test_evaluator.metrics.append(_dump(cfg, out))
         return runner.test()
+
+
+def metrics_of_test(
+    runner: Runner, checkpoint: str, before: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """Test a model, where nothing detected is a result too: mmdet has no metric of it.
+
+    Args:
+        runner (Runner): Of the test.
+        checkpoint (str): The weights, for the message.
+        before (Mapping[str, float], optional): Metrics of an earlier test of the same model. Where
+            nothing is detected now, each is 0 (COCO's -1, of boxes that there are not, stays).
+
+    Returns:
+        dict[str, float]: Metric to value.
+
+    Raises:
+        UserError: Nothing is detected, and there was no earlier test.
+    """
+    found = runner.test()
+    if not found and before is None:
+        raise UserError(
+            f'{checkpoint} detects nothing at all on the test images, so there is nothing to '
+            'compare: give weights that were trained, or a lower model.test_cfg.score_thr.'
+        )
+    return found or {name: min(value, 0.0) for name, value in before.items()}
 
 
 def load_test_config(

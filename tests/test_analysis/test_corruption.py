@@ -3,6 +3,7 @@
 import json
 import runpy
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import cv2
@@ -10,12 +11,23 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import Runner
 
 from dn_mmdet.analysis import corruption
-from dn_mmdet.analysis.corruption import KINDS, Corrupted, SeededCorrupt, check_corruptions
+from dn_mmdet.analysis.corruption import (
+    KINDS,
+    Corrupted,
+    SeededCorrupt,
+    check_corruptions,
+    measure_corrupted,
+)
+from dn_mmdet.analysis.static_affine import static_affine
+from dn_mmdet.engine import load_config
 from dn_mmdet.paths import configs_root, tools_root
 from dn_mmdet.utils.errors import UserError
+from tests.helpers.checkpoints import save
+from tests.helpers.tiny import write_coco, write_config
 
 CONFIG = """
 _base_ = '{configs}/digits/mbv2_ablation_digits.py'
@@ -142,6 +154,30 @@ def test_without_the_package_it_is_named(monkeypatch):
     monkeypatch.setattr(corruption, 'find_spec', lambda name: None)
     with pytest.raises(UserError, match='pip install imagecorruptions-imaug'):
         check_corruptions()
+
+
+def test_a_detector_that_detects_nothing(tmp_path, monkeypatch, noisy):
+    """mmdet has no metrics then: there is nothing to lose, or all of it is lost."""
+    write_coco(tmp_path / 'data')
+    config = write_config(tmp_path)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        save(tmp_path / 'run.pth', MODELS.build(load_config(str(config)).model).state_dict())
+    monkeypatch.chdir(tmp_path)
+    nothing, asked = {'model.test_cfg.score_thr': 2.0}, dict(kinds=['fog'], severities=[1, 5])
+    for tool in (partial(measure_corrupted, **asked), static_affine):
+        with pytest.raises(UserError, match='run.pth detects nothing at all on the test images'):
+            tool(str(config), 'run.pth', cfg_options=nothing)
+    found = iter(
+        [
+            {'coco/bbox_mAP': 0.5, 'coco/bbox_mAP_s': -1.0},
+            {},
+            {'coco/bbox_mAP': 0.1, 'coco/bbox_mAP_s': -1.0},
+        ]
+    )
+    monkeypatch.setattr(Runner, 'test', lambda self: next(found))
+    measured = measure_corrupted(str(config), 'run.pth', out='found.json', **asked)
+    assert measured.corrupted['fog']['1'] == {'coco/bbox_mAP': 0.0, 'coco/bbox_mAP_s': -1.0}
+    assert measured.of_kind('fog', 'coco/bbox_mAP') == 0.05
 
 
 def test_without_loading_there_is_no_place_for_it(place):
