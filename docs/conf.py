@@ -49,6 +49,7 @@ CONTENTS = {
             '/docs/results/detection',
             '/docs/results/ablations',
             'The report as generated </docs/results/compare/compare>',
+            '/docs/results/compare/detectors',
             '/docs/results/benchmark/benchmark',
             '/docs/results/benchmark/growth',
             '/docs/results/bccd',
