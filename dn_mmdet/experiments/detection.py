@@ -98,8 +98,13 @@ EXTRA_SEED = 0
 
 NORMALIZED = {'model.backbone.norm_cfg.sc_input': 'normalized'}
 
-# The SC-Module is trained four times as fast as the rest.
-FAST = {'optim_wrapper.paramwise_cfg': {'custom_keys': {'.sc.': {'lr_mult': 4.0}}}}
+
+def _sc_rate(factor: float) -> dict[str, Any]:
+    """The SC-Module is trained so many times as fast as the rest."""
+    return {'optim_wrapper.paramwise_cfg': {'custom_keys': {'.sc.': {'lr_mult': factor}}}}
+
+
+FAST, SLOW = _sc_rate(4.0), _sc_rate(0.25)
 
 # Part of a folder's name to what is tried.
 VARIANTS = {
@@ -108,6 +113,7 @@ VARIANTS = {
     'bn_backbone': Variant('dnb', {'allow_bn_checkpoint': True}, pretrained=False, backbone='bn'),
     'normalized': Variant('dnb', NORMALIZED),
     'normalized_sc_lr_x4': Variant('dnb', {**NORMALIZED, **FAST}),
+    'normalized_slow_sc': Variant('dnb', {**NORMALIZED, **SLOW}),
 }
 
 CONDITIONED = {'model.backbone.norm_cfg.parameterization': 'conditioned'}
