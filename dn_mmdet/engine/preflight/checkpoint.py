@@ -341,8 +341,7 @@ def _check_affine(model: nn.Module, state: Mapping[str, Tensor], path: str) -> N
     """A BatchNorm without gamma and beta has 1 and 0; of one among others they were lost."""
     kinds = norms_of(state)
     plain = [place for place in norms_of(model.state_dict()) if kinds.get(place) == 'BN']
-    names = {place: (f'{place}.weight', f'{place}.bias') for place in plain}
-    bare = [place for place in plain if not any(name in state for name in names[place])]
+    bare = [p for p in plain if f'{p}.weight' not in state and f'{p}.bias' not in state]
     if bare and len(bare) < len(plain):
         raise UserError(
             f'{path} has neither weight nor bias for {len(bare)} of {len(plain)} BatchNorms '

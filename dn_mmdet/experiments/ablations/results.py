@@ -65,8 +65,7 @@ class AblationResults:
     def add(self, cell: AblationCell, rows: Iterable[Mapping[str, Any]]) -> None:
         """Put the rows of a newly trained cell in, in place of older ones, and save."""
         identity = self._identity(cell)
-        recipe = identity.pop('recipe')
-        self._rows.add(*({**identity, **row, 'recipe': recipe} for row in rows))
+        self._rows.add(*({**identity, **row} for row in rows))
         self._read()
 
     def _identity(self, cell: AblationCell) -> dict[str, Any]:
