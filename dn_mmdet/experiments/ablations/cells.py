@@ -39,21 +39,27 @@ TEST_BATCHES = (1, 2, 32)
 
 PAPER, SLOW = "start='paper'", 'SC learning rate x 0.1'
 
+NORMALIZED = {'model.backbone.norm_cfg.sc_input': 'normalized'}
+
+
+def _sc(**factors: float) -> dict[str, Any]:
+    return {'optim_wrapper.paramwise_cfg': dict(custom_keys={'.sc.': factors})}
+
+
 # Ways to change the SC-Module that the layer and the optimizer offer, as options of the config.
 SC_VARIANTS = {
-    'SC input normalised': {'model.backbone.norm_cfg.sc_input': 'normalized'},
+    'SC input normalised': NORMALIZED,
     'gradient stopped at g': {'model.backbone.norm_cfg.detach_gap': True},
-    SLOW: {'optim_wrapper.paramwise_cfg': dict(custom_keys={'.sc.': dict(lr_mult=0.1)})},
-    'no weight decay on SC': {
-        'optim_wrapper.paramwise_cfg': dict(custom_keys={'.sc.': dict(decay_mult=0.0)})
-    },
+    SLOW: _sc(lr_mult=0.1),
+    'no weight decay on SC': _sc(decay_mult=0.0),
     PAPER: {'model.backbone.norm_cfg.start': 'paper'},
 }
 
 CONDITIONED = {'model.backbone.norm_cfg.parameterization': 'conditioned'}
 
-# Its forms that docs/method.md describes, which are trained where they are asked for.
+# Forms that docs/method.md describes, which are trained where they are asked for.
 FORMS = {
+    'normalized_slow_sc': {**NORMALIZED, **_sc(lr_mult=0.25)},
     'conditioned': CONDITIONED,
     'conditioned_sqrt_bn': {**CONDITIONED, 'model.backbone.norm_cfg.gain': 'sqrt_bn'},
     'conditioned_bn': {**CONDITIONED, 'model.backbone.norm_cfg.gain': 'bn'},

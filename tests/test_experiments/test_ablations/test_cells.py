@@ -114,6 +114,7 @@ def test_a_variant_reaches_the_layers_or_the_optimizer():
         'SC learning rate x 0.1': ('raw', False, 'identity', 0.1, 1.0, 1.0),
         'no weight decay on SC': ('raw', False, 'identity', 1.0, 0.0, 1.0),
         "start='paper'": ('raw', False, 'paper', 1.0, 1.0, 1.0),
+        'normalized_slow_sc': ('normalized', False, ('paper', 1.0), 0.25, 1.0, 1.0),
         'conditioned': ('normalized', False, ('conditioned', 1.0), 1.0, 1.0, 1.0),
         'conditioned_sqrt_bn': ('normalized', False, ('conditioned', 'sqrt_bn'), 1.0, 1.0, 1.0),
         'conditioned_bn': ('normalized', False, ('conditioned', 'bn'), 1.0, 1.0, 1.0),
