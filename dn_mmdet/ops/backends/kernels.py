@@ -116,7 +116,9 @@ class Kernels(Protocol):
             bounds (tuple[float, float]): What it was clamped to.
 
         Returns:
-            Tensor: Like ``dy``, and 0 where ``y`` lies on or outside of the bounds.
+            Tensor: Like ``dy``, and 0 where ``y`` lies on or outside of the bounds. In half
+            precision ``y`` is rounded already, as behind a norm and an activation of PyTorch: a
+            few numbers just inside of a bound are 0 here and pass where ``y`` is made again.
         """
 
     def plane_products(
