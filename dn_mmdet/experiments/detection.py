@@ -32,13 +32,21 @@ class Variant:
         options (Mapping[str, Any]): Settings of the detector, dotted key to value. Defaults to {}.
         pretrained (bool): Whether the pretraining is changed alike; otherwise the detector starts
             from a backbone as it is. Defaults to True.
-        backbone (str, optional): Arm whose backbone that is. Defaults to ``arm``.
+        backbone (str, optional): Arm or variant whose backbone that is. Defaults to ``arm``.
+        max_sc_lr (float, optional): The detector's SC-Modules are trained at no higher learning
+            rate than this. Defaults to None, the learning rate of the rest.
     """
 
     arm: str
     options: Mapping[str, Any] = field(default_factory=dict)
     pretrained: bool = True
     backbone: str | None = None
+    max_sc_lr: float | None = None
+
+    def settings(self, lr: float) -> dict[str, Any]:
+        """Settings of the detector at a learning rate."""
+        slower = self.max_sc_lr is not None and lr > self.max_sc_lr
+        return {**self.options, **(_sc_rate(self.max_sc_lr / lr) if slower else {})}
 
 
 # Part of a configuration's name to expected seconds of its pretraining and its detection.
@@ -79,13 +87,16 @@ COMMON = {
 
 DETECTION = {'val_evaluator.classwise': True}
 
+LR = 'optim_wrapper.optimizer.lr'
+BASE_LR = 0.05
+
 # Folder to settings of the detector, which starts from the same pretrained backbone: four times
 # the learning rate, and a step for each two images, one epoch of them at a rate in proportion.
 EXTRAS = {
-    'lr_x4': {'optim_wrapper.optimizer.lr': 0.2},
+    'lr_x4': {LR: 4 * BASE_LR},
     'batch_2': {
         'train_dataloader.batch_size': 2,
-        'optim_wrapper.optimizer.lr': 0.05 / 8,
+        LR: BASE_LR / 8,
         'train_cfg.max_epochs': 1,
         'param_scheduler.1.end': 1,
         'param_scheduler.1.T_max': 1,
@@ -123,8 +134,12 @@ def _gain(gain: str) -> dict[str, Any]:
     return {**CONDITIONED, 'model.backbone.norm_cfg.gain': gain}
 
 
-# The same for the forms of the SC-Module that docs/method.md describes.
+# The same for the forms of the SC-Module that docs/method.md describes, and one that differs from
+# 'normalized' at high rates alone.
 FORMS = {
+    'normalized_capped_sc': Variant(
+        'dnb', NORMALIZED, pretrained=False, backbone='normalized', max_sc_lr=BASE_LR
+    ),
     'conditioned': Variant('dnb', CONDITIONED),
     'conditioned_sqrt_bn': Variant('dnb', _gain('sqrt_bn')),
     'conditioned_bn': Variant('dnb', _gain('bn')),
@@ -296,15 +311,20 @@ class _Plan:
                 nothing is changed.
             setting (str): Of the detector alone, a key of ``EXTRAS``. Defaults to '', for none.
         """
-        arm, start = variant.arm, variant.backbone or variant.arm
+        arm, start, first_name = variant.arm, variant, name
+        if not variant.pretrained:
+            backbone = variant.backbone or arm
+            first_name = backbone if backbone in VARIANTS else ''
+            start = VARIANTS.get(backbone, Variant(backbone))
         first = self._add(
             'pretrain',
-            start,
+            start.arm,
             seed,
-            name if variant.pretrained else '',
-            cost=ARMS[start][0],
-            options={**(variant.options if variant.pretrained else {}), **self.options},
+            first_name,
+            cost=ARMS[start.arm][0],
+            options={**start.options, **self.options},
         )
+        changed = {**EXTRAS.get(setting, {}), **self.options}
         detector = self._add(
             'train',
             arm,
@@ -312,12 +332,7 @@ class _Plan:
             '_'.join(filter(None, [name, setting])),
             cost=ARMS[arm][1],
             after=(first,),
-            options={
-                **DETECTION,
-                **variant.options,
-                **EXTRAS.get(setting, {}),
-                **self.options,
-            },
+            options={**DETECTION, **variant.settings(changed.get(LR, BASE_LR)), **changed},
         )
         self.detectors[detector.name] = Measured(name or arm, detector, self.given)
 

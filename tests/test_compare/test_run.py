@@ -227,8 +227,12 @@ def test_a_variant_changes_both_trainings_or_names_another_backbone(name, benchm
     (first,) = detector.after
     for key, value in variant.options.items():
         assert detector.options[key] == value
-        assert first.options.get(key) == (value if variant.pretrained else None)
-    assert first.config.stem == f'mbv2_{variant.backbone or variant.arm}_digits'
+    start = variant if variant.pretrained else VARIANTS.get(variant.backbone)
+    assert {key: first.options.get(key) for key in variant.options} == {
+        key: start and start.options.get(key) for key in variant.options
+    }
+    stem = start.arm if start else variant.backbone
+    assert first.config.stem == f'mbv2_{stem}_digits'
     # Every key is one that the configuration, or the layer, has.
     config = Config.fromfile(detector.config)
     config.merge_from_dict(detector.options)
@@ -260,6 +264,30 @@ def test_named_variants_stand_in_the_extra_settings_too(benchmark, monkeypatch):
     assert 'train DN-B (16, oup), conditioned_bn_lr_x4, seed 1' in benchmark
     with pytest.raises(UserError, match="no variant 'best' .*conditioned_bn"):
         compare_embedded(variants=['best'])
+
+
+def test_a_variant_may_keep_its_sc_modules_at_the_usual_rate(benchmark, monkeypatch):
+    monkeypatch.setattr(embedded, 'compare_runs', lambda *_, **__: None)
+    given = {}
+    monkeypatch.setattr(
+        embedded,
+        'train_missing',
+        lambda trainings, *_: given.update({training.name: training for training in trainings}),
+    )
+    name = 'normalized_capped_sc'
+    compare_embedded(seeds=[0], arms=['bn'], extra=True, variants=['normalized', name])
+    found = {}
+    for setting in ('', '_lr_x4', '_batch_2'):
+        plain, capped = (
+            given[f'train DN-B (16, oup), {variant}{setting}, seed 0']
+            for variant in ('normalized', name)
+        )
+        # Both start from the same backbone.
+        assert capped.after == plain.after
+        found[setting] = {k: v for k, v in capped.options.items() if k not in plain.options}
+        assert plain.options.items() <= capped.options.items()
+    slower = dict(custom_keys={'.sc.': dict(lr_mult=0.25)})
+    assert found == {'': {}, '_lr_x4': {'optim_wrapper.paramwise_cfg': slower}, '_batch_2': {}}
 
 
 def test_arms_start_from_their_own_seed_and_are_given_the_same(benchmark, monkeypatch):
