@@ -39,6 +39,9 @@ TEST_BATCHES = (1, 2, 32)
 
 PAPER, SLOW = "start='paper'", 'SC learning rate x 0.1'
 
+# The SC-Modules keep the usual learning rate at higher ones.
+CAPPED = 'normalized_capped_sc'
+
 NORMALIZED = {'model.backbone.norm_cfg.sc_input': 'normalized'}
 
 
@@ -59,7 +62,7 @@ CONDITIONED = {'model.backbone.norm_cfg.parameterization': 'conditioned'}
 
 # Forms that docs/method.md describes, which are trained where they are asked for.
 FORMS = {
-    'normalized_slow_sc': {**NORMALIZED, **_sc(lr_mult=0.25)},
+    CAPPED: NORMALIZED,
     'conditioned': CONDITIONED,
     'conditioned_sqrt_bn': {**CONDITIONED, 'model.backbone.norm_cfg.gain': 'sqrt_bn'},
     'conditioned_bn': {**CONDITIONED, 'model.backbone.norm_cfg.gain': 'bn'},
@@ -148,6 +151,7 @@ class AblationCell:
         """What ``--cfg-options`` makes the configuration this cell."""
         keys = {key: getattr(self, key) for key in ('r', 'g', 'fuse')}
         norm = {'type': self.norm, **{k: v for k, v in keys.items() if v is not None}}
+        capped = self.variant == CAPPED and self.lr > BASE_LR
         return {
             **{f'model.backbone.norm_cfg.{key}': value for key, value in norm.items()},
             'optim_wrapper.optimizer.lr': self.lr,
@@ -159,6 +163,7 @@ class AblationCell:
             'param_scheduler.0.T_max': self.iterations,
             'randomness.seed': self.seed,
             **{**SC_VARIANTS, **FORMS}.get(self.variant, {}),
+            **(_sc(lr_mult=BASE_LR / self.lr) if capped else {}),
         }
 
 

@@ -114,11 +114,22 @@ def test_a_variant_reaches_the_layers_or_the_optimizer():
         'SC learning rate x 0.1': ('raw', False, 'identity', 0.1, 1.0, 1.0),
         'no weight decay on SC': ('raw', False, 'identity', 1.0, 0.0, 1.0),
         "start='paper'": ('raw', False, 'paper', 1.0, 1.0, 1.0),
-        'normalized_slow_sc': ('normalized', False, ('paper', 1.0), 0.25, 1.0, 1.0),
+        'normalized_capped_sc': ('normalized', False, ('paper', 1.0), 1.0, 1.0, 1.0),
         'conditioned': ('normalized', False, ('conditioned', 1.0), 1.0, 1.0, 1.0),
         'conditioned_sqrt_bn': ('normalized', False, ('conditioned', 'sqrt_bn'), 1.0, 1.0, 1.0),
         'conditioned_bn': ('normalized', False, ('conditioned', 'bn'), 1.0, 1.0, 1.0),
     }
+
+
+def test_a_variant_may_keep_its_sc_modules_at_the_usual_rate():
+    factors = {
+        lr: AblationCell('DNB', r=16, g='oup', variant='normalized_capped_sc', lr=lr)
+        .options.get('optim_wrapper.paramwise_cfg', {})
+        .get('custom_keys')
+        for lr in (BASE_LR / 8, BASE_LR, HIGH_LR)
+    }
+    slower = {'.sc.': dict(lr_mult=0.25)}
+    assert factors == {BASE_LR / 8: None, BASE_LR: None, HIGH_LR: slower}
 
 
 def test_variants_that_are_asked_for_are_trained_at_every_rate_and_batch():
