@@ -4,4 +4,6 @@
 # 91.62/97.74, 85.63/95.92, 84.08/94.78.
 _base_ = '../_base_/imagenet100_mbv2.py'
 
-model = dict(backbone=dict(norm_cfg=dict(_delete_=True, type='DNB', r=16, g=1, eps=1e-3)))
+model = dict(
+    backbone=dict(norm_cfg=dict(_delete_=True, type='DNB', r=16, g=1, eps=1e-3, sc_input='raw'))
+)

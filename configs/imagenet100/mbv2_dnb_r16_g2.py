@@ -3,4 +3,6 @@
 # Accuracy in the paper (%): Train 90.81, Val 84.08, Test 82.42.
 _base_ = '../_base_/imagenet100_mbv2.py'
 
-model = dict(backbone=dict(norm_cfg=dict(_delete_=True, type='DNB', r=16, g=2, eps=1e-3)))
+model = dict(
+    backbone=dict(norm_cfg=dict(_delete_=True, type='DNB', r=16, g=2, eps=1e-3, sc_input='raw'))
+)

@@ -3,4 +3,6 @@
 # Accuracy in the paper (%): Train 90.94, Val 83.95, Test 82.32.
 _base_ = '../_base_/imagenet100_mbv2.py'
 
-model = dict(backbone=dict(norm_cfg=dict(_delete_=True, type='DNB', r=16, g=4, eps=1e-3)))
+model = dict(
+    backbone=dict(norm_cfg=dict(_delete_=True, type='DNB', r=16, g=4, eps=1e-3, sc_input='raw'))
+)

@@ -5,4 +5,6 @@
 # COCO pretraining: the source of checkpoints/mbv2_dnb_imagenet100.pth.
 _base_ = '../_base_/imagenet100_mbv2.py'
 
-model = dict(backbone=dict(norm_cfg=dict(_delete_=True, type='DNB', r=16, g='oup', eps=1e-3)))
+model = dict(
+    backbone=dict(norm_cfg=dict(_delete_=True, type='DNB', r=16, g='oup', eps=1e-3, sc_input='raw'))
+)

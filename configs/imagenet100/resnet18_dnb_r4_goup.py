@@ -3,4 +3,6 @@
 # Accuracy in the paper (%): Train 94.19, Val 85.58, Test 84.36.
 _base_ = '../_base_/imagenet100_resnet.py'
 
-model = dict(backbone=dict(norm_cfg=dict(_delete_=True, type='DNB', r=4, g='oup', eps=1e-3)))
+model = dict(
+    backbone=dict(norm_cfg=dict(_delete_=True, type='DNB', r=4, g='oup', eps=1e-3, sc_input='raw'))
+)

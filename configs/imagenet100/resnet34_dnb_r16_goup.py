@@ -3,4 +3,6 @@
 # Accuracy in the paper (%): Train 95.02, Val 86.97, Test 85.42.
 _base_ = 'resnet34_bn.py'
 
-model = dict(backbone=dict(norm_cfg=dict(_delete_=True, type='DNB', r=16, g='oup', eps=1e-3)))
+model = dict(
+    backbone=dict(norm_cfg=dict(_delete_=True, type='DNB', r=16, g='oup', eps=1e-3, sc_input='raw'))
+)

@@ -3,4 +3,6 @@
 # Accuracy in the paper (%): Train 75.14, Val 78.41, Test 77.10.
 _base_ = 'resnet34_bn_b4.py'
 
-model = dict(backbone=dict(norm_cfg=dict(_delete_=True, type='DNB', r=16, g='oup', eps=1e-3)))
+model = dict(
+    backbone=dict(norm_cfg=dict(_delete_=True, type='DNB', r=16, g='oup', eps=1e-3, sc_input='raw'))
+)

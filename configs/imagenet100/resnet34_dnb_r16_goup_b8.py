@@ -3,4 +3,6 @@
 # Accuracy in the paper (%): Train 84.86, Val 84.65, Test 83.50.
 _base_ = 'resnet34_bn_b8.py'
 
-model = dict(backbone=dict(norm_cfg=dict(_delete_=True, type='DNB', r=16, g='oup', eps=1e-3)))
+model = dict(
+    backbone=dict(norm_cfg=dict(_delete_=True, type='DNB', r=16, g='oup', eps=1e-3, sc_input='raw'))
+)

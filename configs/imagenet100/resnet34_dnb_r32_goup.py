@@ -3,4 +3,6 @@
 # Accuracy in the paper (%): Train 95.17, Val 86.72, Test 85.96.
 _base_ = 'resnet34_bn.py'
 
-model = dict(backbone=dict(norm_cfg=dict(_delete_=True, type='DNB', r=32, g='oup', eps=1e-3)))
+model = dict(
+    backbone=dict(norm_cfg=dict(_delete_=True, type='DNB', r=32, g='oup', eps=1e-3, sc_input='raw'))
+)

@@ -24,14 +24,20 @@ __all__ = ['ARMS', 'DEFAULT_ARMS', 'compare_bccd']
 
 NORM = 'model.backbone.norm_cfg.'
 
+# The form is named, whatever the layer's default.
+PAPER = {
+    f'{NORM}parameterization': 'paper',
+    f'{NORM}gain': 1.0,
+    f'{NORM}sc_input': 'raw',
+}
+
 # An arm to the configuration that it is made from, and settings.
 STEMS = {
     'bn': ('bn', {}),
     'bn_frozen': ('bn', {'model.backbone.norm_eval': True}),
     'sebn': ('bn', {f'{NORM}type': 'SEBN', f'{NORM}r': 16}),
-    # The form is named, whatever the layer's default.
-    'dnb': ('dnb', {f'{NORM}parameterization': 'paper', f'{NORM}gain': 1.0}),
-    'dnb_g1': ('dnb', {f'{NORM}parameterization': 'paper', f'{NORM}gain': 1.0, f'{NORM}g': 1}),
+    'dnb': ('dnb', PAPER),
+    'dnb_g1': ('dnb', {**PAPER, f'{NORM}g': 1}),
 }
 
 ARMS = {

@@ -127,7 +127,7 @@ VARIANTS = {
     'normalized_slow_sc': Variant('dnb', {**NORMALIZED, **SLOW}),
 }
 
-CONDITIONED = {'model.backbone.norm_cfg.parameterization': 'conditioned'}
+CONDITIONED = {**NORMALIZED, 'model.backbone.norm_cfg.parameterization': 'conditioned'}
 
 
 def _gain(gain: str) -> dict[str, Any]:

@@ -58,7 +58,7 @@ SC_VARIANTS = {
     PAPER: {'model.backbone.norm_cfg.start': 'paper'},
 }
 
-CONDITIONED = {'model.backbone.norm_cfg.parameterization': 'conditioned'}
+CONDITIONED = {**NORMALIZED, 'model.backbone.norm_cfg.parameterization': 'conditioned'}
 
 # Forms that docs/method.md describes, which are trained where they are asked for.
 FORMS = {
@@ -151,6 +151,8 @@ class AblationCell:
         """What ``--cfg-options`` makes the configuration this cell."""
         keys = {key: getattr(self, key) for key in ('r', 'g', 'fuse')}
         norm = {'type': self.norm, **{k: v for k, v in keys.items() if v is not None}}
+        if self.norm == 'DNB':
+            norm['sc_input'] = 'raw'
         capped = self.variant == CAPPED and self.lr > BASE_LR
         return {
             **{f'model.backbone.norm_cfg.{key}': value for key, value in norm.items()},

@@ -59,7 +59,9 @@ def test_a_cell_changes_the_configuration_where_it_says():
     before = config.to_dict()
     cell = AblationCell('DNB', r=8, g='oup', lr=0.3, batch_size=4, iterations=7, seed=2)
     config.merge_from_dict(cell.options)
-    assert config.model.backbone.norm_cfg == dict(type='DNB', r=8, g='oup', eps=1e-3)
+    # The form of the SC-Module is named, whatever the layer's default.
+    norm = dict(type='DNB', r=8, g='oup', eps=1e-3, sc_input='raw')
+    assert config.model.backbone.norm_cfg == norm
     assert config.optim_wrapper.optimizer.lr == 0.3 and config.randomness.seed == 2
     assert config.train_dataloader.batch_size == 4
     schedule = config.param_scheduler[0]
@@ -74,7 +76,7 @@ def test_a_cell_changes_the_configuration_where_it_says():
     config.merge_from_dict(AblationCell(lr=0.05).options)
     after = config.to_dict()
     del after['randomness']
-    for key in ('r', 'g'):
+    for key in ('r', 'g', 'sc_input'):
         del after['model']['backbone']['norm_cfg'][key]
     before['optim_wrapper']['optimizer']['lr'] = 0.05
     assert after == before
