@@ -14,6 +14,7 @@ __all__ = [
     'AblationCell',
     'BASE_BATCH',
     'BASE_LR',
+    'CAPPED',
     'CONFIG',
     'FORMS',
     'HIGH_LR',
@@ -201,6 +202,8 @@ def plan(seeds: Sequence[int] = (0, 1, 2), variants: Sequence[str] = ()) -> Tabl
         for norm in (DNB, DNB_OUP)
         if (setting := dict(norm, variant=name)) not in compared
     ]
+    # At the usual rate a cap changes nothing.
+    uncapped = [norm for norm in compared if norm.get('variant') != CAPPED]
     settings = {  # every cell's BN at the same learning rate and batch size is among them
         'module': [
             BN,
@@ -213,12 +216,14 @@ def plan(seeds: Sequence[int] = (0, 1, 2), variants: Sequence[str] = ()) -> Tabl
         'r': [dict(norm='DNB', r=r, g=1) for r in (8, 16, 32)],
         'g': [dict(norm='DNB', r=16, g=g) for g in (1, 2, 4, 'oup')],
         'learning rate': [
-            dict(norm, lr=lr) for lr in (BASE_LR, 2 * BASE_LR, HIGH_LR) for norm in compared
+            dict(norm, lr=lr)
+            for lr in (BASE_LR, 2 * BASE_LR, HIGH_LR)
+            for norm in (compared if lr > BASE_LR else uncapped)
         ],
         'batch size': [
             dict(norm, batch_size=batch, iterations=iterations)
             for batch, iterations in ITERATIONS.items()
-            for norm in compared
+            for norm in uncapped
         ],
         'test batch size': [BN, DNB, DNB_OUP],
         'variant': [

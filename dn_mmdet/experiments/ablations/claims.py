@@ -8,13 +8,16 @@ from .results import AblationResults
 
 __all__ = ['paper_claims']
 
+NOT_MEASURED = 'not measured'
+
 
 def paper_claims(results: AblationResults, tables: Tables) -> list[str]:
     """Judge each claim by the finished cells.
 
     Args:
         results (AblationResults): Finished cells.
-        tables (Tables): What :func:`.cells.plan` returns.
+        tables (Tables): What :func:`.cells.plan` returns, less the settings that have no finished
+            cell.
 
     Returns:
         list[str]: A sentence for each claim, with the figures that it rests on.
@@ -36,7 +39,8 @@ def _dnc(results: AblationResults, tables: Tables) -> Iterator[str]:
         told = [f'{label} {_val(results, group)}' for label, group in _settings(cells)]
         trained = any(row['val'] is not None and row['val'] > 50 for row in results.of_all(cells))
         verdict = 'does not hold here: it trains' if trained else 'holds here'
-        yield f'DN-C, {start}, does not train (Table 1: NaN) - {verdict}: val {"; ".join(told)}.'
+        measured = f'{verdict}: val {"; ".join(told)}' if told else NOT_MEASURED
+        yield f'DN-C, {start}, does not train (Table 1: NaN) - {measured}.'
 
 
 def _better_than_bn(results: AblationResults, tables: Tables) -> Iterator[str]:
@@ -81,10 +85,8 @@ def _reduction(results: AblationResults, tables: Tables) -> str:
     told = [f'r={cells[0].r} {_val(results, cells)}' for _, cells in _settings(tables['r'])]
     means = [summarize(results.of_all(cells), 'val').mean for _, cells in _settings(tables['r'])]
     verdict = 'in that order' if sorted(means, reverse=True) == means else 'not in that order'
-    return (
-        f'A smaller r improves the accuracy (Sec. 4.4, Table 6) - the means are {verdict}: '
-        f'val {"; ".join(told)}.'
-    )
+    measured = f'the means are {verdict}: val {"; ".join(told)}' if told[1:] else NOT_MEASURED
+    return f'A smaller r improves the accuracy (Sec. 4.4, Table 6) - {measured}.'
 
 
 def _test_batch(results: AblationResults, tables: Tables) -> str:
@@ -98,7 +100,7 @@ def _test_batch(results: AblationResults, tables: Tables) -> str:
             if row['val'] is not None
         ]
     if not changes:
-        return 'The test batch size hardly matters (Table 4) - not measured.'
+        return f'The test batch size hardly matters (Table 4) - {NOT_MEASURED}.'
     verdict = 'holds here' if max(changes) < 0.5 else 'does not hold here'
     return (
         f'The test batch size hardly matters (Table 4) - {verdict}: the largest change of a '
@@ -111,17 +113,19 @@ def _target(results: AblationResults, tables: Tables) -> Iterator[str]:
     forms = {}
     for label, cells in _settings([*tables['learning rate'], *tables['batch size']]):
         if cells[0].norm == 'DNB':
-            forms.setdefault(label, []).append((cells[0], _against_bn(results, cells)))
+            difference = _against_bn(results, cells)
+            if difference.verdict != 'NaN':  # nothing to compare
+                forms.setdefault(label, []).append((cells[0], difference))
     for label, found in forms.items():
         lower = [
             f'lr {cell.lr:g}, batch {cell.batch_size} ({difference})'
             for cell, difference in found
-            if difference.verdict in ('lower', 'NaN')
+            if difference.verdict == 'lower'
         ]
         higher = sum(difference.verdict == 'higher' for _, difference in found)
         yield (
-            f'{label}, over the {len(found)} cells of learning rate and batch size: above BN by '
-            f'more than the spread in {higher}, below it in {len(lower)}'
+            f'{label}, over the {len(found)} cell{"s" * (len(found) != 1)} of learning rate and '
+            f'batch size: above BN by more than the spread in {higher}, below it in {len(lower)}'
             f'{": " if lower else ""}{"; ".join(lower)}.'
         )
 

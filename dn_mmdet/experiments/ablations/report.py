@@ -49,6 +49,7 @@ def write_ablation_report(results: AblationResults, tables: Tables, out: str | P
     Returns:
         str: The Markdown.
     """
+    tables, left_out = _finished(results, tables)
     seeds = sorted({cell.seed for cells in tables.values() for cell in cells})
     sizes = _sizes(tables)
     parts = [
@@ -60,9 +61,13 @@ def write_ablation_report(results: AblationResults, tables: Tables, out: str | P
         '1,000 crops of held-out digits and photographs, after the last iteration. The last column '
         'is the difference to BN at the same learning rate and batch size, paired by seed, from '
         'five seeds on with its 95% interval over seeds; a difference within its spread is not '
-        'counted as one.\n',
+        'counted as one.'
+        + (f' Without a finished cell, and left out: {left_out} settings.' if left_out else '')
+        + '\n',
     ]
     for name, cells in tables.items():
+        if not cells:
+            continue
         title, columns = TITLES[name]
         parts.append(f'## {title}\n\n{_table(name, cells, columns, results, sizes)}\n')
     parts.append('## What the paper claims, and what was measured here\n')
@@ -72,6 +77,15 @@ def write_ablation_report(results: AblationResults, tables: Tables, out: str | P
     write_text(Path(out) / 'ablations.md', text)
     plot_robustness(results, tables, Path(out) / 'ablations.png')
     return text
+
+
+def _finished(results: AblationResults, tables: Tables) -> tuple[Tables, int]:
+    """The tables with the settings that have a finished cell, and how many have none."""
+    trained = {cell.setting for cells in tables.values() for cell in cells if results.of(cell)}
+    left_out = {cell.setting for cells in tables.values() for cell in cells} - trained
+    return {
+        name: [cell for cell in cells if cell.setting in trained] for name, cells in tables.items()
+    }, len(left_out)
 
 
 def _table(
@@ -168,32 +182,50 @@ def plot_robustness(results: AblationResults, tables: Tables, file: str | Path) 
         tables (Tables): What :func:`.cells.plan` returns.
         file (str | Path): The picture, .png, .svg or .pdf.
     """
-    lines = len({cell.label for cell in tables['batch size']})
-    figure = new_figure(8.4, 3.3 + 0.11 * lines)
+    # A form that one panel lacks looks in the other as in the legend.
+    labels = dict.fromkeys(
+        cell.label for cell in (*tables['batch size'], *tables['learning rate']) if results.of(cell)
+    )
+    looks = {label: line_style(number) for number, label in enumerate(labels)}
+    figure = new_figure(8.4, 3.3 + 0.11 * len(labels))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 2))
     for axes, table, key, name in (
         (left, 'learning rate', 'lr', 'learning rate'),
         (right, 'batch size', 'batch_size', 'batch size'),
     ):
-        _draw(axes, results, tables[table], key)
+        _draw(axes, results, tables[table], key, looks)
         axes.set_xlabel(name)
         plain_axes(axes)
     left.set_ylabel('top-1 on held-out digits, percent')
     left.set_ylim(0, 100)
     # Variants make many lines, and a legend within the axes would hide them.
+    handles = {
+        label: handle
+        for axes in (left, right)
+        for handle, label in zip_strict(*axes.get_legend_handles_labels())
+    }
     figure.legend(
-        *right.get_legend_handles_labels(), frameon=False, loc='outside lower center', ncols=2
+        [handles[label] for label in labels],
+        [*labels],
+        frameon=False,
+        loc='outside lower center',
+        ncols=2,
     )
     save_figure(figure, file)
 
 
-def _draw(axes: Axes, results: AblationResults, cells: Sequence[AblationCell], key: str) -> None:
+def _draw(
+    axes: Axes,
+    results: AblationResults,
+    cells: Sequence[AblationCell],
+    key: str,
+    looks: Mapping[str, tuple[str, str, str]],
+) -> None:
     lines = {}
     for cell in cells:
         lines.setdefault(cell.label, {}).setdefault(getattr(cell, key), []).append(cell)
     places = sorted({getattr(cell, key) for cell in cells})
-    for number, (label, points) in enumerate(lines.items()):
-        color, marker, line = line_style(number)
+    for label, points in lines.items():
         drawn = []
         for value, group in points.items():
             found = summarize(results.of_all(group), 'val')
@@ -204,6 +236,7 @@ def _draw(axes: Axes, results: AblationResults, cells: Sequence[AblationCell], k
                 )
         if not drawn:
             continue
+        color, marker, line = looks[label]
         x, low, mean, high = zip_strict(*sorted(drawn))
         axes.plot(x, mean, label=label, color=color, marker=marker, linestyle=line)
         axes.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)

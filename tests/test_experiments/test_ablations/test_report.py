@@ -1,9 +1,10 @@
 import pytest
 
 from dn_mmdet.experiments.ablations import report
-from dn_mmdet.experiments.ablations.cells import BASE_LR, FORMS, HIGH_LR, plan
+from dn_mmdet.experiments.ablations.cells import BASE_LR, CAPPED, FORMS, HIGH_LR, plan
 from dn_mmdet.experiments.ablations.claims import paper_claims
 from dn_mmdet.experiments.ablations.results import AblationResults
+from dn_mmdet.utils.python39 import zip_strict
 
 
 def accuracy(cell):
@@ -87,7 +88,18 @@ def test_the_picture_shows_every_form_that_was_trained(results, tmp_path, monkey
         row = dict(train=99.0, diverged_at=None, seconds=1.0, test_batch_size=100)
         results.add(cell, [dict(row, val=50.0)])
     report.plot_robustness(results, tables, tmp_path / 'a.png')
-    for axes in drawn[0].axes:
-        lines = axes.get_lines()
-        looks = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines}
-        assert len(lines) == len(looks) == 4 + 2 * len(FORMS)
+    left, right = (
+        {line.get_label(): _look(line) for line in axes.get_lines()} for axes in drawn[0].axes
+    )
+    # At the usual rate one form is another.
+    only_left = {f'DN-B, {CAPPED} (16, {g})' for g in ('1', 'oup')}
+    assert left.keys() - right.keys() == only_left and not right.keys() - left.keys()
+    assert len(left) == len({*left.values()}) == 4 + 2 * len(FORMS)
+    assert {label: left[label] for label in right} == right
+    (legend,) = drawn[0].legends
+    named = (text.get_text() for text in legend.get_texts())
+    assert dict(zip_strict(named, map(_look, legend.get_lines()))) == left
+
+
+def _look(line):
+    return line.get_color(), line.get_marker(), line.get_linestyle()

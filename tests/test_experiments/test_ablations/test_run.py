@@ -128,7 +128,11 @@ def test_one_cell_is_given_more_seeds(folder, tmp_path, monkeypatch):
     assert trained == names
     text = (tmp_path / 'ablations.md').read_text()
     assert re.search(r'\| BN  +\|.*\| 8  +\| 1000 .*\| 3  +\| 1.0 ± 0.0 +\| 1.7 ± 2.1', text)
-    assert re.search(r'\| BN  +\|.*\| 4  +\| 1500 .*\| 0  +\| - ', text)
+    # What is not trained is no row, and nothing is said of it.
+    assert '| 1500 ' not in text and 'NaN ' not in text and '## Group size' not in text
+    assert re.search(r'Without a finished cell, and left out: \d\d settings', text)
+    assert 'does not train (Table 1: NaN) - not measured.' in text
+    assert 'over the 1 cell of learning rate and batch size: above BN' in text
     with pytest.raises(UserError, match="--only 'b8' fits the name of no cell; they are as"):
         run.run_ablations(tmp_path, only=['b8'])
 
