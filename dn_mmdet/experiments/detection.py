@@ -34,7 +34,8 @@ class Variant:
             from a backbone as it is. Defaults to True.
         backbone (str, optional): Arm or variant whose backbone that is. Defaults to ``arm``.
         max_sc_lr (float, optional): The detector's SC-Modules are trained at no higher learning
-            rate than this. Defaults to None, the learning rate of the rest.
+            rate than this; up to it, the arm is the variant ``backbone``. Defaults to None, the
+            learning rate of the rest.
     """
 
     arm: str
@@ -45,8 +46,9 @@ class Variant:
 
     def settings(self, lr: float) -> dict[str, Any]:
         """Settings of the detector at a learning rate."""
-        slower = self.max_sc_lr is not None and lr > self.max_sc_lr
-        return {**self.options, **(_sc_rate(self.max_sc_lr / lr) if slower else {})}
+        if self.max_sc_lr is None or lr <= self.max_sc_lr:
+            return dict(self.options)
+        return {**self.options, **_sc_rate(self.max_sc_lr / lr)}
 
 
 # Part of a configuration's name to expected seconds of its pretraining and its detection.
@@ -311,6 +313,10 @@ class _Plan:
                 nothing is changed.
             setting (str): Of the detector alone, a key of ``EXTRAS``. Defaults to '', for none.
         """
+        changed = {**EXTRAS.get(setting, {}), **self.options}
+        lr = changed.get(LR, BASE_LR)
+        if variant.max_sc_lr is not None and lr <= variant.max_sc_lr:
+            name, variant = variant.backbone, VARIANTS[variant.backbone]
         arm, start, first_name = variant.arm, variant, name
         if not variant.pretrained:
             backbone = variant.backbone or arm
@@ -324,7 +330,6 @@ class _Plan:
             cost=ARMS[start.arm][0],
             options={**start.options, **self.options},
         )
-        changed = {**EXTRAS.get(setting, {}), **self.options}
         detector = self._add(
             'train',
             arm,
@@ -332,7 +337,7 @@ class _Plan:
             '_'.join(filter(None, [name, setting])),
             cost=ARMS[arm][1],
             after=(first,),
-            options={**DETECTION, **variant.settings(changed.get(LR, BASE_LR)), **changed},
+            options={**DETECTION, **variant.settings(lr), **changed},
         )
         self.detectors[detector.name] = Measured(name or arm, detector, self.given)
 
