@@ -3,7 +3,7 @@ _base_ = '../_base_/ssdlite_mbv2_digits.py'
 
 model = dict(
     backbone=dict(
-        norm_cfg=dict(_delete_=True, type='DNB', r=16, g='oup', eps=1e-3, sc_input='raw'),
+        norm_cfg=dict(_delete_=True, type='DNB', r=16, g='oup', eps=1e-3),
         init_cfg=dict(
             type='Pretrained',
             checkpoint='work_dirs/mbv2_dnb_digits/epoch_3.pth',

@@ -322,8 +322,6 @@ def test_arms_differ_in_norm_cfg_and_checkpoint_alone(name, arm):
     assert found[1] == found[3]
     assert found[0]['type'] == 'BN' and found[2]['type'] != 'BN'
     assert found[0]['eps'] == found[2]['eps'] == 1e-3
-    # The form of DN-B is named, whatever the layer's default.
-    assert found[2].pop('sc_input', None) == ('raw' if arm.startswith('dnb') else None)
     assert [part for key, part in NORM.items() if eval(part) == found[2]] == [NORM[arm]]
 
 
