@@ -43,7 +43,8 @@ STEMS = {
 ARMS = {
     **{name: Variant(name) for name in STEMS},
     'normalized': VARIANTS['normalized'],
-    **FORMS,
+    # All start from the same weights, and none from another's.
+    **{name: form for name, form in FORMS.items() if form.backbone is None},
 }
 
 DEFAULT_ARMS = (

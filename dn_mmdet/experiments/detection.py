@@ -19,6 +19,7 @@ from ..utils.files import check_output_folder
 from .measure import Measured, compare_measured, measured_rows, train_and_measure
 from .rows import Rows
 from .rows_report import write_rows_report
+from .sc_settings import BASE_LR, CONDITIONED, NORMALIZED, capped, train_sc
 
 __all__ = ['FORMS', 'VARIANTS', 'Variant', 'compare_embedded']
 
@@ -30,9 +31,8 @@ class Variant:
     Attributes:
         arm (str): Which is changed, as :data:`dn_mmdet.experiments.detection.ARMS` names it.
         options (Mapping[str, Any]): Settings of the detector, dotted key to value. Defaults to {}.
-        pretrained (bool): Whether the pretraining is changed alike; otherwise the detector starts
-            from a backbone as it is. Defaults to True.
-        backbone (str, optional): Arm or variant whose backbone that is. Defaults to ``arm``.
+        backbone (str, optional): Arm or variant from whose backbone the detector starts. Defaults
+            to None, where the pretraining is changed alike.
         max_sc_lr (float, optional): The detector's SC-Modules are trained at no higher learning
             rate than this; up to it, the arm is the variant ``backbone``. Defaults to None, the
             learning rate of the rest.
@@ -40,15 +40,8 @@ class Variant:
 
     arm: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    pretrained: bool = True
     backbone: str | None = None
     max_sc_lr: float | None = None
-
-    def settings(self, lr: float) -> dict[str, Any]:
-        """Settings of the detector at a learning rate."""
-        if self.max_sc_lr is None or lr <= self.max_sc_lr:
-            return dict(self.options)
-        return {**self.options, **_sc_rate(self.max_sc_lr / lr)}
 
 
 # Part of a configuration's name to expected seconds of its pretraining and its detection.
@@ -90,7 +83,6 @@ COMMON = {
 DETECTION = {'val_evaluator.classwise': True}
 
 LR = 'optim_wrapper.optimizer.lr'
-BASE_LR = 0.05
 
 # Folder to settings of the detector, which starts from the same pretrained backbone: four times
 # the learning rate, and a step for each two images, one epoch of them at a rate in proportion.
@@ -109,46 +101,26 @@ EXTRAS = {
 EXTRA_ARMS = {'lr_x4': ('bn', 'dnb'), 'batch_2': ('bn', 'dnb', 'gn', 'dngn')}
 EXTRA_SEED = 0
 
-NORMALIZED = {'model.backbone.norm_cfg.sc_input': 'normalized'}
-
-
-def _sc_rate(factor: float) -> dict[str, Any]:
-    """The SC-Module is trained so many times as fast as the rest."""
-    return {'optim_wrapper.paramwise_cfg': {'custom_keys': {'.sc.': {'lr_mult': factor}}}}
-
-
-FAST, SLOW = _sc_rate(4.0), _sc_rate(0.25)
+# So many times as fast as the rest.
+FAST, SLOW = train_sc(lr_mult=4.0), train_sc(lr_mult=0.25)
 
 # Part of a folder's name to what is tried.
 VARIANTS = {
     'sc_lr_x4': Variant('dnb', FAST),
     'g1_sc_lr_x4': Variant('dnb_g1', FAST),
-    'bn_backbone': Variant('dnb', {'allow_bn_checkpoint': True}, pretrained=False, backbone='bn'),
+    'bn_backbone': Variant('dnb', {'allow_bn_checkpoint': True}, backbone='bn'),
     'normalized': Variant('dnb', NORMALIZED),
     'normalized_sc_lr_x4': Variant('dnb', {**NORMALIZED, **FAST}),
     'normalized_slow_sc': Variant('dnb', {**NORMALIZED, **SLOW}),
 }
 
-CONDITIONED = {**NORMALIZED, 'model.backbone.norm_cfg.parameterization': 'conditioned'}
-
-
-def _gain(gain: str) -> dict[str, Any]:
-    return {**CONDITIONED, 'model.backbone.norm_cfg.gain': gain}
-
-
 # The same for the forms of the SC-Module that docs/method.md describes, and one that differs from
 # 'normalized' at high rates alone.
 FORMS = {
-    'normalized_capped_sc': Variant(
-        'dnb', NORMALIZED, pretrained=False, backbone='normalized', max_sc_lr=BASE_LR
-    ),
-    'conditioned': Variant('dnb', CONDITIONED),
-    'conditioned_sqrt_bn': Variant('dnb', _gain('sqrt_bn')),
-    'conditioned_bn': Variant('dnb', _gain('bn')),
+    'normalized_capped_sc': Variant('dnb', NORMALIZED, backbone='normalized', max_sc_lr=BASE_LR),
+    **{name: Variant('dnb', options) for name, options in CONDITIONED.items()},
     'g1_normalized': Variant('dnb_g1', NORMALIZED),
-    'g1_conditioned': Variant('dnb_g1', CONDITIONED),
-    'g1_conditioned_sqrt_bn': Variant('dnb_g1', _gain('sqrt_bn')),
-    'g1_conditioned_bn': Variant('dnb_g1', _gain('bn')),
+    **{f'g1_{name}': Variant('dnb_g1', options) for name, options in CONDITIONED.items()},
 }
 
 
@@ -317,11 +289,10 @@ class _Plan:
         lr = changed.get(LR, BASE_LR)
         if variant.max_sc_lr is not None and lr <= variant.max_sc_lr:
             name, variant = variant.backbone, VARIANTS[variant.backbone]
-        arm, start, first_name = variant.arm, variant, name
-        if not variant.pretrained:
-            backbone = variant.backbone or arm
-            first_name = backbone if backbone in VARIANTS else ''
-            start = VARIANTS.get(backbone, Variant(backbone))
+        start, first_name = variant, name
+        if variant.backbone is not None:
+            start = VARIANTS.get(variant.backbone, Variant(variant.backbone))
+            first_name = variant.backbone if variant.backbone in VARIANTS else ''
         first = self._add(
             'pretrain',
             start.arm,
@@ -332,14 +303,19 @@ class _Plan:
         )
         detector = self._add(
             'train',
-            arm,
+            variant.arm,
             seed,
             '_'.join(filter(None, [name, setting])),
-            cost=ARMS[arm][1],
+            cost=ARMS[variant.arm][1],
             after=(first,),
-            options={**DETECTION, **variant.settings(lr), **changed},
+            options={
+                **DETECTION,
+                **variant.options,
+                **capped(lr, variant.max_sc_lr),
+                **changed,
+            },
         )
-        self.detectors[detector.name] = Measured(name or arm, detector, self.given)
+        self.detectors[detector.name] = Measured(name or variant.arm, detector, self.given)
 
     def compare(self, workers: int | None, **report: Any) -> Comparison | None:
         """Train and compare the detectors with BN's; None where not all of them are here."""

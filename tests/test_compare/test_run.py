@@ -147,6 +147,19 @@ def benchmark(played, monkeypatch):
     return played
 
 
+@pytest.fixture
+def planned(benchmark, monkeypatch):
+    """The trainings of the embedded benchmark by their names, none of which is run."""
+    given = {}
+    monkeypatch.setattr(embedded, 'compare_runs', lambda *_, **__: None)
+    monkeypatch.setattr(
+        embedded,
+        'train_missing',
+        lambda trainings, *_: given.update({training.name: training for training in trainings}),
+    )
+    return given
+
+
 def test_the_embedded_benchmark_is_trained_seed_by_seed(benchmark, monkeypatch):
     found = {}
 
@@ -208,28 +221,23 @@ def test_variants_are_compared_with_bn_and_the_arm_that_they_change(benchmark, m
     )
     # What is not changed is not trained again.
     assert len(benchmark) == len(set(benchmark))
-    assert len(benchmark) == 10 + sum(1 + variant.pretrained for variant in VARIANTS.values())
+    assert len(benchmark) == 10 + sum(
+        1 + (variant.backbone is None) for variant in VARIANTS.values()
+    )
 
 
 @pytest.mark.parametrize(
     'name', [name for name, v in {**VARIANTS, **FORMS}.items() if v.max_sc_lr is None]
 )
-def test_a_variant_changes_both_trainings_or_names_another_backbone(name, benchmark, monkeypatch):
-    monkeypatch.setattr(embedded, 'compare_runs', lambda *_, **__: None)
-    given = {}
-    monkeypatch.setattr(
-        embedded,
-        'train_missing',
-        lambda trainings, *_: given.update({training.work_dir: training for training in trainings}),
-    )
+def test_a_variant_changes_both_trainings_or_names_another_backbone(name, planned):
     compare_embedded(seeds=[0], variants=[name])
     variant = {**VARIANTS, **FORMS}[name]
     folder = f'work_dirs/compare/ssdlite_mbv2_{variant.arm}_digits_{name}/seed_0'
-    detector = given[Path(folder)]
+    detector = {training.work_dir: training for training in planned.values()}[Path(folder)]
     (first,) = detector.after
     for key, value in variant.options.items():
         assert detector.options[key] == value
-    start = variant if variant.pretrained else VARIANTS.get(variant.backbone)
+    start = variant if variant.backbone is None else VARIANTS.get(variant.backbone)
     assert {key: first.options.get(key) for key in variant.options} == {
         key: start and start.options.get(key) for key in variant.options
     }
@@ -268,38 +276,25 @@ def test_named_variants_stand_in_the_extra_settings_too(benchmark, monkeypatch):
         compare_embedded(variants=['best'])
 
 
-def test_a_variant_may_keep_its_sc_modules_at_the_usual_rate(benchmark, monkeypatch):
-    monkeypatch.setattr(embedded, 'compare_runs', lambda *_, **__: None)
-    given = {}
-    monkeypatch.setattr(
-        embedded,
-        'train_missing',
-        lambda trainings, *_: given.update({training.name: training for training in trainings}),
-    )
+def test_a_variant_may_keep_its_sc_modules_at_the_usual_rate(planned):
     name = 'normalized_capped_sc'
     compare_embedded(seeds=[0], arms=['bn'], extra=True, variants=['normalized', name])
     plain, capped = (
-        given[f'train DN-B (16, oup), {variant}_lr_x4, seed 0'] for variant in ('normalized', name)
+        planned[f'train DN-B (16, oup), {variant}_lr_x4, seed 0']
+        for variant in ('normalized', name)
     )
     # Both start from the same backbone.
     assert capped.after == plain.after
     slower = {'optim_wrapper.paramwise_cfg': dict(custom_keys={'.sc.': dict(lr_mult=0.25)})}
     assert capped.options == {**plain.options, **slower}
     # At a lower rate the two are one.
-    assert [key for key in given if name in key] == [capped.name]
+    assert [key for key in planned if name in key] == [capped.name]
 
 
-def test_arms_start_from_their_own_seed_and_are_given_the_same(benchmark, monkeypatch):
-    given = {}
-    monkeypatch.setattr(embedded, 'compare_runs', lambda folders, **settings: None)
-    monkeypatch.setattr(
-        embedded,
-        'train_missing',
-        lambda trainings, *_: given.update({t.name: t for t in trainings}),
-    )
+def test_arms_start_from_their_own_seed_and_are_given_the_same(planned):
     compare_embedded(seeds=[4], cfg_options={'auto_scale_lr': None})
-    detectors = [training for training in given.values() if training.after]
-    assert len(given) == 10 and len(detectors) == 5
+    detectors = [training for training in planned.values() if training.after]
+    assert len(planned) == 10 and len(detectors) == 5
     for training in detectors:
         (first,) = training.after
         assert training.seed == first.seed == 4 and training.work_dir.name == 'seed_4'

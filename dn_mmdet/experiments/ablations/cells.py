@@ -9,6 +9,7 @@ from typing import Any
 
 from ...paths import configs_root
 from ...utils.errors import UserError
+from ..sc_settings import BASE_LR, CONDITIONED, NORMALIZED, capped, train_sc
 
 __all__ = [
     'AblationCell',
@@ -26,8 +27,6 @@ __all__ = [
     'plan',
 ]
 
-BASE_LR = 0.05
-
 HIGH_LR = 4 * BASE_LR
 
 BASE_BATCH = 64
@@ -43,31 +42,17 @@ PAPER, SLOW = "start='paper'", 'SC learning rate x 0.1'
 # The SC-Modules keep the usual learning rate at higher ones.
 CAPPED = 'normalized_capped_sc'
 
-NORMALIZED = {'model.backbone.norm_cfg.sc_input': 'normalized'}
-
-
-def _sc(**factors: float) -> dict[str, Any]:
-    return {'optim_wrapper.paramwise_cfg': dict(custom_keys={'.sc.': factors})}
-
-
 # Ways to change the SC-Module that the layer and the optimizer offer, as options of the config.
 SC_VARIANTS = {
     'SC input normalised': NORMALIZED,
     'gradient stopped at g': {'model.backbone.norm_cfg.detach_gap': True},
-    SLOW: _sc(lr_mult=0.1),
-    'no weight decay on SC': _sc(decay_mult=0.0),
+    SLOW: train_sc(lr_mult=0.1),
+    'no weight decay on SC': train_sc(decay_mult=0.0),
     PAPER: {'model.backbone.norm_cfg.start': 'paper'},
 }
 
-CONDITIONED = {**NORMALIZED, 'model.backbone.norm_cfg.parameterization': 'conditioned'}
-
 # Forms that docs/method.md describes, which are trained where they are asked for.
-FORMS = {
-    CAPPED: NORMALIZED,
-    'conditioned': CONDITIONED,
-    'conditioned_sqrt_bn': {**CONDITIONED, 'model.backbone.norm_cfg.gain': 'sqrt_bn'},
-    'conditioned_bn': {**CONDITIONED, 'model.backbone.norm_cfg.gain': 'bn'},
-}
+FORMS = {CAPPED: NORMALIZED, **CONDITIONED}
 
 NAMES = {'BN': 'BN', 'SEBN': 'SE + BN', 'DNC': 'DN-C', 'DNB': 'DN-B'}
 
@@ -154,7 +139,6 @@ class AblationCell:
         norm = {'type': self.norm, **{k: v for k, v in keys.items() if v is not None}}
         if self.norm == 'DNB':
             norm['sc_input'] = 'raw'
-        capped = self.variant == CAPPED and self.lr > BASE_LR
         return {
             **{f'model.backbone.norm_cfg.{key}': value for key, value in norm.items()},
             'optim_wrapper.optimizer.lr': self.lr,
@@ -166,7 +150,7 @@ class AblationCell:
             'param_scheduler.0.T_max': self.iterations,
             'randomness.seed': self.seed,
             **{**SC_VARIANTS, **FORMS}.get(self.variant, {}),
-            **(_sc(lr_mult=BASE_LR / self.lr) if capped else {}),
+            **capped(self.lr, BASE_LR if self.variant == CAPPED else None),
         }
 
 

@@ -201,15 +201,11 @@ def plot_robustness(results: AblationResults, tables: Tables, file: str | Path) 
     # Variants make many lines, and a legend within the axes would hide them.
     handles = {
         label: handle
-        for axes in (left, right)
+        for axes in (right, left)
         for handle, label in zip_strict(*axes.get_legend_handles_labels())
     }
     figure.legend(
-        [handles[label] for label in labels],
-        [*labels],
-        frameon=False,
-        loc='outside lower center',
-        ncols=2,
+        [*handles.values()], [*handles], frameon=False, loc='outside lower center', ncols=2
     )
     save_figure(figure, file)
 
