@@ -66,7 +66,8 @@ def parse_args() -> dict[str, Any]:
         '--arms',
         nargs='+',
         metavar='NAME',
-        help='what is compared first (default: bn dnb dnb_g1 sebn gn; also dngn)',
+        help='what is compared first (default: bn normalized dnb dnb_g1 sebn gn; dnb and dnb_g1 '
+        'are the form of the paper; also dngn, and all variants)',
     )
     parser.add_argument(
         '--measure',

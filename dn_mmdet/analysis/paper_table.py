@@ -129,7 +129,7 @@ PAPER_ROWS = tuple(
             'DN-B (16, oup)',
             '6.33M',
             '0.81G',
-            'ssdlite_mbv2_dnb_coco.py',
+            'ssdlite_mbv2_dnb_paper_coco.py',
             (320, 320),
         ),
     )

@@ -19,17 +19,14 @@ from .detection import FORMS, VARIANTS, Variant
 from .measure import Measured, compare_measured, measured_rows, train_and_measure
 from .rows import Rows
 from .rows_report import write_rows_report
+from .sc_settings import RAW
 
 __all__ = ['ARMS', 'DEFAULT_ARMS', 'compare_bccd']
 
 NORM = 'model.backbone.norm_cfg.'
 
 # The form is named, whatever the layer's default.
-PAPER = {
-    f'{NORM}parameterization': 'paper',
-    f'{NORM}gain': 1.0,
-    f'{NORM}sc_input': 'raw',
-}
+PAPER = {f'{NORM}parameterization': 'paper', f'{NORM}gain': 1.0, **RAW}
 
 # An arm to the configuration that it is made from, and settings.
 STEMS = {

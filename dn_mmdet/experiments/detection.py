@@ -19,7 +19,7 @@ from ..utils.files import check_output_folder
 from .measure import Measured, compare_measured, measured_rows, train_and_measure
 from .rows import Rows
 from .rows_report import write_rows_report
-from .sc_settings import BASE_LR, CONDITIONED, NORMALIZED, capped, train_sc
+from .sc_settings import BASE_LR, CONDITIONED, NORMALIZED, RAW, capped, train_sc
 
 __all__ = ['FORMS', 'VARIANTS', 'Variant', 'compare_embedded']
 
@@ -63,8 +63,11 @@ NAMES = {
     'dngn': 'DN-GN (16, oup)',
 }
 
-# What is compared unless arms are named.
-DEFAULT_ARMS = tuple(arm for arm in ARMS if arm != 'dngn')
+# The arms are the paper's form, whatever the layer's default.
+ARM_OPTIONS = {'dnb': RAW, 'dnb_g1': RAW}
+
+# What is compared unless arms are named: the default form beside the paper's.
+DEFAULT_ARMS = ('bn', 'normalized', 'dnb', 'dnb_g1', 'sebn', 'gn')
 
 PREFIX = {'pretrain': '', 'train': 'ssdlite_'}
 
@@ -165,8 +168,9 @@ def compare_embedded(
             ``out``. Defaults to False.
         out (str | PathLike, optional): Folder of the report. Defaults to ``work_root``.
         cfg_options (Mapping[str, Any], optional): Settings of every run, dotted key to value.
-        arms (Sequence[str]): Which of :data:`dn_mmdet.experiments.detection.ARMS` are compared
-            first. Defaults to all but DN-GN.
+        arms (Sequence[str]): Which are compared first, of
+            :data:`dn_mmdet.experiments.detection.ARMS`, in which DN-B has the paper's form, and of
+            the variants. Defaults to all arms but DN-GN, and DN-B's default form.
         measure (bool): Also measure each detector as soon as it is trained: on corrupted images,
             and with alpha and lambda held at their means. It then has a row in ``detectors.csv``
             of ``out``, of which ``detectors.md`` is the report, and one that has is not trained
@@ -185,9 +189,10 @@ def compare_embedded(
     check_output_folder(work_root, '--work-root')
     check_output_folder(out or work_root, '--out')
     work_root, out = Path(work_root), Path(out or work_root)
-    named = {} if isinstance(variants, bool) else _named(variants)
+    forms = {**VARIANTS, **FORMS}
+    named = {} if isinstance(variants, bool) else _chosen('variant', variants, forms)
     chosen = (VARIANTS if variants else {}) if isinstance(variants, bool) else named
-    _check_arms(arms)
+    first_arms = _chosen('arm', arms, {**{arm: Variant(arm) for arm in ARMS}, **forms})
     rows = measured_rows(out / 'detectors.csv') if measure else None
     if measure:
         check_corruptions()
@@ -199,8 +204,8 @@ def compare_embedded(
 
     first = plan()
     for seed in seeds:
-        for arm in dict.fromkeys(arms):
-            first.add(seed, Variant(arm))
+        for name, variant in first_arms.items():
+            first.add(seed, variant, '' if name in ARMS else name)
     comparison = first.compare(workers, out=out, **report)
     for name, further in _further(plan, seeds, arms if extra else (), chosen, named).items():
         print(f'\n{name}:')
@@ -210,19 +215,10 @@ def compare_embedded(
     return comparison
 
 
-def _check_arms(names: Sequence[str]) -> None:
-    for name in names:
-        if name not in ARMS:
-            raise UserError(f'There is no arm {name!r}: give any of {", ".join(ARMS)}.')
-
-
-def _named(names: Sequence[str]) -> dict[str, Variant]:
-    known = {**VARIANTS, **FORMS}
+def _chosen(kind: str, names: Sequence[str], known: Mapping[str, Variant]) -> dict[str, Variant]:
     for name in names:
         if name not in known:
-            raise UserError(
-                f'There is no variant {name!r} of DN-B to compare: give any of {", ".join(known)}.'
-            )
+            raise UserError(f'There is no {kind} {name!r}: give any of {", ".join(known)}.')
     return {name: known[name] for name in names}
 
 
@@ -299,7 +295,7 @@ class _Plan:
             seed,
             first_name,
             cost=ARMS[start.arm][0],
-            options={**start.options, **self.options},
+            options={**ARM_OPTIONS.get(start.arm, {}), **start.options, **self.options},
         )
         detector = self._add(
             'train',
@@ -310,6 +306,7 @@ class _Plan:
             after=(first,),
             options={
                 **DETECTION,
+                **ARM_OPTIONS.get(variant.arm, {}),
                 **variant.options,
                 **capped(lr, variant.max_sc_lr),
                 **changed,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ['BASE_LR', 'CONDITIONED', 'NORMALIZED', 'capped', 'train_sc']
+__all__ = ['BASE_LR', 'CONDITIONED', 'NORMALIZED', 'RAW', 'capped', 'train_sc']
 
 # Of the recipes on digits.
 BASE_LR = 0.05
 
+# The paper's, and the default of the layer.
+RAW = {'model.backbone.norm_cfg.sc_input': 'raw'}
 NORMALIZED = {'model.backbone.norm_cfg.sc_input': 'normalized'}
 
 _CONDITIONED = {**NORMALIZED, 'model.backbone.norm_cfg.parameterization': 'conditioned'}

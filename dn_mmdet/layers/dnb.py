@@ -25,10 +25,10 @@ from .validation import check_choice, check_flag
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
-__all__ = ['DEFAULT_SC_INPUTS', 'DNB']
+__all__ = ['SC_INPUT', 'DNB']
 
-# Parameterization to what the SC-Module then sees.
-DEFAULT_SC_INPUTS = {'paper': 'raw', 'conditioned': 'normalized'}
+# What the SC-Module sees unless it is said.
+SC_INPUT = 'normalized'
 
 
 class DNB(DynamicBatchNorm):
@@ -39,12 +39,13 @@ class DNB(DynamicBatchNorm):
     ``split(k W2 sigmoid(s W1 c + b1))``. c is made of the spatial mean g of X. There is no trained
     gamma or beta. At start the layer equals ``nn.BatchNorm2d(affine=False)``.
 
-    In the paper c = g and the factors s and k are 1. One step of gradient descent then moves the
-    logit of a hidden unit by ``|c|^2``, a sum over C raw activations, times what a weight of its
-    own would move, and the units of a wide layer swing together. ``parameterization='conditioned'``
-    takes ``c = (g - E[X]) / sqrt(Var[X] + eps)`` and s = 1 / sqrt(C), with ``s W1`` starting as
-    before, so that the rate no longer depends on the width or the scale of X; ``gain`` does the
-    same for the second layer. Neither costs a parameter, a multiply-add or a pass over X, and the
+    In the paper c = g and the factors s and k are 1; that is ``sc_input='raw'``. One step of
+    gradient descent then moves the logit of a hidden unit by ``|c|^2``, a sum over C raw
+    activations, times what a weight of its own would move, and the units of a wide layer swing
+    together. Here ``c = (g - E[X]) / sqrt(Var[X] + eps)`` unless that is asked for, so that the
+    rate does not depend on the scale of X. ``parameterization='conditioned'`` takes s = 1 / sqrt(C)
+    besides, with ``s W1`` starting as before, and it depends on the width no longer; ``gain`` does
+    the same for the second layer. None costs a parameter, a multiply-add or a pass over X, and the
     factors leave what the layer can compute as it is. See :class:`SCModule` and docs/method.md.
 
     Statistics and SC-Module are computed in float32 (float64 for a float64 layer) also under
@@ -63,9 +64,10 @@ class DNB(DynamicBatchNorm):
             for ablation). Defaults to 'identity'.
         track_running_stats (bool): As in ``nn.BatchNorm2d``. Defaults to True.
         requires_grad (bool): Whether the SC-Module is trained. Defaults to True.
-        sc_input (str, optional): c, which the SC-Module sees: 'raw' for the spatial mean g of X,
-            'normalized' for ``(g - E[X]) / sqrt(Var[X] + eps)``. Defaults to 'raw' in the paper's
-            parameterization and to 'normalized' in the conditioned one.
+        sc_input (str, optional): c, which the SC-Module sees: 'normalized' for
+            ``(g - E[X]) / sqrt(Var[X] + eps)``, or 'raw' for the spatial mean g of X, as in the
+            paper. Defaults to None, which is 'normalized', and becomes 'raw' when weights of
+            version 0.1.0 are loaded, whose default that was.
         detach_gap (bool): Let no gradient pass through the input of the SC-Module.
             Defaults to False.
         activation (str, optional): 'ReLU' or 'ReLU6' of the output, in the same pass.
@@ -93,6 +95,8 @@ class DNB(DynamicBatchNorm):
     _kind = 'DNB'
     # Set by fold_activations where an activation of the model's own remains behind the layer.
     marks_output = False
+    # Layers pickled by earlier versions do not know.
+    sc_input_given = True
 
     def __init__(
         self,
@@ -130,9 +134,10 @@ class DNB(DynamicBatchNorm):
             device=device,
             dtype=dtype,
         )
-        if sc_input is None:
-            sc_input = DEFAULT_SC_INPUTS[parameterization]
-        self.sc_input = check_choice('sc_input', sc_input, SC_INPUTS)
+        self.sc_input_given = sc_input is not None
+        self.sc_input = check_choice(
+            'sc_input', sc_input if self.sc_input_given else SC_INPUT, SC_INPUTS
+        )
         self.detach_gap = check_flag('detach_gap', detach_gap)
         bounds_of(activation)
         self.activation = activation

@@ -13,12 +13,14 @@ from torch import Tensor
 from ..ops.activation import bounds_of
 from ..ops.precision import cast, without_autocast
 from ..ops.sc import SC_INPUTS
-from .dnb import DEFAULT_SC_INPUTS
 from .dynamic_norm import Affine, DynamicNorm
 from .sc_module import GAIN, PARAMETERIZATION
 from .validation import check_choice, check_eps, check_flag, check_input, check_positive_int
 
 __all__ = ['DNGN', 'DNIN', 'DNLN']
+
+# Parameterization to what the SC-Module then sees.
+DEFAULT_SC_INPUTS = {'paper': 'raw', 'conditioned': 'normalized'}
 
 
 class SampleNorm(DynamicNorm):

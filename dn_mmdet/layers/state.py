@@ -6,7 +6,8 @@ SC-Module. It passes through ``torch.save``, ``torch.load(weights_only=True)`` a
 Runner. Weights that come without it are taken as they are.
 
 Of the form a state says what the first layer sees and the two factors of :class:`.ops.sc.SCForm`,
-since version 2 of the layers; before, the factors were 1, and what it saw was not told.
+since version 2 of the layers; before, the factors were 1, and what it saw was not told: 'raw'
+unless a configuration said otherwise.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ MEANINGS = {UNTOLD: {*TWINS}, UNTOLD_SAMPLE: DYNAMIC}
 PLAIN = 'GN, IN or LN'
 FORM = ('sc_input', 'fc1_scale', 'fc2_scale')
 STATISTICS = ('running_mean', 'running_var', 'num_batches_tracked')
+# What the SC-Module of version 1 saw unless it was said.
+FIRST_SC_INPUT = 'raw'
 
 
 def dynamic_norm_from_plain_state(layer: nn.Module, state: dict[str, Any], prefix: str) -> bool:
@@ -123,8 +126,11 @@ def form_of(layer: nn.Module) -> dict[str, Any]:
 def adapt_form(layer: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> str:
     """Rewrite weights of an SC-Module for a layer with other factors, which then computes the same.
 
+    A layer that was not told what its SC-Module sees takes it from weights of version 1, whose
+    default it was.
+
     Args:
-        layer (nn.Module): As in :func:`form_of`.
+        layer (nn.Module): As in :func:`form_of`; its ``sc_input`` may change.
         state (dict): Changed in place.
         prefix (str): What the keys of this layer start with.
         metadata (Any): What the state says of this layer.
@@ -133,9 +139,12 @@ def adapt_form(layer: nn.Module, state: dict[str, Any], prefix: str, metadata: A
         str: Why the weights mean something else in this layer, to which nothing was done then;
         '' otherwise.
     """
-    given, own = _told_form(metadata), form_of(layer)
+    given = _told_form(metadata)
     if given is None:
         return ''
+    if _follows(layer, given):
+        layer.sc_input = FIRST_SC_INPUT
+    own = form_of(layer)
     if reason := _why_inconvertible(given, own):
         return reason
     for name in ('fc1', 'fc2'):
@@ -169,15 +178,18 @@ def form_mismatch(
             continue
         wanted = _told_form(own._metadata[place])
         reason = _why_inconvertible(given, wanted)
-        if (
-            not reason
-            and not converted
-            and given | {'sc_input': None} != wanted | {'sc_input': None}
-        ):
-            reason = (
-                f'the weights were trained with {_worded(given)} and the layer has '
-                f'{_worded(wanted)}, for which they would not be converted: give it the former'
-            )
+        if not reason and not converted:
+            if given | {'sc_input': None} != wanted | {'sc_input': None}:
+                reason = (
+                    f'the weights were trained with {_worded(given)} and the layer has '
+                    f'{_worded(wanted)}, for which they would not be converted: give it the former'
+                )
+            elif _follows(model.get_submodule(place), given):
+                reason = (
+                    'the weights were trained by a version that did not record sc_input, with '
+                    f'sc_input={FIRST_SC_INPUT!r} unless that was changed, which the layer would '
+                    f'not be told: give it sc_input={FIRST_SC_INPUT!r}'
+                )
         reasons += [reason] if reason else []
     return (reasons[0], len(reasons)) if reasons else None
 
@@ -293,6 +305,12 @@ def _told_form(metadata: Any) -> dict[str, Any] | None:
         )
         return given if scales_fit and given['sc_input'] in (None, *SC_INPUTS) else None
     return dict(zip_strict(FORM, (None, 1.0, 1.0))) if told.get('version') == 1 else None
+
+
+def _follows(layer: nn.Module, given: Mapping[str, Any]) -> bool:
+    """Whether the layer takes what its SC-Module sees from weights that do not tell it."""
+    asked = getattr(layer, 'sc_input_given', True)
+    return not asked and not given['sc_input'] and given['fc1_scale'] == layer.sc.fc1_scale
 
 
 def _why_inconvertible(given: Mapping[str, Any], own: Mapping[str, Any]) -> str:

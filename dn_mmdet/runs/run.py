@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 
 from .. import layers
-from ..layers.dnb import DEFAULT_SC_INPUTS
+from ..layers.sample_norms import DEFAULT_SC_INPUTS
 from ..utils.python39 import zip_strict
 from .config import differences, effective, literal_config, parse_config, plain_types
 from .log import RunLog, died_of_nan, read_environment, read_revisions, read_run_log
@@ -82,8 +82,11 @@ class NormLabel(NamedTuple):
         defaults = {name: parameter.default for name, parameter in parameters.items()}
         r, g = (norm.get(key, defaults.get(key)) for key in ('r', 'g'))
         if 'sc_input' in defaults:
+            # As the paper's tables have it, a norm without further details is the paper's form.
             form = norm.get('parameterization', defaults['parameterization'])
-            defaults['sc_input'] = DEFAULT_SC_INPUTS.get(form)
+            papers = DEFAULT_SC_INPUTS.get(form)
+            seen = norm.get('sc_input') or defaults['sc_input'] or papers
+            norm, defaults['sc_input'] = {**norm, 'sc_input': seen}, papers
         details = [
             f'{key}={norm[key]}'
             for key in DETAILS

@@ -49,7 +49,13 @@ def sigmoid(x):
 
 
 def dnb(
-    x, numbers, batch=True, sc_input='raw', detach_gap=False, parameterization='paper', gain=1.0
+    x,
+    numbers,
+    batch=True,
+    sc_input='normalized',
+    detach_gap=False,
+    parameterization='paper',
+    gain=1.0,
 ):
     n, c, h, w = x.shape
     mean, var = moments(x, numbers, batch)

@@ -89,7 +89,8 @@ DEFAULTS = dict(
     resume=False,
 )
 BN = DEFAULTS['norm']
-DNB = "dict(eps=0.001, g='oup', r=16, type='DNB')"
+# The paper's form.
+DNB = "dict(eps=0.001, g='oup', r=16, sc_input='raw', type='DNB')"
 
 
 def start_of(

@@ -22,7 +22,7 @@ from tests.helpers.work_folders import BN, DNB, start_of
 NORM = {
     'bn': BN,
     'dnb': DNB,
-    'dnb_g1': "dict(eps=0.001, g=1, r=16, type='DNB')",
+    'dnb_g1': "dict(eps=0.001, g=1, r=16, sc_input='raw', type='DNB')",
     'sebn': "dict(eps=0.001, r=16, type='SEBN')",
     'gn': "dict(eps=0.001, num_groups=8, type='GN')",
     'dngn': "dict(eps=0.001, g='oup', num_groups=8, r=16, type='DNGN')",
@@ -42,7 +42,8 @@ def played(tmp_path, monkeypatch):
         self.prepare()
         arm = re.sub('(ssdlite_)?mbv2_|_digits', '', self.config.stem)
         ran.append(self.name)
-        settings = dict(seed=self.seed, norm=NORM[arm], epochs=2)
+        seen = self.options.get('model.backbone.norm_cfg.sc_input', 'raw')
+        settings = dict(seed=self.seed, norm=NORM[arm].replace('raw', seen), epochs=2)
         if self.after:
             settings['checkpoint'] = str(self.after[0].checkpoint)
         what = self.config.parent.joinpath(f'{arm}_does.txt')
@@ -170,19 +171,20 @@ def test_the_embedded_benchmark_is_trained_seed_by_seed(benchmark, monkeypatch):
     monkeypatch.setattr(embedded, 'compare_runs', compare)
     options = {'train_cfg.max_epochs': 2}
     compare_embedded(seeds=(0, 1), workers=1, cfg_options=options)
-    assert len(benchmark) == len(set(benchmark)) == 20
-    assert [name[-1] for name in benchmark] == ['0'] * 10 + ['1'] * 10
+    assert len(benchmark) == len(set(benchmark)) == 24
+    assert [name[-1] for name in benchmark] == ['0'] * 12 + ['1'] * 12
     assert benchmark[:4] == [
         'pretrain BN, seed 0',
         'train BN, seed 0',
-        'pretrain DN-B (16, oup), seed 0',
-        'train DN-B (16, oup), seed 0',
+        'pretrain DN-B (16, oup), normalized, seed 0',
+        'train DN-B (16, oup), normalized, seed 0',
     ]
     comparison = found.pop('work_dirs/compare')
     assert [group.label for group in comparison.groups] == [
         'BN',
         'DN-B (16, 1)',
         'DN-B (16, oup)',
+        'DN-B (16, oup), sc_input=normalized',
         'GN, num_groups=8',
         'SE + BN (16)',
     ]
@@ -190,7 +192,7 @@ def test_the_embedded_benchmark_is_trained_seed_by_seed(benchmark, monkeypatch):
     assert comparison.warnings == []
     # A rate and a batch size of their own, from the same pretrained backbones.
     compare_embedded(seeds=[0], workers=1, extra=True, out='x', cfg_options=options)
-    assert benchmark[20:] == [
+    assert benchmark[24:] == [
         'train BN, lr_x4, seed 0',
         'train DN-B (16, oup), lr_x4, seed 0',
         'train BN, batch_2, seed 0',
@@ -221,8 +223,8 @@ def test_variants_are_compared_with_bn_and_the_arm_that_they_change(benchmark, m
     )
     # What is not changed is not trained again.
     assert len(benchmark) == len(set(benchmark))
-    assert len(benchmark) == 10 + sum(
-        1 + (variant.backbone is None) for variant in VARIANTS.values()
+    assert len(benchmark) == 12 + sum(
+        1 + (variant.backbone is None) for name, variant in VARIANTS.items() if name != 'normalized'
     )
 
 
@@ -270,9 +272,9 @@ def test_named_variants_stand_in_the_extra_settings_too(benchmark, monkeypatch):
         arms = [*few, *groups, *more]
         assert found[f'x/{place}'] == [f'ssdlite_mbv2_{arm}{end}' for arm in arms] * 2
     # Each backbone is pretrained once, whatever the detector's rate.
-    assert len(benchmark) == len(set(benchmark)) == 2 * (2 * 5 + 2 + 5 + 6 + 2)
+    assert len(benchmark) == len(set(benchmark)) == 2 * (2 * 6 + 2 + 5 + 6 + 2)
     assert 'train DN-B (16, oup), conditioned_bn_lr_x4, seed 1' in benchmark
-    with pytest.raises(UserError, match="no variant 'best' .*conditioned_bn"):
+    with pytest.raises(UserError, match="no variant 'best': .*conditioned_bn"):
         compare_embedded(variants=['best'])
 
 
@@ -294,13 +296,20 @@ def test_a_variant_may_keep_its_sc_modules_at_the_usual_rate(planned):
 def test_arms_start_from_their_own_seed_and_are_given_the_same(planned):
     compare_embedded(seeds=[4], cfg_options={'auto_scale_lr': None})
     detectors = [training for training in planned.values() if training.after]
-    assert len(planned) == 10 and len(detectors) == 5
+    assert len(planned) == 12 and len(detectors) == 6
     for training in detectors:
         (first,) = training.after
         assert training.seed == first.seed == 4 and training.work_dir.name == 'seed_4'
         assert training.config.stem == f'ssdlite_{first.config.stem}'
         assert training.checkpoint.name == 'epoch_4.pth' and first.checkpoint.name == 'epoch_3.pth'
-        assert training.options == detectors[0].options and 'auto_scale_lr' in training.options
+        options = [
+            {key: value for key, value in each.options.items() if '.norm_cfg.' not in key}
+            for each in (training, detectors[0])
+        ]
+        assert options[0] == options[1] and 'auto_scale_lr' in options[0]
+    # The default form beside the paper's.
+    seen = [training.options.get('model.backbone.norm_cfg.sc_input') for training in detectors]
+    assert seen == [None, 'normalized', 'raw', 'raw', None, None]
 
 
 @pytest.mark.parametrize('arm', [arm for arm in embedded.ARMS if arm != 'bn'])
@@ -317,7 +326,9 @@ def test_arms_differ_in_norm_cfg_and_checkpoint_alone(name, arm):
     assert found[1] == found[3]
     assert found[0]['type'] == 'BN' and found[2]['type'] != 'BN'
     assert found[0]['eps'] == found[2]['eps'] == 1e-3
-    assert [part for key, part in NORM.items() if eval(part) == found[2]] == [NORM[arm]]
+    form = embedded.ARM_OPTIONS.get(arm, {})
+    norm = found[2] | {key.rpartition('.')[2]: value for key, value in form.items()}
+    assert [part for key, part in NORM.items() if eval(part) == norm] == [NORM[arm]]
 
 
 def test_extra_settings_are_those_of_the_recipe_scaled():

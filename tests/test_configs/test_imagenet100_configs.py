@@ -252,7 +252,11 @@ def test_mmpretrain_finds_the_backbone_of_the_readme(mmpretrain):
 
 @pytest.mark.parametrize(
     'row, detector',
-    [('mbv2_bn', 'ssdlite_mbv2_bn_coco'), ('mbv2_dnb_r16_goup', 'ssdlite_mbv2_dnb_coco')],
+    [
+        ('mbv2_bn', 'ssdlite_mbv2_bn_coco'),
+        ('mbv2_dnb_r16_goup', 'ssdlite_mbv2_dnb_coco'),
+        ('mbv2_dnb_r16_goup', 'ssdlite_mbv2_dnb_paper_coco'),
+    ],
 )
 def test_the_detectors_backbone_has_the_keys_of_the_row_it_starts_from(row, detector):
     cfg = Config.fromfile(ROOT / f'{detector}.py')

@@ -111,6 +111,7 @@ def test_bn_and_dnb_differ_in_norm_and_checkpoint_alone(bn, dnb):
     [
         ('ssdlite_mbv2_bn_coco.py', 0),
         ('ssdlite_mbv2_dnb_coco.py', 52),
+        ('ssdlite_mbv2_dnb_paper_coco.py', 52),
         ('ssdlite_mbv2_bn_in1k_coco.py', 0),
         ('ssdlite_mbv2_dnb_in1k_coco.py', 52),
     ],
@@ -118,7 +119,11 @@ def test_bn_and_dnb_differ_in_norm_and_checkpoint_alone(bn, dnb):
 def test_dnb_stands_in_every_norm_of_the_backbone_and_nowhere_else(name, norms):
     """Size and cost are in tests/test_analysis/test_paper_table.py."""
     model = MODELS.build(load(ROOT / name).model)
-    assert sum(isinstance(m, DNB) for m in model.backbone.modules()) == norms
+    layers = [m for m in model.backbone.modules() if isinstance(m, DNB)]
+    assert len(layers) == norms
+    # The paper's rows are of the paper's form, all else of the layer's default.
+    papers = 'raw' if '_paper_' in name else 'normalized'
+    assert {layer.sc_input for layer in layers} <= {papers}
     assert sum(isinstance(m, DNB) for m in model.modules()) == norms
 
 

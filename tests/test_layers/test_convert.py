@@ -59,11 +59,15 @@ def norms(model, kind):
 
 
 @pytest.mark.parametrize('training', [True, False])
-@pytest.mark.parametrize('form', [{}, {'parameterization': 'conditioned', 'gain': 'bn'}], ids=str)
+@pytest.mark.parametrize(
+    'form',
+    [{}, {'sc_input': 'raw'}, {'parameterization': 'conditioned', 'gain': 'bn'}],
+    ids=str,
+)
 def test_output_statistics_and_gradient_stay(form, training):
     model = network().train(training)
     converted = convert_batchnorm(copy.deepcopy(model), r=2, **form)
-    assert norms(converted, DNB)[0].sc_input == ('normalized' if form else 'raw')
+    assert norms(converted, DNB)[0].sc_input == form.get('sc_input', 'normalized')
     assert len(norms(converted, DNB)) == 7
     results = []
     for each in (model, converted):
@@ -351,7 +355,7 @@ def test_states_of_an_activation_inside():
     bn = randomize(BatchNormAct2d(6, act=nn.PReLU(6)))
     model = nn.Sequential(nn.Conv2d(3, 6, 1), bn).eval()
     x = random_maps((2, 3, 8, 8))
-    forms = [{}, {'parameterization': 'conditioned', 'sc_input': 'raw'}]
+    forms = [{}, {'parameterization': 'conditioned'}]
     one, other = (convert_batchnorm(copy.deepcopy(model), r=2, **form).eval() for form in forms)
     assert {'1.alpha_offset', '1.sc.fc1_weight', '1.act.weight'} < one.state_dict().keys()
     assert norms_of(one.state_dict()) == {'1': 'DNB'}
@@ -365,8 +369,8 @@ def test_states_of_an_activation_inside():
         other.load_state_dict(one.state_dict())
         torch.testing.assert_close(other(x), one(x), rtol=1e-5, atol=1e-5)
         assert not torch.equal(other[1].norm.sc.fc1_weight, one[1].norm.sc.fc1_weight)
-    refusing = convert_batchnorm(copy.deepcopy(model), r=2, sc_input='normalized')
-    with pytest.raises(RuntimeError, match="1: .*sc_input='raw'"):
+    refusing = convert_batchnorm(copy.deepcopy(model), r=2, sc_input='raw')
+    with pytest.raises(RuntimeError, match="1: .*sc_input='normalized'"):
         refusing.load_state_dict(one.state_dict())
 
 

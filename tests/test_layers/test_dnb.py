@@ -14,6 +14,9 @@ from tests.helpers.library import NEEDS_LIBRARY
 from tests.helpers.tolerances import assert_near
 from tests.helpers.torch_versions import FLOAT16
 
+# Paths that leave the statistics to PyTorch's BatchNorm.
+TORCH_BN = ('reference', 'members')
+
 SHAPES = [(4, 24, 5, 7), (3, 32, 1, 1), (1, 16, 6, 6), (3, 40, 33, 32)]
 
 
@@ -60,10 +63,21 @@ def test_equations_of_options(form, sc_input, detach_gap, batch):
 @pytest.mark.parametrize('channels_last', [False, True])
 @pytest.mark.parametrize('batch', [True, False])
 @pytest.mark.parametrize('mean', [10.0, 100.0, 1000.0])
-def test_equations_far_from_zero(mean, batch, channels_last):
-    layer = randomize(DNB(24, r=4), mean).train(batch)
+@pytest.mark.parametrize('sc_input', ['raw', 'normalized'])
+def test_equations_far_from_zero(sc_input, mean, batch, channels_last, path):
+    layer = randomize(DNB(24, r=4, sc_input=sc_input), mean).train(batch)
     x = random_maps((4, 24, 20, 21), channels_last=channels_last, mean=mean)
-    assert_equals_equations(layer, equations.dnb, x, batch, mean_over_std=mean)
+    # PyTorch's own BatchNorm adds up channels_last maps one number after the other: its means, and
+    # with them what a normalized input says, are off by some 20 times as much.
+    summed = channels_last and batch and sc_input == 'normalized' and path in TORCH_BN
+    assert_equals_equations(
+        layer,
+        equations.dnb,
+        x,
+        batch,
+        mean_over_std=mean * (20 if summed else 1),
+        sc_input=sc_input,
+    )
 
 
 @pytest.mark.parametrize('channels_last', [False, True])

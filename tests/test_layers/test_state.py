@@ -147,7 +147,7 @@ def test_a_state_says_what_its_norms_are():
     state = all_norms().state_dict()
     assert norms_of(state) == KINDS
     form = {'fc1_scale': 1.0, 'fc2_scale': 1.0}
-    assert state._metadata['1.0'] == {'version': 2, 'norm': 'DNB', 'sc_input': 'raw', **form}
+    assert state._metadata['1.0'] == {'version': 2, 'norm': 'DNB', 'sc_input': 'normalized', **form}
     assert state._metadata['1.1'] == {'version': 2, 'norm': 'DNC', 'sc_input': None, **form}
     assert state._metadata['2']['norm'] == 'SEBN'
     assert norms_of(without_metadata(state)) == KINDS | {'1.0': UNTOLD, '1.1': UNTOLD}
@@ -237,6 +237,7 @@ def test_the_mark_does_not_hinder_loading(kind):
     assert str(DNB(24).load_state_dict(state)) == '<All keys matched successfully>'
 
 
+RAW = {'sc_input': 'raw'}
 NORMALIZED = {'sc_input': 'normalized'}
 CONDITIONED = {'parameterization': 'conditioned', 'gain': 'bn'}
 
@@ -259,7 +260,7 @@ def old_state(layer):
         (CONDITIONED, NORMALIZED),
         (CONDITIONED, CONDITIONED | {'gain': 1.0}),
         ({}, {'gain': 'sqrt_bn'}),
-        ({}, {'parameterization': 'conditioned', 'sc_input': 'raw'}),
+        (RAW, RAW | {'parameterization': 'conditioned'}),
     ],
     ids=str,
 )
@@ -292,22 +293,38 @@ def test_weights_of_dnc_are_converted(fuse):
         torch.testing.assert_close(target(x), source(x), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize('form', [{}, NORMALIZED, {'gain': 'bn'}], ids=str)
+@pytest.mark.parametrize('form', [{}, RAW, NORMALIZED, {'gain': 'bn'}], ids=str)
 def test_a_state_of_the_first_version_computes_what_it_did(form):
+    """Whose default was the raw input: a layer that is not told of another takes that."""
     source = dnb(sc_input=form.get('sc_input', 'raw'))
     target = dnb(**form)
+    assert form_mismatch(target, old_state(source)) is None
     target.load_state_dict(old_state(source))
     x = random_maps(SHAPE)
     torch.testing.assert_close(target(x), source(x), rtol=1e-5, atol=1e-5)
-    assert form_mismatch(target, old_state(source)) is None
+    again = dnb(sc_input=target.sc_input, gain=form.get('gain', 1.0))
+    again.load_state_dict(target.state_dict())
+    assert torch.equal(again(x), target(x))
+
+
+def test_a_first_version_that_the_layer_is_not_told_of_is_refused():
+    state = old_state(dnb(**RAW))
+    reason, count = form_mismatch(dnb(), state, converted=False)
+    assert count == 1 and reason.endswith("give it sc_input='raw'")
+    for form in (RAW, NORMALIZED):
+        assert form_mismatch(dnb(**form), state, converted=False) is None
 
 
 @pytest.mark.parametrize(
     ('trained', 'form', 'words'),
     [
-        ({}, NORMALIZED, "trained with sc_input='raw' and .*'normalized': give it sc_input='raw'"),
-        ({}, CONDITIONED, "trained with sc_input='raw' and .*'normalized': give it sc_input='raw'"),
-        (CONDITIONED, {}, "trained with sc_input='normalized' and the layer has sc_input='raw'"),
+        (RAW, {}, "trained with sc_input='raw' and .*'normalized': give it sc_input='raw'"),
+        (
+            RAW,
+            CONDITIONED,
+            "trained with sc_input='raw' and .*'normalized': give it sc_input='raw'",
+        ),
+        (CONDITIONED, RAW, "trained with sc_input='normalized' and the layer has sc_input='raw'"),
         (None, CONDITIONED, "'paper' and gain=1 by a version that did not record sc_input"),
     ],
 )
@@ -321,7 +338,7 @@ def test_what_cannot_be_converted_is_refused(trained, form, words):
 
 
 def test_a_refusal_names_the_layer():
-    state = nn.ModuleDict({'inner': nn.Sequential(dnb())}).state_dict()
+    state = nn.ModuleDict({'inner': nn.Sequential(dnb(**RAW))}).state_dict()
     model = nn.ModuleDict({'inner': nn.Sequential(dnb(**CONDITIONED))})
     with pytest.raises(RuntimeError, match='\tinner.0: the weights were trained with'):
         model.load_state_dict(state)

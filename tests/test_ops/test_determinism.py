@@ -12,9 +12,9 @@ from tests.helpers.library import NEEDS_LIBRARY
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
 
-def results(mode, dtype, layout, activation):
+def results(mode, dtype, layout, activation, samples):
     layer = randomize(DNB(40, r=4, activation=activation)).train(mode == 'training')
-    x = random_maps((3, 40, 33, 32), dtype, channels_last=layout == torch.channels_last)
+    x = random_maps((samples, 40, 33, 32), dtype, channels_last=layout == torch.channels_last)
     if mode == 'evaluation':
         with torch.no_grad():
             return [layer(x)]
@@ -24,13 +24,15 @@ def results(mode, dtype, layout, activation):
     return [y.detach(), x.grad, *(p.grad for p in layer.parameters()), *layer.buffers()]
 
 
+# Shared among threads by sample or within each, as their numbers divide.
+@pytest.mark.parametrize('samples', [3, 9])
 @pytest.mark.parametrize('mode', ['training', 'frozen', 'evaluation'])
 @pytest.mark.parametrize('layout', LAYOUTS)
 @pytest.mark.parametrize(
     ('dtype', 'activation'), [(torch.float32, 'ReLU6'), (torch.bfloat16, None)]
 )
 @pytest.mark.parametrize('path', ['aten', pytest.param('cpp', marks=NEEDS_LIBRARY)])
-def test_same_bits(path, dtype, activation, layout, mode):
+def test_same_bits(path, dtype, activation, layout, mode, samples):
     """ATen alone may add in another order with other threads; it does not with the same."""
     threads = torch.get_num_threads()
     found = {}
@@ -38,7 +40,9 @@ def test_same_bits(path, dtype, activation, layout, mode):
         with use_path(path):
             for number in (1, 2, 3):
                 torch.set_num_threads(number)
-                found[number] = [results(mode, dtype, layout, activation) for _ in range(2)]
+                found[number] = [
+                    results(mode, dtype, layout, activation, samples) for _ in range(2)
+                ]
     finally:
         torch.set_num_threads(threads)
     for first, second in found.values():

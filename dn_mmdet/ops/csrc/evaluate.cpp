@@ -78,7 +78,11 @@ void evaluate_to(
         std::vector<float> means(c), scale(c), shift(c);
         for (int64_t n = end - 1; n >= begin; --n) {  // See for_planes_backwards.
           pool_sample(layout, from + n * size, means.data());
-          sc.run(means.data(), 1, nullptr, scale.data(), shift.data());
+          if (layout.samples == 1) {
+            sc.run_one(means.data(), nullptr, scale.data(), shift.data());
+          } else {
+            sc.run(means.data(), 1, nullptr, scale.data(), shift.data());
+          }
           map_sample(
               layout, from + n * size, scale.data(), shift.data(), clamp, to + n * size);
         }

@@ -139,17 +139,18 @@ struct ScModule {
   // From the means of samples to their hidden units, which may be null, scale and shift.
   void run_all(
       const float* means, int64_t samples, float* hidden, float* scale, float* shift) const {
+    if (samples == 1) return run_one(means, hidden, scale, shift);
     for (int64_t n = 0; n < samples; n += kSamples) {
       run(means + n * channels, std::min(kSamples, samples - n),
           hidden ? hidden + n * units : nullptr, scale + n * channels, shift + n * channels);
     }
   }
 
-  // The same for eight samples at most. Rows of weights are shared among threads where they are
-  // many.
+  // The same for eight samples at most of several: each is added up as it would be among others,
+  // so that no bit depends on which thread takes which. Rows of weights are shared among threads
+  // where they are many.
   void run(
       const float* means, int64_t samples, float* hidden, float* scale, float* shift) const {
-    if (samples == 1) return run_one(means, hidden, scale, shift);
     std::vector<Vector> seen(channels), unit(units), delta(2 * channels);
     const float *m = mean.const_data_ptr<float>(), *b = fc1_bias.const_data_ptr<float>();
     for (int64_t n = 0; n < samples; ++n) {
@@ -172,7 +173,7 @@ struct ScModule {
     }
   }
 
- private:
+  // The same for a single sample, faster and with other roundings.
   void run_one(const float* means, float* hidden, float* scale, float* shift) const {
     std::vector<float> seen(form.normalized ? channels : 0), unit(units), delta(2 * channels);
     const float *m = mean.const_data_ptr<float>(), *b = fc1_bias.const_data_ptr<float>();
@@ -187,6 +188,7 @@ struct ScModule {
     finish([&](int64_t i) { return delta[i]; }, scale, shift);
   }
 
+ private:
   template <class Delta>
   void finish(const Delta& delta, float* scale, float* shift) const {
     const float *m = mean.const_data_ptr<float>(), *a = alpha_offset.const_data_ptr<float>(),
