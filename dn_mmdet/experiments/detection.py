@@ -101,7 +101,10 @@ EXTRAS = {
 }
 
 # GN is made for small batches.
-EXTRA_ARMS = {'lr_x4': ('bn', 'dnb'), 'batch_2': ('bn', 'dnb', 'gn', 'dngn')}
+EXTRA_ARMS = {
+    'lr_x4': ('bn', 'normalized', 'dnb'),
+    'batch_2': ('bn', 'normalized', 'dnb', 'gn', 'dngn'),
+}
 EXTRA_SEED = 0
 
 # So many times as fast as the rest.
@@ -158,10 +161,10 @@ def compare_embedded(
             Defaults to 'work_dirs/compare'.
         seeds (Sequence[int]): Seeds of every arm. Defaults to (0, 1, 2).
         workers (int, optional): Runs at a time. Defaults to one for each core, with a GPU to 1.
-        extra (bool): Then also compare those of ``arms`` that are BN or DN-B (16, oup), seed 0, at
-            four times the learning rate and, those that are GN or DN-GN too, at batch size 2, in
-            ``lr_x4/`` and ``batch_2/`` of ``out``; with variants that are named, these too, and
-            all with all seeds. Defaults to False.
+        extra (bool): Then also compare those of ``arms`` that are BN or DN-B (16, oup), in its
+            default form or the paper's, seed 0, at four times the learning rate and, those that
+            are GN or DN-GN too, at batch size 2, in ``lr_x4/`` and ``batch_2/`` of ``out``; with
+            variants that are named, these too, and all with all seeds. Defaults to False.
         variants (bool | Sequence[str]): Then also compare BN and DN-B with the latter's
             :data:`dn_mmdet.experiments.detection.VARIANTS`, or with those named of them and of
             :data:`dn_mmdet.experiments.detection.FORMS`, with all seeds, in ``variants/`` of
@@ -205,9 +208,9 @@ def compare_embedded(
     first = plan()
     for seed in seeds:
         for name, variant in first_arms.items():
-            first.add(seed, variant, '' if name in ARMS else name)
+            first.add(seed, variant, _changed(name))
     comparison = first.compare(workers, out=out, **report)
-    for name, further in _further(plan, seeds, arms if extra else (), chosen, named).items():
+    for name, further in _further(plan, seeds, first_arms if extra else {}, chosen, named).items():
         print(f'\n{name}:')
         further.compare(workers, out=out / name, **report)
     if rows is not None and (found := rows.read()):
@@ -222,22 +225,28 @@ def _chosen(kind: str, names: Sequence[str], known: Mapping[str, Variant]) -> di
     return {name: known[name] for name in names}
 
 
+def _changed(name: str) -> str:
+    return '' if name in ARMS else name
+
+
 def _further(
     new_plan: Callable[[], _Plan],
     seeds: Sequence[int],
-    extra: Sequence[str],
+    extra: Mapping[str, Variant],
     variants: Mapping[str, Variant],
     named: Mapping[str, Variant],
 ) -> dict[str, _Plan]:
     """Name of each further comparison to its plan; what was named is in the extra ones too."""
     plans = {}
     for setting, known in EXTRA_ARMS.items():
-        chosen = [arm for arm in known if arm in extra]
+        chosen = {name: extra[name] for name in known if name in extra}
         if not chosen:
             continue
         plans[setting] = plan = new_plan()
         for seed in seeds if named else (EXTRA_SEED,):
-            plan.add_all(seed, dict.fromkeys([*chosen, *_arms(named)]), named, setting)
+            for name, variant in chosen.items():
+                plan.add(seed, variant, _changed(name), setting)
+            plan.add_all(seed, _arms(named), named, setting)
     if variants:
         plans['variants'] = plan = new_plan()
         for seed in seeds:

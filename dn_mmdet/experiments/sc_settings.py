@@ -9,7 +9,7 @@ __all__ = ['BASE_LR', 'CONDITIONED', 'NORMALIZED', 'RAW', 'capped', 'train_sc']
 # Of the recipes on digits.
 BASE_LR = 0.05
 
-# The paper's, and the default of the layer.
+# The paper's form, and the default of the layer.
 RAW = {'model.backbone.norm_cfg.sc_input': 'raw'}
 NORMALIZED = {'model.backbone.norm_cfg.sc_input': 'normalized'}
 

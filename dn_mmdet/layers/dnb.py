@@ -66,8 +66,8 @@ class DNB(DynamicBatchNorm):
         requires_grad (bool): Whether the SC-Module is trained. Defaults to True.
         sc_input (str, optional): c, which the SC-Module sees: 'normalized' for
             ``(g - E[X]) / sqrt(Var[X] + eps)``, or 'raw' for the spatial mean g of X, as in the
-            paper. Defaults to None, which is 'normalized', and becomes 'raw' when weights of
-            version 0.1.0 are loaded, whose default that was.
+            paper. Defaults to None: 'normalized', or what loaded weights say they were trained
+            with; those of version 0.1.0 do not say it, and its default was 'raw'.
         detach_gap (bool): Let no gradient pass through the input of the SC-Module.
             Defaults to False.
         activation (str, optional): 'ReLU' or 'ReLU6' of the output, in the same pass.

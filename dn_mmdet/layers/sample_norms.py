@@ -33,8 +33,8 @@ class SampleNorm(DynamicNorm):
         alpha, lambda = offsets + split(k W2 sigmoid(s W1 c + b1))
 
     over (N, C, H, W). alpha and lambda, (N, C), and all options are those of :class:`DNB`, except
-    that c comes from one sample alone. g being the spatial mean of X, (N, C), c is g or, with
-    ``sc_input='normalized'``, g normalized over the C channels of its sample:
+    that c comes from one sample alone. g being the spatial mean of X, (N, C), c is g, by default,
+    or, with ``sc_input='normalized'``, g normalized over the C channels of its sample:
 
         c = (g - E_C[g]) / sqrt(Var_C[g] + eps)
 

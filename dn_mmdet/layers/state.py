@@ -126,8 +126,7 @@ def form_of(layer: nn.Module) -> dict[str, Any]:
 def adapt_form(layer: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> str:
     """Rewrite weights of an SC-Module for a layer with other factors, which then computes the same.
 
-    A layer that was not told what its SC-Module sees takes it from weights of version 1, whose
-    default it was.
+    A layer that was not told what its SC-Module sees takes that from the weights.
 
     Args:
         layer (nn.Module): As in :func:`form_of`; its ``sc_input`` may change.
@@ -140,11 +139,11 @@ def adapt_form(layer: nn.Module, state: dict[str, Any], prefix: str, metadata: A
         '' otherwise.
     """
     given = _told_form(metadata)
-    if given is None:
+    if given is None or f'{prefix}sc.fc1_weight' not in state:
         return ''
-    if _follows(layer, given):
-        layer.sc_input = FIRST_SC_INPUT
     own = form_of(layer)
+    if _is_untold(layer) and (seen := _seen(given, own)):
+        layer.sc_input = own['sc_input'] = seen
     if reason := _why_inconvertible(given, own):
         return reason
     for name in ('fc1', 'fc2'):
@@ -155,15 +154,16 @@ def adapt_form(layer: nn.Module, state: dict[str, Any], prefix: str, metadata: A
 
 
 def form_mismatch(
-    model: nn.Module, state: Mapping[str, Tensor], converted: bool = True
+    model: nn.Module, state: Mapping[str, Tensor], converted: bool = True, told: bool = True
 ) -> tuple[str, int] | None:
     """Whether the SC-Modules of a checkpoint are of a form in which the model cannot take them.
 
     Args:
         model (nn.Module): The model.
         state (Mapping[str, Tensor]): Key to weights; the keys as the model has them.
-        converted (bool): Whether the metadata reach the layers, which then rewrite the weights
-            for other factors. Defaults to True.
+        converted (bool): Whether weights may be rewritten for other factors. Defaults to True.
+        told (bool): Whether the metadata reach the layers: without, nothing is rewritten, and no
+            layer takes from them what its SC-Module sees. Defaults to True.
 
     Returns:
         tuple[str, int] | None: Why, of the first layer, and the number of layers that differ; None
@@ -177,19 +177,16 @@ def form_mismatch(
         if given is None or not _meanings(kind) & _meanings(kinds.get(place)) & DYNAMIC:
             continue
         wanted = _told_form(own._metadata[place])
-        reason = _why_inconvertible(given, wanted)
-        if not reason and not converted:
-            if given | {'sc_input': None} != wanted | {'sc_input': None}:
-                reason = (
-                    f'the weights were trained with {_worded(given)} and the layer has '
-                    f'{_worded(wanted)}, for which they would not be converted: give it the former'
-                )
-            elif _follows(model.get_submodule(place), given):
-                reason = (
-                    'the weights were trained by a version that did not record sc_input, with '
-                    f'sc_input={FIRST_SC_INPUT!r} unless that was changed, which the layer would '
-                    f'not be told: give it sc_input={FIRST_SC_INPUT!r}'
-                )
+        layer = model.get_submodule(place)
+        # The norm of a NormAct has the place, and the metadata, of the whole.
+        if _is_untold(getattr(layer, 'norm', layer)) and (seen := _seen(given, wanted)):
+            (wanted if told else given)['sc_input'] = seen
+        reason, others = _why_inconvertible(given, wanted), {'sc_input': None}
+        if not reason and not (converted and told) and given | others != wanted | others:
+            reason = (
+                f'the weights were trained with {_worded(given)} and the layer has '
+                f'{_worded(wanted)}, for which they would not be converted: give it the former'
+            )
         reasons += [reason] if reason else []
     return (reasons[0], len(reasons)) if reasons else None
 
@@ -307,10 +304,18 @@ def _told_form(metadata: Any) -> dict[str, Any] | None:
     return dict(zip_strict(FORM, (None, 1.0, 1.0))) if told.get('version') == 1 else None
 
 
-def _follows(layer: nn.Module, given: Mapping[str, Any]) -> bool:
-    """Whether the layer takes what its SC-Module sees from weights that do not tell it."""
-    asked = getattr(layer, 'sc_input_given', True)
-    return not asked and not given['sc_input'] and given['fc1_scale'] == layer.sc.fc1_scale
+def _is_untold(layer: nn.Module) -> bool:
+    """Whether nobody said what the SC-Module of a layer sees."""
+    return not getattr(layer, 'sc_input_given', True)
+
+
+def _seen(given: Mapping[str, Any], own: Mapping[str, Any]) -> str | None:
+    """What the SC-Module saw that weights are of; None where they do not tell.
+
+    The first version, which does not, had but one parameterization, and 'raw' unless it was asked.
+    """
+    first = FIRST_SC_INPUT if given['fc1_scale'] == own['fc1_scale'] else None
+    return given['sc_input'] or first
 
 
 def _why_inconvertible(given: Mapping[str, Any], own: Mapping[str, Any]) -> str:

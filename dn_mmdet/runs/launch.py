@@ -18,6 +18,7 @@ from typing import Any, TextIO
 from mmengine.config import Config
 
 from ..engine.config import load_config
+from ..layers.dnb import SC_INPUT
 from ..paths import tools_root
 from ..utils.errors import UserError
 from ..utils.files import write_json
@@ -351,12 +352,22 @@ def fingerprint(config: Config, seed: int, before: Sequence[dict] = ()) -> dict[
     Returns:
         dict[str, Any]: ``seed`` and ``sha256``.
     """
+    complete = _with_forms(config.to_dict())
     found = hashlib.sha256(
-        json.dumps([config.to_dict(), seed, list(before)], sort_keys=True, default=str).encode()
+        json.dumps([complete, seed, list(before)], sort_keys=True, default=str).encode()
     )
     for file in data_files(config):
         found.update(file.read_bytes())
     return dict(seed=seed, sha256=found.hexdigest())
+
+
+def _with_forms(value: Any) -> Any:
+    """A configuration whose DN-Bs name what has not always been their default."""
+    if isinstance(value, dict):
+        kept = {key: _with_forms(inner) for key, inner in value.items()}
+        is_dnb = str(kept.get('type')).rpartition('.')[2] == 'DNB'
+        return {'sc_input': SC_INPUT, **kept} if is_dnb else kept
+    return [_with_forms(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def data_files(config: Config) -> list[Path]:

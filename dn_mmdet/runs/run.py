@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 
 from .. import layers
+from ..layers.dnb import SC_INPUT
 from ..layers.sample_norms import DEFAULT_SC_INPUTS
 from ..utils.python39 import zip_strict
 from .config import differences, effective, literal_config, parse_config, plain_types
@@ -85,7 +86,7 @@ class NormLabel(NamedTuple):
             # As the paper's tables have it, a norm without further details is the paper's form.
             form = norm.get('parameterization', defaults['parameterization'])
             papers = DEFAULT_SC_INPUTS.get(form)
-            seen = norm.get('sc_input') or defaults['sc_input'] or papers
+            seen = norm.get('sc_input') or (SC_INPUT if kind == 'DNB' else papers)
             norm, defaults['sc_input'] = {**norm, 'sc_input': seen}, papers
         details = [
             f'{key}={norm[key]}'

@@ -31,13 +31,13 @@ if not cpp.why_absent():
     }
 SIZES = {'3 and 5': (3, 5), '0 and 4': (0, 4)}
 VARIANTS = {
-    'raw': {},
+    'raw': {'sc_input': 'raw'},
     'normalized': {'sc_input': 'normalized'},
     'conditioned': {'parameterization': 'conditioned', 'gain': 1.75},
     'no gradient at the input': {'sc_input': 'normalized', 'detach_gap': True},
     'ReLU6': {'activation': 'ReLU6', 'g': 'oup'},
     'channels_last': {'activation': 'ReLU', 'g': 2},
-    'far from zero': {},
+    'far from zero': {'sc_input': 'raw'},
 }
 NAMES = [
     (path, sizes, variant)

@@ -26,7 +26,13 @@ def layer(cls=DNB, **options):
 @pytest.mark.parametrize('training', [False, True])
 @pytest.mark.parametrize(
     'made',
-    [layer(), layer(g='oup'), layer(sc_input='normalized'), layer(DNC), layer(DNC, fuse='fc2')],
+    [
+        layer(sc_input='raw'),
+        layer(g='oup', sc_input='raw'),
+        layer(),
+        layer(DNC),
+        layer(DNC, fuse='fc2'),
+    ],
     ids=['g1', 'oup', 'normalized', 'dnc fc1', 'dnc fc2'],
 )
 def test_affine_is_what_the_layer_does(made, training):

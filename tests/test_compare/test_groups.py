@@ -118,7 +118,7 @@ def test_settings_of_the_optimizer_and_the_origin_of_weights_tell_groups_apart(m
             'normalized',
             [0.1, 0.2, 0.3],
             checkpoint='work_dirs/third/e.pth',
-            norm=DNB.replace('type', "sc_input='normalized', type"),
+            norm=DNB.replace('raw', 'normalized'),
         ),
         make_run('slow', [0.1, 0.2, 0.3], norm=DNB, checkpoint='work_dirs/fourth/e.pth'),
     ]
@@ -138,9 +138,9 @@ def test_settings_of_the_optimizer_and_the_origin_of_weights_tell_groups_apart(m
 @pytest.mark.parametrize(
     ('settings', 'details'),
     [
-        ({}, ''),
+        ({}, 'sc_input=normalized'),
         ({'sc_input': 'raw', 'parameterization': 'paper', 'gain': 1}, ''),
-        ({'sc_input': None, 'gain': 2}, 'gain=2'),
+        ({'sc_input': None, 'gain': 2}, 'sc_input=normalized, gain=2'),
         (
             {'parameterization': 'conditioned', 'gain': 'bn'},
             'parameterization=conditioned, gain=bn',
@@ -155,7 +155,7 @@ def test_settings_of_the_optimizer_and_the_origin_of_weights_tell_groups_apart(m
         ),
     ],
 )
-def test_a_norm_is_told_by_what_is_not_its_default(settings, details):
+def test_a_norm_is_told_by_what_is_not_as_in_the_paper(settings, details):
     backbone = {'norm_cfg': {'type': 'DNB', 'r': 16, 'g': 'oup', **settings}}
     assert NormLabel.of({'model': {'backbone': backbone}}).details == details
 

@@ -194,14 +194,17 @@ def test_the_embedded_benchmark_is_trained_seed_by_seed(benchmark, monkeypatch):
     compare_embedded(seeds=[0], workers=1, extra=True, out='x', cfg_options=options)
     assert benchmark[24:] == [
         'train BN, lr_x4, seed 0',
+        'train DN-B (16, oup), normalized_lr_x4, seed 0',
         'train DN-B (16, oup), lr_x4, seed 0',
         'train BN, batch_2, seed 0',
+        'train DN-B (16, oup), normalized_batch_2, seed 0',
         'train DN-B (16, oup), batch_2, seed 0',
         'train GN, batch_2, seed 0',
     ]
     assert list(found) == ['x', 'x/lr_x4', 'x/batch_2']
     assert [run.work_dir for run in found['x/lr_x4'].runs] == [
-        f'work_dirs/compare/ssdlite_mbv2_{arm}_digits_lr_x4/seed_0' for arm in ('bn', 'dnb')
+        f'work_dirs/compare/ssdlite_mbv2_{arm}_lr_x4/seed_0'
+        for arm in ('bn_digits', 'dnb_digits', 'dnb_digits_normalized')
     ]
 
 
@@ -262,17 +265,17 @@ def test_named_variants_stand_in_the_extra_settings_too(benchmark, monkeypatch):
     names = ['conditioned_bn', 'g1_conditioned']
     compare_embedded(seeds=[0, 1], workers=1, extra=True, variants=names, out='x')
     assert list(found) == ['x', 'x/lr_x4', 'x/batch_2', 'x/variants']
-    few = ['bn_digits', 'dnb_digits']
+    few, default = ['bn_digits', 'dnb_digits'], ['dnb_digits_normalized']
     more = ['dnb_g1_digits', 'dnb_digits_conditioned_bn', 'dnb_g1_digits_g1_conditioned']
     for place, end, groups in (
-        ('lr_x4', '_lr_x4', []),
-        ('batch_2', '_batch_2', ['gn_digits']),
-        ('variants', '', []),
+        ('lr_x4', '_lr_x4', [few[0], *default, few[1]]),
+        ('batch_2', '_batch_2', [few[0], *default, few[1], 'gn_digits']),
+        ('variants', '', few),
     ):
-        arms = [*few, *groups, *more]
+        arms = [*groups, *more]
         assert found[f'x/{place}'] == [f'ssdlite_mbv2_{arm}{end}' for arm in arms] * 2
     # Each backbone is pretrained once, whatever the detector's rate.
-    assert len(benchmark) == len(set(benchmark)) == 2 * (2 * 6 + 2 + 5 + 6 + 2)
+    assert len(benchmark) == len(set(benchmark)) == 2 * (2 * 6 + 2 + 6 + 7 + 2)
     assert 'train DN-B (16, oup), conditioned_bn_lr_x4, seed 1' in benchmark
     with pytest.raises(UserError, match="no variant 'best': .*conditioned_bn"):
         compare_embedded(variants=['best'])

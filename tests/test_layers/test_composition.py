@@ -38,9 +38,9 @@ def network():
         def __init__(self):
             super().__init__()
             self.conv = nn.Conv2d(3, 8, 3, bias=False)
-            self.norm = layer(activation='ReLU6')
+            self.norm = layer(sc_input='raw', activation='ReLU6')
             self.depthwise = nn.Conv2d(8, 8, 3, groups=8, padding=1, bias=False)
-            self.other = layer(sc_input='normalized')
+            self.other = layer()
             self.act = nn.ReLU(inplace=True)
 
         def forward(self, x):

@@ -9,9 +9,9 @@ from tests.helpers.layer_maps import randomize
 from tests.helpers.torch_versions import needs_dynamic_export
 
 FORMS = [
-    dict(g=1),
-    dict(g=2, sc_input='normalized'),
-    dict(g='oup', activation='ReLU6'),
+    dict(g=1, sc_input='raw'),
+    dict(g=2),
+    dict(g='oup', sc_input='raw', activation='ReLU6'),
     dict(g='oup', parameterization='conditioned', gain='bn', activation='ReLU'),
     dict(g=1, parameterization='conditioned', sc_input='raw', gain=3.0),
 ]

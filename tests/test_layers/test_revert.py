@@ -11,8 +11,8 @@ from dn_mmdet.layers.norm_act import NormAct
 from tests.helpers.layer_maps import random_maps, randomize, trained_bn
 
 FORMS = [
-    {'g': 'oup'},
-    {'g': 2, 'sc_input': 'normalized'},
+    {'g': 'oup', 'sc_input': 'raw'},
+    {'g': 2},
     {'g': 1, 'parameterization': 'conditioned', 'gain': 'bn'},
 ]
 EXACT = dict(rtol=1e-5, atol=1e-5)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from dn_mmdet.layers import DNB, DNC, DNLN, SEBN
+from dn_mmdet.layers.norm_act import NormAct
 from dn_mmdet.layers.state import (
     PLAIN,
     UNTOLD,
@@ -307,21 +308,52 @@ def test_a_state_of_the_first_version_computes_what_it_did(form):
     assert torch.equal(again(x), target(x))
 
 
-def test_a_first_version_that_the_layer_is_not_told_of_is_refused():
-    state = old_state(dnb(**RAW))
-    reason, count = form_mismatch(dnb(), state, converted=False)
-    assert count == 1 and reason.endswith("give it sc_input='raw'")
-    for form in (RAW, NORMALIZED):
-        assert form_mismatch(dnb(**form), state, converted=False) is None
+@pytest.mark.parametrize('form', [{}, {'gain': 'bn'}, CONDITIONED], ids=str)
+def test_a_layer_that_is_not_told_what_its_sc_module_sees_takes_it_from_the_weights(form):
+    """Those of either kind, one after the other, and its own again."""
+    target, x = dnb(**form), random_maps(SHAPE)
+    for trained in (RAW, NORMALIZED, RAW):
+        source = dnb(**trained)
+        assert form_mismatch(target, source.state_dict()) is None
+        target.load_state_dict(source.state_dict())
+        torch.testing.assert_close(target(x), source(x), rtol=1e-5, atol=1e-5)
+        again = dnb(**form)
+        again.load_state_dict(target.state_dict())
+        assert torch.equal(again(x), target(x))
+    # What is no SC-Module's says nothing of it.
+    plain = nn.BatchNorm2d(24).state_dict()
+    plain._metadata['']['version'] = 1
+    target.load_state_dict(plain)
+    assert target.sc_input == 'raw'
+    target.load_state_dict(dnb(**NORMALIZED).state_dict())
+    target.load_state_dict(plain)
+    assert target.sc_input == 'normalized'
+
+
+@pytest.mark.parametrize('old', [True, False])
+@pytest.mark.parametrize('wrapped', [True, False])
+def test_what_a_layer_is_not_told_is_refused(wrapped, old):
+    """As of a part of a file, where mmengine leaves out what tells of the form."""
+    source = dnb(**RAW)
+    state = old_state(source) if old else source.state_dict()
+    for form in ({}, RAW, NORMALIZED):
+        layer = dnb(**form)
+        model = NormAct(layer, nn.ReLU()) if wrapped else layer
+        assert form_mismatch(layer, state, converted=False) is None or form == NORMALIZED
+        found = form_mismatch(model, state, told=False)
+        if form == {} or (form == NORMALIZED and not old):
+            assert found[1] == 1 and found[0].endswith("give it sc_input='raw'")
+        else:
+            assert found is None
 
 
 @pytest.mark.parametrize(
     ('trained', 'form', 'words'),
     [
-        (RAW, {}, "trained with sc_input='raw' and .*'normalized': give it sc_input='raw'"),
+        (RAW, NORMALIZED, "trained with sc_input='raw' and .*'normalized': give it sc_input='raw'"),
         (
             RAW,
-            CONDITIONED,
+            CONDITIONED | NORMALIZED,
             "trained with sc_input='raw' and .*'normalized': give it sc_input='raw'",
         ),
         (CONDITIONED, RAW, "trained with sc_input='normalized' and the layer has sc_input='raw'"),
@@ -339,7 +371,7 @@ def test_what_cannot_be_converted_is_refused(trained, form, words):
 
 def test_a_refusal_names_the_layer():
     state = nn.ModuleDict({'inner': nn.Sequential(dnb(**RAW))}).state_dict()
-    model = nn.ModuleDict({'inner': nn.Sequential(dnb(**CONDITIONED))})
+    model = nn.ModuleDict({'inner': nn.Sequential(dnb(**NORMALIZED))})
     with pytest.raises(RuntimeError, match='\tinner.0: the weights were trained with'):
         model.load_state_dict(state)
 

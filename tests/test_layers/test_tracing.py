@@ -10,8 +10,8 @@ from tests.helpers.layer_maps import random_maps, randomize
 from tests.helpers.torch_versions import needs_dynamic_export
 
 LAYERS = [
-    DNB(24, r=4),
-    DNB(24, r=4, g='oup', sc_input='normalized'),
+    DNB(24, r=4, sc_input='raw'),
+    DNB(24, r=4, g='oup'),
     DNB(24, r=4, g=2, parameterization='conditioned', gain='bn'),
     DNC(24, r=4),
     DNC(24, r=4, fuse='fc2', parameterization='conditioned', gain='bn'),

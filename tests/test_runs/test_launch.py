@@ -1,7 +1,9 @@
+import hashlib
 import json
 import os
 
 import pytest
+from mmengine.config import Config
 
 from dn_mmdet.engine import load_config
 from dn_mmdet.runs import Training
@@ -189,3 +191,19 @@ def test_a_run_of_0_1_0_is_of_this_configuration(make):
     earlier.lr = 0.7
     stamp.write_text(json.dumps(fingerprint(earlier, training.seed)))
     assert training.prepare() is not None
+
+
+def test_a_run_of_dnb_is_of_the_form_that_was_its_default_when_it_began():
+    """Stamps of before, when that was another, were made of the configuration as it stood."""
+
+    def found(**norm):
+        norms = [dict(type='mmengine.DNB', **norm), dict(type='BN')]
+        return fingerprint(Config(dict(model=dict(norms=norms))), 0)
+
+    assert found() == found(sc_input='normalized') != found(sc_input='raw')
+    stood = json.dumps([dict(model=dict(norms=[dict(type='mmengine.DNB')])), 0, []])
+    one = fingerprint(Config(dict(model=dict(norms=[dict(type='mmengine.DNB')]))), 0)
+    assert one['sha256'] != hashlib.sha256(stood.encode()).hexdigest()
+    plain = dict(model=dict(norms=[dict(type='BN')]))
+    stood = json.dumps([plain, 0, []])
+    assert fingerprint(Config(plain), 0)['sha256'] == hashlib.sha256(stood.encode()).hexdigest()

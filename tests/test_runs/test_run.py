@@ -12,7 +12,8 @@ from tests.helpers.work_folders import start_of
 def test_a_run_is_read_with_its_seed_module_and_environment(make_run):
     run = read_run(make_run('a', [0.1, 0.2, 0.3], seed=4, norm="dict(r=8, type='DNB')"))
     assert (run.seed, run.finished, run.planned, run.last) == (4, True, 3, 3)
-    assert str(run.norm) == 'DN-B (8, 1)'  # g as the layer has it by default
+    # g and the input as the layer has them by default
+    assert str(run.norm) == 'DN-B (8, 1), sc_input=normalized'
     assert run.value('coco/bbox_mAP') == 0.3 and run.value('coco/bbox_mAP', 1) == 0.1
     # COCO's -1 is no measurement.
     assert run.metrics == {'coco/bbox_mAP', 'coco/bbox_mAP_50'}

@@ -8,8 +8,8 @@ init_cfg = dict(type='TruncNormal', layer='Conv2d', std=0.03)
 feature_channels = (576, 1280)
 level_channels = (*feature_channels, 512, 256, 256, 128)
 
-# The same pixels as in pretraining: DN-B's SC-Module sees raw activations, so its backbone,
-# unlike one with BN, is not blind to the scale of its input.
+# The same pixels as in pretraining: as the paper has it, DN-B's SC-Module sees raw activations, so
+# that its backbone, unlike one with BN, is not blind to the scale of its input.
 data_preprocessor = dict(
     type='DetDataPreprocessor',
     mean=[123.675, 116.28, 103.53],

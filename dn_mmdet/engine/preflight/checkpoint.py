@@ -283,7 +283,7 @@ def _check_pretrained(run: PlannedRun) -> None:
         if type(module).init_weights is not BaseModule.init_weights:
             continue  # it converts what it loads in its own way
         # mmengine leaves out what tells of the form where it takes a part of a file.
-        match = _match(module, content, state, path, run.cfg, converted=not init.get('prefix'))
+        match = _match(module, content, state, path, run.cfg, told=not init.get('prefix'))
         # A classifier's last layer may lie beside the backbone in the file.
         foreign = [k for k in match.unexpected if k.partition('.')[0] in own]
         _demand(
@@ -304,13 +304,14 @@ def _match(
     path: str,
     cfg: Config,
     converted: bool = True,
+    told: bool = True,
 ) -> StateMatch:
     check_numbers(state, path)
     _check_twins(model, content, state, path, cfg)
     # mmengine takes `module.` off the keys alone, so the layers are not told of their form.
     raw = content.get('state_dict', content)
-    converted = converted and not any(key.startswith('module.') for key in raw)
-    if differing := form_mismatch(model, state, converted):
+    told = told and not any(key.startswith('module.') for key in raw)
+    if differing := form_mismatch(model, state, converted, told):
         reason, count = differing
         raise UserError(
             f'{path} does not fit {count} norm layers of the model of {cfg.filename}: {reason}.'

@@ -227,16 +227,26 @@ def test_norms_with_the_same_keys_in_a_file_of_before_they_said_what_they_are(no
 def test_forms_of_the_sc_module(norms):
     """What differs by a factor is converted where the checkpoint is loaded whole, and alone."""
     key = 'model.backbone.norm_cfg.'
-    gain, conditioned = {f'{key}gain': 2.0}, {f'{key}parameterization': 'conditioned'}
+    gain, raw = {f'{key}gain': 2.0}, {f'{key}sc_input': 'raw'}
+    content = torch.load(norms / 'dnb.pth', weights_only=True)
+    for told in content['state_dict']._metadata.values():
+        if told.get('norm') == 'DNB':
+            told.clear()
+            told.update(version=1, norm='DNB')
+    torch.save(content, norms / 'first.pth')
     whole, part = {'load_from': 'dnb.pth'}, {pretrained('dnb.pth')[1].split('=')[0]: 'dnb.pth'}
+    first, of_first = (dict.fromkeys(place, 'first.pth') for place in (whole, part))
     assert run_preflight(load_config('dnb.py', {**whole, **gain}), 'train') == []
+    assert run_preflight(load_config('dnb.py', first), 'train') == []
+    assert run_preflight(load_config('dnb_pretrained.py', {**of_first, **raw}), 'train') == []
     for file, options, words in (
         ('dnb.py', {**whole, **gain, 'resume': True}, 'and gain=1 and .* gain=2, for which they w'),
         ('dnb_pretrained.py', {**part, **gain}, "'paper' and gain=2, for which they would not"),
-        ('dnb.py', {**whole, **conditioned}, "sc_input='raw' and .*: give it sc_input='raw'"),
-        ('dnb_pretrained.py', {**part, **conditioned}, "sc_input='raw' and .*'normalized'"),
+        ('dnb.py', {**whole, **raw}, "sc_input='normalized' and .*: give it sc_input='normal"),
+        ('dnb_pretrained.py', {**part, **raw}, "sc_input='normalized' and .*'raw'"),
+        ('dnb_pretrained.py', of_first, "sc_input='raw' and .*: give it sc_input='raw'"),
     ):
-        with pytest.raises(UserError, match=f'dnb.pth does not fit 52 norm layers .*{words}'):
+        with pytest.raises(UserError, match=f'.pth does not fit 52 norm layers .*{words}'):
             run_preflight(load_config(file, options), 'train')
 
 
