@@ -93,7 +93,7 @@ def test_testing(trained, styled):
 def test_the_run_is_read_for_comparisons(trained):
     _, work_dir, _ = trained
     run = read_run(work_dir)
-    assert str(run.norm) == 'DN-B (16, oup)'
+    assert str(run.norm) == 'DN-B (16, oup), sc_input=normalized'
     assert run.effective['train_dataloader']['dataset']['type'] == 'CocoDataset'
     assert run.effective['model']['neck']['norm_cfg']['type'] == 'BN'
     # What was saved builds again, without running the file.
