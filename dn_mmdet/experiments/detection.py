@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -207,8 +207,7 @@ def compare_embedded(
 
     first = plan()
     for seed in seeds:
-        for name, variant in first_arms.items():
-            first.add(seed, variant, _changed(name))
+        first.add_all(seed, first_arms)
     comparison = first.compare(workers, out=out, **report)
     for name, further in _further(plan, seeds, first_arms if extra else {}, chosen, named).items():
         print(f'\n{name}:')
@@ -223,10 +222,6 @@ def _chosen(kind: str, names: Sequence[str], known: Mapping[str, Variant]) -> di
         if name not in known:
             raise UserError(f'There is no {kind} {name!r}: give any of {", ".join(known)}.')
     return {name: known[name] for name in names}
-
-
-def _changed(name: str) -> str:
-    return '' if name in ARMS else name
 
 
 def _further(
@@ -244,18 +239,18 @@ def _further(
             continue
         plans[setting] = plan = new_plan()
         for seed in seeds if named else (EXTRA_SEED,):
-            for name, variant in chosen.items():
-                plan.add(seed, variant, _changed(name), setting)
-            plan.add_all(seed, _arms(named), named, setting)
+            plan.add_all(seed, {**chosen, **_with_arms(named)}, setting)
     if variants:
         plans['variants'] = plan = new_plan()
         for seed in seeds:
-            plan.add_all(seed, dict.fromkeys(['bn', *_arms(variants)]), variants)
+            plan.add_all(seed, {'bn': Variant('bn'), **_with_arms(variants)})
     return plans
 
 
-def _arms(variants: Mapping[str, Variant]) -> list[str]:
-    return [variant.arm for variant in variants.values()]
+def _with_arms(variants: Mapping[str, Variant]) -> dict[str, Variant]:
+    """Variants behind the arms that they change."""
+    arms = {variant.arm: Variant(variant.arm) for variant in variants.values()}
+    return {**arms, **variants}
 
 
 class _Plan:
@@ -267,18 +262,10 @@ class _Plan:
         self.trainings: dict[str, Training] = {}
         self.detectors: dict[str, Measured] = {}
 
-    def add_all(
-        self,
-        seed: int,
-        arms: Iterable[str],
-        variants: Mapping[str, Variant],
-        setting: str = '',
-    ) -> None:
-        """Add arms as they are, then variants of them; arguments as of :meth:`add`."""
-        for arm in arms:
-            self.add(seed, Variant(arm), setting=setting)
+    def add_all(self, seed: int, variants: Mapping[str, Variant], setting: str = '') -> None:
+        """Add arms and variants by their names; arguments as of :meth:`add`."""
         for name, variant in variants.items():
-            self.add(seed, variant, name, setting)
+            self.add(seed, variant, '' if name in ARMS else name, setting)
 
     def add(self, seed: int, variant: Variant, name: str = '', setting: str = '') -> None:
         """Add a pretraining and the detector that starts from it.

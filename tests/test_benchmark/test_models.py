@@ -67,7 +67,8 @@ def test_files_of_a_run(run):
         assert bn['path'] is None and dnb['path'] in ('aten', 'cpp')
         assert naive['path'] == 'reference'
         assert bn['ratio'] == bn['peak_ratio'] == 1
-        assert naive['peak'] >= bn['peak']
+        # In the evaluation of so small a model the most that both hold is the same.
+        assert naive['peak'] > bn['peak'] or (cell['mode'], naive['peak']) == ('eval', bn['peak'])
     train, evaluation = found['cells']
     # The naive layer keeps the normalized map too.
     assert train['rows'][2]['saved'] > 1.2 * train['rows'][0]['saved']
